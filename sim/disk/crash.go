@@ -145,7 +145,7 @@ func (d *Disk) Crash(c Choice) {
 // cache.
 func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 	ops := n.describeWrites()
-	bend.start(ops)
+	bend.start(n, ops)
 	for i := range n.writes {
 		w, p := &n.writes[i], ops[i]
 		if w.n == 0 {
@@ -155,13 +155,13 @@ func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 			}
 			continue
 		}
+		step := d.sector
+		if bend != nil {
+			step = bend.step()
+		}
 		for off := w.off; off < w.end(); {
-			unit := off / d.sector
-			step, fate := d.sector, Fate(0)
-			fate = bend.fate(i, p, unit, c(p, unit))
-			if s := bend.unit; s > 0 { // a torn write may tear finer or coarser
-				step = s
-			}
+			// A torn write may tear in other units than the sector.
+			fate := bend.fate(i, p, off/step, c(p, off/d.sector))
 			end := min((off/step+1)*step, w.end())
 			d.crashUnit(n, w, p.Key, off, end, fate)
 			off = end
@@ -175,8 +175,14 @@ func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 
 // crashUnit puts what became of a part of a pending write onto the medium.
 func (d *Disk) crashUnit(n *inode, w *write, key uint64, off, end int64, fate Fate) {
-	if fate == FateOld || w.lost {
+	if fate == FateOld {
 		return
+	}
+	if w.device != 0 {
+		d.rule(w.device).fired++
+		if w.stray == 0 {
+			return
+		}
 	}
 	p := n.bytes(w)[off-w.off : end-w.off]
 	if fate != FateNew {
@@ -212,7 +218,7 @@ func (d *Disk) stale(n *inode, p []byte, key uint64, off int64) {
 		d.garbage(p, key, off)
 		return
 	}
-	// A write of one unit never leaves a page.
+	// A unit never leaves a page.
 	copy(p, from[off%pageSize:])
 }
 
@@ -222,15 +228,18 @@ func (n *inode) dropCache() {
 	n.cachedSize = n.durableSize
 }
 
-// crashNames decides about the pending entries of all directories.
-func (d *Disk) crashNames(nodes []*inode, c Choice, bend *bender) {
-	type change struct {
-		p    Pending
-		dir  *inode
-		node *inode
-	}
+// change is a pending change of a directory with what it refers to.
+type change struct {
+	p    Pending
+	dir  *inode
+	node *inode
+}
+
+// nameChanges lists the pending changes of all directories, directory by
+// directory, or with one journal in the order of issue.
+func (d *Disk) nameChanges() []change {
 	var all []change
-	for _, n := range nodes {
+	for _, n := range d.nodes() {
 		for i, p := range n.describeEntries() {
 			all = append(all, change{p, n, n.entries[i].node})
 		}
@@ -238,9 +247,15 @@ func (d *Disk) crashNames(nodes []*inode, c Choice, bend *bender) {
 	if d.profile == Ext4 {
 		slices.SortFunc(all, func(a, b change) int { return compare(a.p.Seq, b.p.Seq) })
 	}
+	return all
+}
+
+// crashNames decides about the pending entries of all directories.
+func (d *Disk) crashNames(nodes []*inode, c Choice, bend *bender) {
+	all := d.nameChanges()
 	cut := false
 	for _, ch := range all {
-		fate := c(ch.p, 0)
+		fate := bend.entry(ch.dir, ch.p, c(ch.p, 0))
 		if d.profile == Ext4 {
 			// One journal: a prefix of all changes, renames in one piece.
 			if !(ch.p.Kind == DelEntry && ch.p.Pair != 0) && fate == FateOld {
@@ -250,8 +265,6 @@ func (d *Disk) crashNames(nodes []*inode, c Choice, bend *bender) {
 			if cut {
 				fate = FateOld
 			}
-		} else {
-			fate = bend.entry(ch.p, ch.node, fate)
 		}
 		if fate != FateOld {
 			apply(ch.dir.durableEntries, ch.p.Name, ch.node)

@@ -60,8 +60,8 @@ type Disk struct {
 	seq   uint64 // of pending operations
 	epoch uint64 // crashes so far
 
-	rules    []*rule
-	nextRule int
+	rules    []*rule         // a fault's number is its place, from 1
+	active   int             // not lifted
 	watching bool            // a rule wants to know what pages held before
 	recycled map[int64]*page // of removed and truncated files, by page index
 }
@@ -114,6 +114,22 @@ func (d *Disk) find(p string) (*inode, error) {
 	return n, nil
 }
 
+// file is the file with the given name in the cached name space.
+func (d *Disk) file(name string) (*inode, error) {
+	p, err := clean(name)
+	if err != nil {
+		return nil, err
+	}
+	n, err := d.find(p)
+	if err != nil {
+		return nil, err
+	}
+	if n.dir {
+		return nil, ErrIsDir
+	}
+	return n, nil
+}
+
 // place is the directory that holds a path's last part, and that part.
 func (d *Disk) place(p string) (*inode, string, error) {
 	if p == "" {
@@ -138,7 +154,7 @@ func (d *Disk) place(p string) (*inode, string, error) {
 // durable operations, see [Disk.Complete].
 func (d *Disk) Apply(op *Op) error {
 	op.epoch = d.epoch
-	if len(d.rules) > 0 {
+	if d.active > 0 {
 		d.strike(op)
 	}
 	if op.struck.err != nil {
@@ -206,13 +222,13 @@ func (d *Disk) Complete(op *Op) error {
 	case op.struck.lie:
 	case op.Kind == OpWrite:
 		if op.N > 0 {
-			n.settle(op.seq, op.own)
+			n.settle(d, op.seq, op.own)
 		}
 	default:
 		if d.profile == Ext4 && op.Kind == OpSync && len(n.writes) > 0 {
 			d.commitNames(nil, op.seq)
 		}
-		n.settle(op.seq, 0)
+		n.settle(d, op.seq, 0)
 	}
 	// A descriptor learns of each failed sync once, whoever asked for it.
 	if f := op.file; f != nil && f.seen != n.errSeq {
@@ -294,7 +310,7 @@ func (d *Disk) write(op *Op) error {
 	}
 	op.own = d.nextSeq()
 	w := n.addWrite(op.own, p, op.Off)
-	w.lost, w.stray = op.struck.lost, op.struck.stray
+	w.device, w.stray = op.struck.device, op.struck.stray
 	if end := op.Off + int64(len(p)); end > n.cachedSize {
 		n.addSize(d.nextSeq(), end)
 	}
@@ -324,8 +340,8 @@ func (d *Disk) read(op *Op) error {
 		}
 	}
 	n.cached.read(p, op.Off)
-	if op.struck.stale {
-		n.overlayStale(p, op.Off)
+	if op.struck.stale != 0 {
+		d.showPast(op, p)
 	}
 	op.N = len(p)
 	if len(p) < len(op.Data) {

@@ -27,6 +27,7 @@ type Gate interface {
 type life struct {
 	dead  bool
 	epoch uint64
+	files map[*File]bool // open; the order never matters
 }
 
 // FS is a Disk as actor.FS, for one life of one process.
@@ -53,7 +54,7 @@ func NewFS(d *Disk, hook func(*Op) error) *FS {
 
 // NewGatedFS is a file system whose operations pass the gate.
 func NewGatedFS(d *Disk, g Gate) *FS {
-	return &FS{d: d, gate: g, life: &life{epoch: d.epoch}, op: new(Op)}
+	return &FS{d: d, gate: g, life: &life{epoch: d.epoch, files: map[*File]bool{}}, op: new(Op)}
 }
 
 // immediate is a gate without time.
@@ -84,7 +85,15 @@ func (g immediate) After(_ *Op, err error) error { return err }
 
 // Kill ends the life of the process: every later call on this file system and
 // its files returns ErrDead. What it wrote stays in the cache.
-func (s *FS) Kill() { s.life.dead = true }
+func (s *FS) Kill() {
+	if !s.alive() {
+		return
+	}
+	for f := range s.life.files {
+		f.release()
+	}
+	s.life.dead = true
+}
 
 func (s *FS) alive() bool { return !s.life.dead && s.life.epoch == s.d.epoch }
 
@@ -140,7 +149,9 @@ func (s *FS) Open(name string, flag actor.Flag) (actor.File, error) {
 	}
 	n := op.node
 	n.open++
-	return &File{fs: s, node: n, path: op.Path, flag: flag, seen: n.errSeq, op: new(Op)}, nil
+	f := &File{fs: s, node: n, path: op.Path, flag: flag, seen: n.errSeq, op: new(Op)}
+	s.life.files[f] = true
+	return f, nil
 }
 
 // Mkdir implements actor.FS.
@@ -280,7 +291,13 @@ func (f *File) Close() error {
 		return err
 	}
 	f.closed = true
+	f.release()
+	delete(f.fs.life.files, f)
+	return nil
+}
+
+// release lets the file go; the last descriptor of a removed file frees it.
+func (f *File) release() {
 	f.node.open--
 	f.fs.d.free(f.node)
-	return nil
 }

@@ -26,8 +26,8 @@ type write struct {
 	// failed: a sync gave up on it and the cache calls it clean. No later sync
 	// writes it; the device may or may not have it.
 	failed bool
-	lost   bool  // the device will acknowledge and forget it
-	stray  int64 // the device will write it this many bytes off
+	device int   // the rule that makes the device lose it, or misplace it
+	stray  int64 // by this many bytes
 }
 
 func (w *write) end() int64 { return w.off + int64(w.n) }
@@ -91,10 +91,10 @@ func (n *inode) addSize(seq uint64, size int64) {
 
 // settle makes pending operations durable: all up to seq, or with only != 0
 // the sizes up to seq and the one write with that number.
-func (n *inode) settle(seq, only uint64) {
+func (n *inode) settle(d *Disk, seq, only uint64) {
 	if only == 0 && n.unsure == 0 && (len(n.writes) == 0 || n.writes[len(n.writes)-1].seq <= seq) {
 		for i := range n.writes {
-			n.land(&n.writes[i])
+			n.land(d, &n.writes[i])
 		}
 		n.writes, n.data = n.writes[:0], n.data[:0]
 		return
@@ -106,10 +106,10 @@ func (n *inode) settle(seq, only uint64) {
 			kept = append(kept, w)
 			continue
 		}
-		n.land(&w)
+		n.land(d, &w)
 		if w.n == 0 {
 			kept = clip(kept, w.off, 1<<62)
-		} else if !w.lost && w.stray == 0 {
+		} else if w.device == 0 {
 			// What came before may no longer come after.
 			kept = clip(kept, w.off, w.end())
 		}
@@ -155,7 +155,7 @@ func clip(list []write, off, end int64) []write {
 }
 
 // land puts one pending operation onto the medium, as the device does it.
-func (n *inode) land(w *write) {
+func (n *inode) land(d *Disk, w *write) {
 	if w.n == 0 {
 		if w.off < n.durableSize {
 			n.durable.zeroFrom(w.off)
@@ -163,8 +163,11 @@ func (n *inode) land(w *write) {
 		n.durableSize = w.off
 		return
 	}
-	if w.lost {
-		return
+	if w.device != 0 {
+		d.rule(w.device).fired++
+		if w.stray == 0 {
+			return
+		}
 	}
 	n.durable.write(n.bytes(w), w.off+w.stray)
 	if len(n.bad) > 0 {

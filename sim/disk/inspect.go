@@ -60,16 +60,9 @@ func walk(n *inode, at string, durable bool, visit func(path string, n *inode)) 
 
 // Cached is a copy of a file's content as reads see it.
 func (d *Disk) Cached(name string) ([]byte, error) {
-	p, err := clean(name)
+	n, err := d.file(name)
 	if err != nil {
 		return nil, err
-	}
-	n, err := d.find(p)
-	if err != nil {
-		return nil, err
-	}
-	if n.dir {
-		return nil, ErrIsDir
 	}
 	return n.content(true), nil
 }
