@@ -1,0 +1,150 @@
+package trainer
+
+import "fmt"
+
+// Kernel is a residual block: with blending factor alpha it makes of x
+//
+//	x + alpha · (W2·relu(W1·x + b1) + b2)
+//
+// so that alpha 0 is the identity, bit for bit.
+type Kernel struct {
+	ID       string
+	Width    int
+	Hidden   int
+	Params   []float32 // W1, b1, W2, b2
+	Momentum []float32
+
+	grads []float32
+	held  bool // a forward pass is kept for Backward
+	batch int
+	alpha float32
+	x     []float32
+	h     []float32 // relu(W1·x + b1)
+	f     []float32 // W2·h + b2
+	dh    []float32
+	df    []float32
+}
+
+// NewKernel makes a kernel of the given widths. Its parameters are keyed by
+// its id: a kernel's bytes are decided by its name.
+func NewKernel(id string, width, hidden int) (*Kernel, error) {
+	if width < 1 || width > maxWidth || hidden < 1 || hidden > maxWidth {
+		return nil, fmt.Errorf("kernel %s has width %d and %d hidden units; want 1 to %d", id, width, hidden, maxWidth)
+	}
+	n := hidden*(width+1) + width*(hidden+1)
+	k := &Kernel{ID: id, Width: width, Hidden: hidden,
+		Params: make([]float32, n), Momentum: make([]float32, n), grads: make([]float32, n)}
+	seed := hashString(id)
+	draw(k.Params[:hidden*width], keyed(seed, 1, 4), width)
+	w2 := hidden * (width + 1)
+	draw(k.Params[w2:w2+width*hidden], keyed(seed, 2, 4), hidden)
+	return k, nil
+}
+
+func (k *Kernel) split(p []float32) (w1, b1, w2, b2 []float32) {
+	a := k.Hidden * k.Width
+	b := a + k.Hidden
+	c := b + k.Width*k.Hidden
+	return p[:a], p[a:b], p[b:c], p[c:]
+}
+
+func grow(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// Forward writes the blended output for the batch rows of x into y. With keep,
+// what Backward and Reconstruct need is held until the next Forward.
+func (k *Kernel) Forward(y, x []float32, alpha float32, keep bool) {
+	batch := len(x) / k.Width
+	k.h, k.f = grow(k.h, batch*k.Hidden), grow(k.f, batch*k.Width)
+	w1, b1, w2, b2 := k.split(k.Params)
+	dense(k.h, x, w1, b1, k.Width, k.Hidden, batch)
+	for i, v := range k.h {
+		if v < 0 {
+			k.h[i] = 0
+		}
+	}
+	dense(k.f, k.h, w2, b2, k.Hidden, k.Width, batch)
+	if keep {
+		k.held, k.batch, k.alpha = true, batch, alpha
+		k.x = append(k.x[:0], x...)
+	}
+	if alpha == 0 {
+		copy(y, x) // not x + 0·f: that turns −0 into +0, and an infinite f into NaN
+		return
+	}
+	for i, v := range x {
+		y[i] = v + float32(alpha*k.f[i])
+	}
+}
+
+// Backward adds the gradients for the loss gradient dy at the output of the
+// kept forward pass. The gradient at the input is dy itself: x is detached.
+func (k *Kernel) Backward(dy []float32) error {
+	if !k.held || len(dy) != k.batch*k.Width {
+		return fmt.Errorf("kernel %s: backward of %d numbers without their forward pass", k.ID, len(dy))
+	}
+	k.df = grow(k.df, len(dy))
+	for i, v := range dy {
+		k.df[i] = float32(k.alpha * v)
+	}
+	k.back()
+	return nil
+}
+
+// Reconstruct adds the gradients of the mean squared difference between the
+// block's own output and its input, for the kept forward pass: the
+// self-supervised task of the TRAINING stage. It returns that loss.
+func (k *Kernel) Reconstruct() (float32, error) {
+	if !k.held {
+		return 0, fmt.Errorf("kernel %s: reconstruction without a forward pass", k.ID)
+	}
+	k.df = grow(k.df, k.batch*k.Width)
+	scale := float32(1) / float32(k.batch*k.Width)
+	var loss float32
+	for i, f := range k.f {
+		d := f - k.x[i]
+		loss += float32(d * d)
+		k.df[i] = float32(float32(2*d) * scale)
+	}
+	k.back()
+	return float32(loss * scale), nil
+}
+
+func (k *Kernel) back() {
+	k.held = false
+	w1, _, w2, _ := k.split(k.Params)
+	g1, gb1, g2, gb2 := k.split(k.grads)
+	k.dh = grow(k.dh, k.batch*k.Hidden)
+	clear(k.dh)
+	denseBack(k.dh, g2, gb2, k.df, k.h, w2, k.Hidden, k.Width, k.batch)
+	for i, v := range k.h {
+		if v <= 0 {
+			k.dh[i] = 0
+		}
+	}
+	denseBack(nil, g1, gb1, k.dh, k.x, w1, k.Width, k.Hidden, k.batch)
+}
+
+// Step applies the gradients with momentum and clears them.
+func (k *Kernel) Step(rate float32) { sgd(k.Params, k.Momentum, k.grads, rate) }
+
+// Drop clears the gradients without applying them.
+func (k *Kernel) Drop() {
+	clear(k.grads)
+	k.held = false
+}
+
+// Load replaces parameters and momentum. The lengths must be the kernel's.
+func (k *Kernel) Load(params, momentum []float32) error {
+	if len(params) != len(k.Params) || len(momentum) != len(k.Momentum) {
+		return fmt.Errorf("state has %d parameters and %d momenta; kernel %s has %d", len(params), len(momentum), k.ID, len(k.Params))
+	}
+	copy(k.Params, params)
+	copy(k.Momentum, momentum)
+	k.Drop()
+	return nil
+}

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"encoding/hex"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/contracts/canon"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// The parts of an actor.Env, each over the node.
+type (
+	nodeClock  struct{ n *node }
+	nodeNet    struct{ n *node }
+	nodeFacts  struct{ n *node }
+	nodeProbe  struct{ n *node }
+	nodeRandom struct{ n *node }
+)
+
+func (n *node) env() actor.Env {
+	e := actor.Env{
+		Self:        n.spec.ID,
+		Clock:       nodeClock{n},
+		Net:         nodeNet{n},
+		GPU:         n.host.spec.Device,
+		Rand:        nodeRandom{n},
+		Log:         n.w.zap.Named(string(n.spec.ID)),
+		Facts:       nodeFacts{n},
+		Probe:       nodeProbe{n},
+		Incarnation: uint64(n.life),
+	}
+	if !n.spec.Callback && n.host.spec.Disk != nil {
+		e.FS = n.files()
+	}
+	return e
+}
+
+func (c nodeClock) Now() time.Time {
+	c.n.alive()
+	return Epoch.Add(time.Duration(c.n.host.wall(c.n.w.now)))
+}
+
+func (c nodeClock) Monotonic() time.Duration {
+	c.n.alive()
+	return time.Duration(c.n.host.monotonic(c.n.w.now))
+}
+
+func (c nodeClock) SetTimer(name string, arg int64, d time.Duration) {
+	n := c.n
+	n.alive()
+	n.timerGen++
+	n.timers[timerKey{name, arg}] = n.timerGen
+	at := n.w.now + n.host.trueDuration(max(int64(d), 0))
+	tie := trace.Mix(trace.String(uint64(n.idx), name), uint64(arg))
+	n.w.push(at, tie, &event{
+		kind: evTimer, node: n.idx, life: n.life, gen: n.timerGen,
+		name: name, arg: arg, cause: n.cause,
+	})
+}
+
+func (c nodeClock) StopTimer(name string, arg int64) {
+	c.n.alive()
+	delete(c.n.timers, timerKey{name, arg})
+}
+
+func (c nodeClock) Work(k gpu.Work, units int) {
+	n := c.n
+	n.alive()
+	if n.host.spec.Device == nil {
+		return
+	}
+	n.suspend(int64(n.host.spec.Device.Cost(k, units)) * n.slow / 1000)
+}
+
+func (f nodeFacts) Record(m canon.Message) {
+	f.n.alive()
+	f.n.fact(m)
+}
+
+func (p nodeProbe) Reached(name string) {
+	p.n.alive()
+	p.n.w.probes[name]++
+}
+
+// Sometimes is keyed by the node, the site and how often the node came there.
+func (p nodeProbe) Sometimes(name string) bool {
+	n := p.n
+	n.alive()
+	w := n.w
+	rate := w.cfg.Sometimes
+	for _, s := range w.sites {
+		if s.node == n && s.site == name {
+			rate = s.rate
+		}
+	}
+	if rate == 0 {
+		return false
+	}
+	id := trace.String(uint64(n.idx)+11, name)
+	v := w.decide("sometimes", id, w.seen.next(w.now, id), n.taint)
+	if !chance(v, rate) {
+		return false
+	}
+	for _, s := range w.sites {
+		if s.node == n && s.site == name {
+			s.fired++
+		}
+	}
+	w.probes["sometimes/"+name]++
+	return true
+}
+
+func (r nodeRandom) For(purpose string, a, b uint64) uint64 {
+	r.n.alive()
+	return r.n.src.At(purpose, a, b)
+}
+
+func (s nodeNet) Incoming() (*envelopev2.EventEnvelope, []byte) {
+	s.n.alive()
+	return s.n.envelope, s.n.bytes
+}
+
+// Send encodes the message once; the link decides about the bytes.
+func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
+	n := s.n
+	n.alive()
+	w := n.w
+	w.messages++
+	dst, known := w.byID[to]
+
+	identity := trace.Mix(trace.String(uint64(n.idx), string(to)), trace.String(uint64(o.Attempt), m.FullName()))
+	if o.Key != "" {
+		identity = trace.String(identity, o.Key)
+	} else {
+		identity = m.IdentityHash(identity)
+	}
+	if o.Topic != "" {
+		identity = trace.String(identity, o.Topic)
+	}
+	occurrence := w.seen.next(w.now, identity)
+
+	e := &w.out
+	e.EventId = o.EventID
+	if e.EventId == "" {
+		e.EventId = eventID(trace.Mix(identity, uint64(occurrence)), uint64(n.life))
+	}
+	e.SourceSubsystem = string(n.spec.ID)
+	wall := n.host.wall(w.now)
+	w.created.Seconds = Epoch.Unix() + wall/1e9
+	w.created.Nanos = int32(wall % 1e9)
+	if w.created.Nanos < 0 {
+		w.created.Seconds--
+		w.created.Nanos += 1e9
+	}
+	e.CreatedAt = &w.created
+	e.Ttl = nil
+	if o.TTLMillis > 0 {
+		w.ttl.Seconds, w.ttl.Nanos = o.TTLMillis/1000, int32(o.TTLMillis%1000*1e6)
+		e.Ttl = &w.ttl
+	}
+	e.Topic = o.Topic
+	e.CorrelationId, e.ReplyTo, e.CausationId = o.CorrelationID, o.ReplyTo, o.CausationID
+	e.PartitionKey = o.PartitionKey
+	e.Priority = o.Priority
+	if e.Priority == 0 {
+		e.Priority = envelopev2.Priority_NORMAL
+	}
+	e.MaxAttempts = o.MaxAttempts
+	e.TrainingRunId, e.Epoch = o.RunID, o.Epoch
+	n.sequence[o.Topic]++
+	e.SequenceNumber = n.sequence[o.Topic]
+	e.ProducerIncarnation = int64(n.life)
+	e.Auth = nil
+	var signer actor.Signer
+	if o.Auth != nil {
+		signer = o.Auth
+	}
+	b := w.codec.Seal(w.buffer(), e, m, signer)
+
+	t := w.log.Next(w.now, trace.MessageSent)
+	t.Node, t.Peer, t.Incarnation, t.Cause = string(n.spec.ID), string(to), n.life, n.cause
+	t.Data = b
+	w.mail.Envelope, w.mail.Payload = e, m
+	t.Value = &w.mail
+	seq := w.log.Commit()
+	if !known {
+		ev := event{kind: evMail, from: n.idx, node: n.idx, cause: seq, data: b}
+		w.dropped(&ev, "there is no such node")
+		return
+	}
+	w.transmit(n, w.nodes[dst], m.FullName(), b, seq, identity, occurrence)
+}
+
+// eventID prints an identity as 24 hexadecimal digits.
+func eventID(identity, life uint64) string {
+	var raw [12]byte
+	for i := range 8 {
+		raw[i] = byte(identity >> (8 * uint(i)))
+	}
+	for i := range 4 {
+		raw[8+i] = byte(life >> (8 * uint(i)))
+	}
+	var out [24]byte
+	hex.Encode(out[:], raw[:])
+	return string(out[:])
+}
+
+// zapClock gives log lines the world's time.
+type zapClock struct{ w *World }
+
+func (c zapClock) Now() time.Time { return Epoch.Add(time.Duration(c.w.now)) }
+
+// NewTicker is part of zapcore.Clock; only buffered sinks use it.
+func (c zapClock) NewTicker(time.Duration) *time.Ticker { return &time.Ticker{} }
+
+var _ zapcore.Clock = zapClock{}
+var _ = zap.NewNop

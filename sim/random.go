@@ -1,0 +1,79 @@
+package sim
+
+import (
+	"math/bits"
+
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// A Source makes keyed random values: a value is a hash of the run seed, a
+// purpose and the identity of the thing decided on. There is no stream, so no
+// decision shifts another: removing one fault from a plan leaves every
+// decision outside its causal future as it was.
+type Source struct{ seed uint64 }
+
+// NewSource is the source of a run seed.
+func NewSource(seed uint64) Source {
+	return Source{trace.Mix(0x9e3779b97f4a7c15, seed)}
+}
+
+// At is the value for a purpose and an identity.
+func (s Source) At(purpose string, a, b uint64) uint64 {
+	return trace.Mix(trace.Mix(trace.String(s.seed, purpose), a), b)
+}
+
+// For is At, for the interfaces that name it so.
+func (s Source) For(purpose string, a, b uint64) uint64 { return s.At(purpose, a, b) }
+
+// node narrows the source to one node, for what the node itself draws.
+func (s Source) node(id string) Source { return Source{trace.String(s.seed, id)} }
+
+// below maps a draw to 0 ≤ x < n without bias worth measuring.
+func below(draw uint64, n uint64) uint64 {
+	hi, _ := bits.Mul64(draw, n)
+	return hi
+}
+
+// chance says whether an event of probability p happens under the draw.
+func chance(draw uint64, p float64) bool {
+	if p >= 1 {
+		return true
+	}
+	// 53 bits, exact in a float64.
+	return float64(draw>>11)*(1.0/(1<<53)) < p
+}
+
+// occurrences counts how often an identity has been seen, so that the second
+// of two equal messages gets a decision of its own. It forgets identities that
+// were not seen for a whole period of virtual time: a run that lasts ten times
+// longer must not need more memory.
+type occurrences struct {
+	young, old map[uint64]uint32
+	period     int64 // index of the period that young belongs to
+}
+
+const occurrencePeriod = int64(20e9) // ns
+
+func newOccurrences() occurrences {
+	return occurrences{young: make(map[uint64]uint32), old: make(map[uint64]uint32)}
+}
+
+// next returns how often id was seen before, and counts it.
+func (o *occurrences) next(now int64, id uint64) uint32 {
+	// The period is absolute, so that what else happens in a run does not
+	// change when an identity is forgotten.
+	if p := now / occurrencePeriod; p != o.period {
+		o.old, o.young = o.young, o.old
+		clear(o.young)
+		if p != o.period+1 {
+			clear(o.old)
+		}
+		o.period = p
+	}
+	n, ok := o.young[id]
+	if !ok {
+		n = o.old[id]
+	}
+	o.young[id] = n + 1
+	return n
+}
