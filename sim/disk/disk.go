@@ -222,13 +222,14 @@ func (d *Disk) Complete(op *Op) error {
 	case op.struck.lie:
 	case op.Kind == OpWrite:
 		if op.N > 0 {
-			n.settle(d, op.seq, op.own)
+			n.settleOne(d, op.own)
 		}
 	default:
-		if d.profile == Ext4 && op.Kind == OpSync && len(n.writes) > 0 {
+		if d.profile == Ext4 && op.Kind == OpSync && (len(n.writes) > 0 || n.renamed) {
 			d.commitNames(nil, op.seq)
+			n.renamed = false
 		}
-		n.settle(d, op.seq, 0)
+		n.settle(d, op.seq)
 	}
 	// A descriptor learns of each failed sync once, whoever asked for it.
 	if f := op.file; f != nil && f.seen != n.errSeq {

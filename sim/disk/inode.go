@@ -54,6 +54,7 @@ type inode struct {
 	unsure                  int     // how many of writes are failed
 	reserved                int64   // pages paid for by Allocate
 	links                   int     // cached entries that name it
+	renamed                 bool    // a name of it changed since it was synced
 	open                    int     // descriptors
 	errSeq                  uint32  // failed syncs; descriptors compare
 	errLast                 error   // what the last of them reported
@@ -89,20 +90,61 @@ func (n *inode) addSize(seq uint64, size int64) {
 	n.cachedSize = size
 }
 
-// settle makes pending operations durable: all up to seq, or with only != 0
-// the sizes up to seq and the one write with that number.
-func (n *inode) settle(d *Disk, seq, only uint64) {
-	if only == 0 && n.unsure == 0 && (len(n.writes) == 0 || n.writes[len(n.writes)-1].seq <= seq) {
+// settle makes the pending operations up to seq durable.
+func (n *inode) settle(d *Disk, seq uint64) {
+	if n.unsure == 0 && (len(n.writes) == 0 || n.writes[len(n.writes)-1].seq <= seq) {
 		for i := range n.writes {
 			n.land(d, &n.writes[i])
 		}
 		n.writes, n.data = n.writes[:0], n.data[:0]
 		return
 	}
+	n.settleIf(d, func(_ int, w *write) bool { return !w.failed && w.seq <= seq })
+}
+
+// settleOne makes one pending write durable, and of the size what that write
+// needs: its own extension with all size changes before it, or else those that
+// would cut it off. A size that another write made stays pending: a real
+// kernel, too, puts it on the medium only with that write's data.
+func (n *inode) settleOne(d *Disk, own uint64) {
+	if len(n.writes) == 1 && n.writes[0].end() <= n.durableSize {
+		n.land(d, &n.writes[0])
+		n.writes, n.data = n.writes[:0], n.data[:0]
+		return
+	}
+	end, sizes := int64(0), -1
+	for i := range n.writes {
+		if n.writes[i].seq == own {
+			end = max(end, n.writes[i].end()) // clipped pieces share the number
+		}
+	}
+	for i := range n.writes {
+		if w := &n.writes[i]; w.n == 0 && (w.seq == own+1 || (w.seq < own && w.off < end)) {
+			sizes = i
+		}
+	}
+	n.settleIf(d, func(i int, w *write) bool { return w.seq == own || (w.n == 0 && i <= sizes) })
+	n.durableSize = max(n.durableSize, end)
+	// A kernel writes the whole page back, and the size may follow to its end;
+	// found by the oracle: truncate a 4096, write a 8192 4096, dwrite a 4096 512
+	// leaves 8192 bytes.
+	whole := min((end+pageSize-1)/pageSize*pageSize, n.cachedSize)
+	if whole > n.durableSize {
+		at := slices.IndexFunc(n.writes, func(w write) bool { return w.seq > own })
+		if at < 0 {
+			at = len(n.writes)
+		}
+		n.writes = slices.Insert(n.writes, at, write{seq: own, off: whole})
+	}
+}
+
+// settleIf makes the chosen pending operations durable, in order, and keeps
+// the others.
+func (n *inode) settleIf(d *Disk, chosen func(i int, w *write) bool) {
 	var kept []write
 	for i := range n.writes {
 		w := n.writes[i]
-		if w.failed || w.seq > seq || (only != 0 && w.n > 0 && w.seq != only) {
+		if !chosen(i, &w) {
 			kept = append(kept, w)
 			continue
 		}
@@ -205,6 +247,12 @@ func (n *inode) content(cached bool) []byte {
 // setEntry changes the cached name space and leaves the change pending.
 func (n *inode) setEntry(seq, pair uint64, name string, to *inode) {
 	n.entries = append(n.entries, entry{seq: seq, pair: pair, name: name, node: to})
+	if was := n.cachedEntries[name]; was != nil {
+		was.renamed = true
+	}
+	if to != nil {
+		to.renamed = true
+	}
 	apply(n.cachedEntries, name, to)
 }
 
