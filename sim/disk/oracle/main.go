@@ -179,12 +179,18 @@ func run(out string, every int) error {
 	}
 	start := time.Now()
 	refused := 0
-	for _, s := range sequences(every) {
-		state, err := ask(base, dir, s)
+	for i, s := range slices.Concat(table, sequences(every)) {
+		mount := ""
+		if i < len(table) {
+			// Once more without ext4's help for programs that rename without a
+			// sync.
+			mount = "noauto_da_alloc"
+		}
+		state, err := ask(base, dir, mount, s)
 		if err != nil {
 			return fmt.Errorf("%v: %w", s, err)
 		}
-		c := script.Case{Steps: s, After: map[string]string{}}
+		c := script.Case{Mount: mount, Steps: s, After: map[string]string{}}
 		for name, data := range state {
 			c.After[name] = script.Encode(data)
 		}
@@ -226,7 +232,7 @@ func makeBase(base, dir string) error {
 	if err := command("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0", base); err != nil {
 		return err
 	}
-	return mounted(base, filepath.Join(dir, "base"), func(at string) error {
+	return mounted(base, filepath.Join(dir, "base"), "", func(at string) error {
 		if err := os.Remove(filepath.Join(at, "lost+found")); err != nil {
 			return err
 		}
@@ -236,12 +242,12 @@ func makeBase(base, dir string) error {
 
 // ask runs a sequence on a copy of the base image, and reads what a crash
 // after it leaves.
-func ask(base, dir string, s []script.Step) (disk.State, error) {
+func ask(base, dir, mount string, s []script.Step) (disk.State, error) {
 	img, crashed := filepath.Join(dir, "run.img"), filepath.Join(dir, "crashed.img")
 	if err := copyImage(base, img); err != nil {
 		return nil, err
 	}
-	err := mounted(img, filepath.Join(dir, "run"), func(at string) error {
+	err := mounted(img, filepath.Join(dir, "run"), mount, func(at string) error {
 		if err := script.Run(kernel(at), s); err != nil {
 			return err
 		}
@@ -251,7 +257,7 @@ func ask(base, dir string, s []script.Step) (disk.State, error) {
 		return nil, err
 	}
 	state := disk.State{}
-	err = mounted(crashed, filepath.Join(dir, "crashed"), func(at string) error {
+	err = mounted(crashed, filepath.Join(dir, "crashed"), "", func(at string) error {
 		entries, err := os.ReadDir(at)
 		if err != nil {
 			return err
@@ -266,12 +272,13 @@ func ask(base, dir string, s []script.Step) (disk.State, error) {
 	return state, err
 }
 
-// mounted mounts an image, runs f in it and unmounts it.
-func mounted(img, at string, f func(at string) error) error {
+// mounted mounts an image, with one more option if given, runs f in it and
+// unmounts it.
+func mounted(img, at, option string, f func(at string) error) error {
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		return err
 	}
-	if err := command("mount", "-t", "ext4", "-o", "loop,commit=300", img, at); err != nil {
+	if err := command("mount", "-t", "ext4", "-o", strings.TrimSuffix("loop,commit=300,"+option, ","), img, at); err != nil {
 		return err
 	}
 	err := f(at)

@@ -178,6 +178,7 @@ type Record struct {
 
 // Case is one sequence and what a crash after it left.
 type Case struct {
+	Mount string            `json:"mount,omitempty"` // a mount option beside the usual ones
 	Steps []Step            `json:"steps"`
 	After map[string]string `json:"after"` // encoded content by name
 }
