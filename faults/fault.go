@@ -35,7 +35,7 @@ type Fault struct {
 	Factor  float64       // how many times slower
 	Rate    float64       // probability for each candidate; 0 counts as 1
 	PPM     int64         // drift
-	Op      int           // which I/O operation, counted from now
+	Op      int           // which I/O operation or message, counted from now
 	Count   int           // at most so many times; 0: no limit
 	Skip    int           // let so many candidates pass first
 	Type    string        // payload type of messages
@@ -175,7 +175,7 @@ var params = []param{
 	number("factor", "how many times slower", func(f *Fault) *float64 { return &f.Factor }, 1e6),
 	number("rate", "probability for each candidate, 1 if left out", func(f *Fault) *float64 { return &f.Rate }, 1),
 	integer("ppm", "parts per million that a clock is too fast", func(f *Fault) int64 { return f.PPM }, func(f *Fault, v int64) { f.PPM = v }, -999_999),
-	integer("op", "which I/O operation, counted from now", func(f *Fault) int64 { return int64(f.Op) }, func(f *Fault, v int64) { f.Op = int(v) }, 1),
+	integer("op", "which I/O operation or message, counted from now", func(f *Fault) int64 { return int64(f.Op) }, func(f *Fault, v int64) { f.Op = int(v) }, 1),
 	integer("count", "at most so many times", func(f *Fault) int64 { return int64(f.Count) }, func(f *Fault, v int64) { f.Count = int(v) }, 1),
 	integer("skip", "let so many candidates pass first", func(f *Fault) int64 { return int64(f.Skip) }, func(f *Fault, v int64) { f.Skip = int(v) }, 0),
 	word("type", "payload type of the messages", func(f *Fault) *string { return &f.Type }),

@@ -51,6 +51,13 @@ var processKinds = []*Kind{
 	{Name: "power-at-op", Area: "process", Shape: OnNodes, Params: []string{"op", "restart"}, Needs: []string{"op"}, Class: Survivable, Instant: true,
 		Summary: "the host loses power just before the process's op-th I/O operation from now",
 		inject:  atOperation(true)},
+	{Name: "crash-at-send", Area: "process", Shape: OnNodes, Params: []string{"op", "type", "restart"}, Needs: []string{"op"}, Class: Survivable, Instant: true,
+		Summary: "the process dies just after it has sent its op-th message of the type from now",
+		inject: func(_ *Kind, f Fault, w World) (*Active, error) {
+			return each(f.On, func(a *Active, n string) error {
+				return w.CrashAtSend(n, f.Op, f.Type, f.restart(), func() { a.count(true) })
+			})
+		}},
 	{Name: "crash-loop", Area: "process", Shape: OnNodes, Params: []string{"period", "restart"}, Needs: []string{"period"}, Class: Survivable,
 		Summary: "the process dies again and again, a period after each start",
 		inject: func(_ *Kind, f Fault, w World) (*Active, error) {

@@ -8,6 +8,7 @@ type World interface {
 	CrashNode(node string, restart time.Duration) (bool, error)
 	CrashHost(host string, restart time.Duration) (bool, error)
 	CrashAtOperation(node string, k int, host bool, restart time.Duration, fired func()) error
+	CrashAtSend(node string, k int, payload string, restart time.Duration, fired func()) error
 	StartNode(node string) error
 	Up(node string) bool
 	PauseNode(node string) error

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"time"
 
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -195,6 +194,9 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 		return
 	}
 	w.transmit(n, w.nodes[dst], m.FullName(), b, seq, identity, occurrence)
+	if len(n.sendCrashes) > 0 {
+		n.sent(m.FullName())
+	}
 }
 
 // eventID prints an identity as 24 hexadecimal digits.
@@ -220,4 +222,3 @@ func (c zapClock) Now() time.Time { return Epoch.Add(time.Duration(c.w.now)) }
 func (c zapClock) NewTicker(time.Duration) *time.Ticker { return &time.Ticker{} }
 
 var _ zapcore.Clock = zapClock{}
-var _ = zap.NewNop

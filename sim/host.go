@@ -101,7 +101,7 @@ func (g gate) Before(op *disk.Op) error {
 	n.ops++
 	for i := range n.crashAt {
 		c := &n.crashAt[i]
-		if c.at != n.ops {
+		if c.left--; c.left > 0 {
 			continue
 		}
 		crash := *c
@@ -116,6 +116,7 @@ func (g gate) Before(op *disk.Op) error {
 			n.w.crashNode(n, crash.restart)
 		}
 		n.alive()
+		break
 	}
 	return nil
 }

@@ -76,8 +76,44 @@ func (w *World) CrashAtOperation(id string, k int, host bool, restart time.Durat
 	if k < 1 {
 		return fmt.Errorf("operation %d: the first is 1", k)
 	}
-	n.crashAt = append(n.crashAt, opCrash{at: n.ops + k, host: host, restart: restart, taint: taint, done: done})
+	n.crashAt = append(n.crashAt, opCrash{left: k, host: host, restart: restart, taint: taint, done: done})
 	return nil
+}
+
+// CrashAtSend crashes a node just after it has sent its k-th message from now
+// of a type whose full name matches; see LinkFault.Type. An empty type is any.
+func (w *World) CrashAtSend(id string, k int, kind string, restart time.Duration, taint uint64, done func()) error {
+	n, err := w.lookup(actor.ID(id))
+	if err != nil {
+		return err
+	}
+	if k < 1 {
+		return fmt.Errorf("message %d: the first is 1", k)
+	}
+	n.sendCrashes = append(n.sendCrashes, sendCrash{left: k, kind: kind, restart: restart, taint: taint, done: done})
+	return nil
+}
+
+// sent counts a message of the node, and crashes it where a fault waits for it.
+func (n *node) sent(kind string) {
+	for i := range n.sendCrashes {
+		c := &n.sendCrashes[i]
+		if !typeMatches(c.kind, kind) {
+			continue
+		}
+		if c.left--; c.left > 0 {
+			continue
+		}
+		crash := *c
+		n.sendCrashes = append(n.sendCrashes[:i], n.sendCrashes[i+1:]...)
+		n.taint |= crash.taint
+		if crash.done != nil {
+			crash.done()
+		}
+		n.w.crashNode(n, crash.restart)
+		n.alive()
+		return
+	}
 }
 
 // StartNode starts a node that is down. One that is up is left alone.

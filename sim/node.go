@@ -64,6 +64,17 @@ type node struct {
 	sequence map[string]int64
 	ops      int
 	crashAt  []opCrash
+
+	sendCrashes []sendCrash
+}
+
+// sendCrash is a crash that waits for a message of the node.
+type sendCrash struct {
+	left    int
+	kind    string
+	restart time.Duration
+	done    func()
+	taint   uint64
 }
 
 type timerKey struct {
@@ -73,7 +84,7 @@ type timerKey struct {
 
 // opCrash is a crash that waits for an I/O operation of the node.
 type opCrash struct {
-	at      int // counted from the beginning of the life
+	left    int // operations to go, over all lives
 	host    bool
 	restart time.Duration
 	done    func()

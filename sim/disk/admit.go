@@ -379,13 +379,18 @@ func (n *inode) explainGarbage(base, want []byte, ops []int, from int64) error {
 // The number of states is exponential in what is pending: a handful of
 // one-sector writes is what this is for.
 func (d *Disk) CrashStates(limit int) iter.Seq[*Disk] {
+	return d.crashStates(limit, FateGarbage)
+}
+
+// crashStates tries the fates of a written unit up to the given one.
+func (d *Disk) crashStates(limit int, most Fate) iter.Seq[*Disk] {
 	return func(yield func(*Disk) bool) {
 		var digits, bases []int
 		probe := d.bare()
 		probe.Crash(func(p Pending, _ int64) Fate {
 			base := 2
 			if p.Kind == Write {
-				base = int(FateGarbage) + 1
+				base = int(most) + 1
 			}
 			bases = append(bases, base)
 			return FateOld
