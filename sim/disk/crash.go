@@ -224,6 +224,10 @@ func (d *Disk) stale(n *inode, p []byte, key uint64, off int64) {
 
 // dropCache makes the cache read what the medium holds.
 func (n *inode) dropCache() {
+	if !n.written {
+		return
+	}
+	n.written = len(n.writes) > 0
 	n.cached = n.durable.clone()
 	n.cachedSize = n.durableSize
 }

@@ -154,6 +154,10 @@ func (d *Disk) place(p string) (*inode, string, error) {
 // durable operations, see [Disk.Complete].
 func (d *Disk) Apply(op *Op) error {
 	op.epoch = d.epoch
+	if op.node == nil && op.Kind.onFile() { // not made by FS
+		op.Err = ErrInvalid
+		return op.Err
+	}
 	if d.active > 0 {
 		d.strike(op)
 	}
@@ -425,6 +429,7 @@ func (d *Disk) free(n *inode) {
 		n.cached = store{}
 		n.links, n.open = 0, 0
 		n.cachedSize = 0
+		n.written = true
 	}
 }
 

@@ -44,6 +44,6 @@ func Example() {
 	// SetEntry /log
 	// Write log 0+5
 	// SetSize log 5
-	// 6 states may follow a crash
+	// 5 states may follow a crash
 	// hello <nil>
 }

@@ -55,6 +55,7 @@ type inode struct {
 	reserved                int64   // pages paid for by Allocate
 	links                   int     // cached entries that name it
 	renamed                 bool    // a name of it changed since it was synced
+	written                 bool    // since the cache was last dropped: it may differ
 	open                    int     // descriptors
 	errSeq                  uint32  // failed syncs; descriptors compare
 	errLast                 error   // what the last of them reported
@@ -79,6 +80,7 @@ func (n *inode) addWrite(seq uint64, p []byte, off int64) *write {
 	n.writes = append(n.writes, write{seq: seq, off: off, from: len(n.data), n: len(p)})
 	n.data = append(n.data, p...)
 	n.cached.write(p, off)
+	n.written = true
 	return &n.writes[len(n.writes)-1]
 }
 
@@ -88,6 +90,7 @@ func (n *inode) addSize(seq uint64, size int64) {
 		n.cached.zeroFrom(size)
 	}
 	n.cachedSize = size
+	n.written = true
 }
 
 // settle makes the pending operations up to seq durable.
@@ -107,7 +110,7 @@ func (n *inode) settle(d *Disk, seq uint64) {
 // would cut it off. A size that another write made stays pending: a real
 // kernel, too, puts it on the medium only with that write's data.
 func (n *inode) settleOne(d *Disk, own uint64) {
-	if len(n.writes) == 1 && n.writes[0].end() <= n.durableSize {
+	if len(n.writes) == 1 && n.writes[0].seq == own && n.writes[0].n > 0 && n.writes[0].end() <= n.durableSize {
 		n.land(d, &n.writes[0])
 		n.writes, n.data = n.writes[:0], n.data[:0]
 		return
@@ -232,7 +235,7 @@ func (n *inode) fail(seq, only uint64, err error) {
 	n.errLast = err
 }
 
-// sizeOf is the durable or cached size.
+// content is a copy of what is cached or durable.
 func (n *inode) content(cached bool) []byte {
 	if cached {
 		p := make([]byte, n.cachedSize)

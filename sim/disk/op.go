@@ -32,6 +32,9 @@ var opNames = [...]string{"open", "mkdir", "remove", "rename", "readdir", "syncd
 
 func (k OpKind) String() string { return nameOf(opNames[:], int(k)) }
 
+// onFile says whether the operation is one of a descriptor.
+func (k OpKind) onFile() bool { return k >= OpRead }
+
 // nameOf is the name of the i-th value of an enumeration.
 func nameOf(names []string, i int) string {
 	if i < 0 || i >= len(names) {
@@ -63,8 +66,7 @@ type Op struct {
 	Err   error
 
 	file   *File
-	node   *inode
-	parent *inode // of an Open that created, a SyncDir's directory
+	node   *inode // of the file, or of a SyncDir's directory
 	epoch  uint64
 	seq    uint64 // what a sync covers
 	own    uint64 // a DSync write's own number
