@@ -124,6 +124,11 @@ func TestObservations(t *testing.T) {
 			seen:    map[string]string{"a": a},
 			refused: map[string]string{"a": "4096*o"},
 		}, {
+			name:    "what a truncation took away does not come back behind an O_DSYNC write",
+			steps:   []script.Step{"write a 0 2048 x", "truncate a 512", "dwrite a 1024 512 z"},
+			seen:    map[string]string{"a": "512*x 512*0 512*z"},
+			refused: map[string]string{"a": "1024*x 512*z"},
+		}, {
 			name:    "truncate not synced: undone",
 			steps:   []script.Step{"truncate a 4096"},
 			seen:    map[string]string{"a": a},

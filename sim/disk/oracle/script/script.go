@@ -63,6 +63,9 @@ func run(fs actor.FS, open map[string]actor.File, w []string) error {
 	}
 	key, flag := name, actor.Flag(0)
 	switch w[0] {
+	default:
+		return errSyntax
+	case "write", "fsync", "fdatasync", "truncate":
 	case "create":
 		flag = actor.Create | actor.Excl
 	case "dwrite":
