@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/esper-sim/espersim/contracts/canon"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/trace"
 
@@ -102,7 +103,11 @@ func (s *Suite) decode() error {
 			}
 		}
 	case trace.FactDeclared:
-		m, err := s.outer.Fact(e.Text, e.Data, e.Value)
+		if m, ok := e.Value.(canon.Message); ok {
+			e.Fact = m
+			break
+		}
+		m, err := s.outer.Parse(e.Text, e.Data)
 		if err != nil {
 			return err
 		}

@@ -190,6 +190,18 @@ func (n *node) files() actor.FS {
 	return rooted{disk.NewGatedFS(n.host.spec.Disk, gate{n}), string(n.spec.ID)}
 }
 
+// makeRoot makes the node's own directory, durable before the run begins.
+func (h *host) makeRoot(n Node) error {
+	if h.spec.Disk == nil || n.Callback {
+		return nil
+	}
+	fs := disk.NewFS(h.spec.Disk, nil)
+	if err := fs.Mkdir(string(n.ID)); err != nil {
+		return err
+	}
+	return fs.SyncDir("")
+}
+
 // rooted is a file system below a directory, so that the processes of one host
 // share its disk and its faults, but not their names.
 type rooted struct {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strings"
 	"time"
 
 	"github.com/esper-sim/espersim/sim/trace"
@@ -93,7 +94,7 @@ type LinkFault struct {
 	Effect LinkEffect
 	From   []string // names of nodes
 	To     []string
-	Type   string        // full name of the payload, or its last part
+	Type   string        // full name of the payload or its last part; a * at the end matches any rest
 	Rate   float64       // probability for each message; 0 counts as 1
 	Delay  time.Duration // for delay, reorder and duplicate: the most
 	Count  int           // how many messages it hits at most; 0: no limit
@@ -115,6 +116,9 @@ func contains(names []string, n string) bool {
 func typeMatches(want, full string) bool {
 	if want == "" || want == full {
 		return true
+	}
+	if p, ok := strings.CutSuffix(want, "*"); ok {
+		return strings.HasPrefix(full, p) || strings.HasPrefix(full[strings.LastIndexByte(full, '.')+1:], p)
 	}
 	n := len(full) - len(want)
 	return n > 0 && full[n-1] == '.' && full[n:] == want

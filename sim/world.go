@@ -182,6 +182,9 @@ func New(cfg Config) (*World, error) {
 		if n.Make == nil {
 			return nil, fmt.Errorf("node %q has no constructor", n.ID)
 		}
+		if err := h.makeRoot(n); err != nil {
+			return nil, fmt.Errorf("node %q: %w", n.ID, err)
+		}
 		nn := newNode(w, n, h, int32(len(w.nodes)))
 		w.byID[n.ID] = nn.idx
 		w.nodes = append(w.nodes, nn)

@@ -1,0 +1,80 @@
+package wire
+
+// Topics lists the payload types that each topic of the bus carries.
+var Topics = map[string][]string{
+	"control.kasmina.commands": {"esper.adaptation.v2.AdaptationCommand"},
+	"control.tolaria.commands": {"esper.adaptation.v2.AdaptationCommand"},
+	"control.command.results":  {"esper.adaptation.v2.CommandResult"},
+	"innovation.field_reports": {"esper.operational.v2.FieldReport"},
+	"system.events.epoch":      {"esper.events.v2.EpochEvent"},
+	"telemetry.seed.health":    {"esper.telemetry.v2.SeedTelemetry"},
+}
+
+// Direct lists the payload types that travel on direct links, without a
+// topic.
+var Direct = []string{
+	"esper.adaptation.v2.CommandConfirm",
+	"esper.adaptation.v2.CommandResult",
+	"esper.bus.v2.Ack",
+	"esper.bus.v2.AckReply",
+	"esper.bus.v2.Claim",
+	"esper.bus.v2.Delivery",
+	"esper.bus.v2.LogSlice",
+	"esper.bus.v2.Nack",
+	"esper.bus.v2.PublishAck",
+	"esper.bus.v2.ReadLog",
+	"esper.bus.v2.Subscribe",
+	"esper.ledger.v2.AppendReply",
+	"esper.ledger.v2.AppendRequest",
+	"esper.ledger.v2.OpenReply",
+	"esper.ledger.v2.OpenRequest",
+	"esper.ledger.v2.ReadReply",
+	"esper.ledger.v2.ReadRequest",
+	"esper.ledger.v2.SealReply",
+	"esper.ledger.v2.SealRequest",
+	"esper.operational.v2.AdaptationSignal",
+	"esper.pause.v2.PauseAck",
+	"esper.pause.v2.PauseRequest",
+	"esper.pause.v2.ResumeRequest",
+	"esper.rollback.v2.RollbackAck",
+	"esper.rollback.v2.RollbackDecision",
+	"esper.rollback.v2.RollbackHeartbeat",
+	"esper.rollback.v2.RollbackOutcome",
+	"esper.rollback.v2.RollbackRequest",
+	"esper.rollback.v2.RollbackVote",
+	"esper.system_state.v2.SystemStatePacket",
+	"esper.telemetry.v2.EmergencyNotice",
+	"esper.training.v2.BackwardReply",
+	"esper.training.v2.BackwardRequest",
+	"esper.training.v2.BoundaryReply",
+	"esper.training.v2.BoundaryRequest",
+	"esper.training.v2.CheckpointInfo",
+	"esper.training.v2.CheckpointQuery",
+	"esper.training.v2.ForwardReply",
+	"esper.training.v2.ForwardRequest",
+	"esper.training.v2.RestorePart",
+	"esper.training.v2.RollbackQuery",
+	"esper.training.v2.StatePart",
+	"esper.training.v2.StatePartRequest",
+}
+
+type route struct{ topic, payloadType string }
+
+var allowed = routes()
+
+func routes() map[route]bool {
+	all := map[route]bool{}
+	for topic, types := range Topics {
+		for _, t := range types {
+			all[route{topic, t}] = true
+		}
+	}
+	for _, t := range Direct {
+		all[route{"", t}] = true
+	}
+	return all
+}
+
+// Allowed says whether a payload type, by its full name, may travel on a
+// topic. The empty topic is a direct link.
+func Allowed(topic, payloadType string) bool { return allowed[route{topic, payloadType}] }
