@@ -71,12 +71,18 @@ func (c *Codec) Seal(dst []byte, e *envelopev2.EventEnvelope, m canon.Message, s
 	e.Auth = nil
 	if signer != nil {
 		signer.Sign(e, e.Payload)
-		e.EnvelopeCrc32C = 0
 	}
+	// Any checksum but zero keeps its place, so that dst grows once.
+	e.EnvelopeCrc32C = 1
 	start := len(dst)
 	dst = e.AppendCanonical(dst)
-	e.EnvelopeCrc32C = crc32.Checksum(dst[start:], castagnoli)
-	return appendChecksum(dst, e.EnvelopeCrc32C)
+	end := len(dst) - checksumSize
+	e.EnvelopeCrc32C = crc32.Checksum(dst[start:end], castagnoli)
+	if e.EnvelopeCrc32C == 0 { // implicit presence: zero is not written
+		return dst[:end]
+	}
+	binary.LittleEndian.PutUint32(dst[len(dst)-4:], e.EnvelopeCrc32C)
+	return dst
 }
 
 // The tag of envelope_crc32c, the last field, and the bytes it takes.
@@ -85,14 +91,6 @@ const (
 	checksumTag1 = 51 >> 4
 	checksumSize = 6
 )
-
-func appendChecksum(b []byte, sum uint32) []byte {
-	if sum == 0 { // implicit presence: zero is not written
-		return b
-	}
-	b = append(b, checksumTag0, checksumTag1)
-	return binary.LittleEndian.AppendUint32(b, sum)
-}
 
 // checksum returns what the envelope b declares as its checksum, and what it
 // is.
