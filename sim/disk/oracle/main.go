@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command oracle asks a real kernel what a crash leaves, and writes the
 // answers to sim/disk/testdata/oracle.json, where a test compares them with
 // the model.
