@@ -5,8 +5,12 @@ package statev2
 
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
+	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	math "math"
 )
 
@@ -21,6 +25,8 @@ var schemaOfHostState = canon.Schema{
 		{Number: 6, Name: "sample_order_sha256", Wire: 2, Elem: 2},
 		{Number: 7, Name: "learning_rate", Wire: 1, Elem: 2},
 		{Number: 8, Name: "best_validation_loss", Wire: 1, Elem: 2},
+		{Number: 9, Name: "validation_loss", Wire: 1, Elem: 2},
+		{Number: 10, Name: "checkpoint_every", Wire: 0, Elem: 2},
 	},
 }
 
@@ -57,6 +63,12 @@ func (m *HostState) CanonicalSize() int {
 	if math.Float64bits(m.BestValidationLoss) != 0 {
 		n += 9
 	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		n += 9
+	}
+	if m.CheckpointEvery != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.CheckpointEvery))
+	}
 	return n
 }
 
@@ -73,6 +85,16 @@ func (m *HostState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if m.CheckpointEvery != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.CheckpointEvery))
+		i--
+		b[i] = 0x50
+	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.ValidationLoss))
+		i--
+		b[i] = 0x49
 	}
 	if math.Float64bits(m.BestValidationLoss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.BestValidationLoss))
@@ -249,6 +271,35 @@ func (m *HostState) ParseCanonical(b []byte) error {
 	} else {
 		m.BestValidationLoss = 0
 	}
+	if tag == 0x49 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfHostState.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfHostState.Fail(9, canon.ExplicitZero, i)
+		}
+		m.ValidationLoss = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ValidationLoss = 0
+	}
+	if tag == 0x50 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfHostState.Fail(10, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfHostState.Fail(10, r, i)
+		}
+		if v == 0 {
+			return schemaOfHostState.Fail(10, canon.ExplicitZero, i)
+		}
+		m.CheckpointEvery = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointEvery = 0
+	}
 	if tag != canon.End {
 		return schemaOfHostState.Unexpected(b, tag, i)
 	}
@@ -295,6 +346,14 @@ func (m *HostState) IdentityHash(h uint64) uint64 {
 	if math.Float64bits(m.BestValidationLoss) != 0 {
 		h = canon.Mix(h, 8)
 		h = canon.Mix(h, uint64(math.Float64bits(m.BestValidationLoss)))
+	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(math.Float64bits(m.ValidationLoss)))
+	}
+	if m.CheckpointEvery != 0 {
+		h = canon.Mix(h, 10)
+		h = canon.Mix(h, uint64(uint64(m.CheckpointEvery)))
 	}
 	return canon.Mix(h, 0)
 }
@@ -1697,6 +1756,7 @@ var schemaOfLineageEpoch = canon.Schema{
 		{Number: 4, Name: "joined", Wire: 0, Elem: 2},
 		{Number: 5, Name: "commands", Wire: 2, Elem: 2, List: true},
 		{Number: 6, Name: "effects", Wire: 2, Elem: 0},
+		{Number: 7, Name: "validation_loss", Wire: 1, Elem: 2},
 	},
 }
 
@@ -1734,6 +1794,9 @@ func (m *LineageEpoch) CanonicalSize() int {
 		}
 		n += 1 + canon.SizeSpan(k)
 	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		n += 9
+	}
 	return n
 }
 
@@ -1750,6 +1813,11 @@ func (m *LineageEpoch) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.ValidationLoss))
+		i--
+		b[i] = 0x39
 	}
 	if len(m.Effects) != 0 {
 		end := i
@@ -1892,6 +1960,19 @@ func (m *LineageEpoch) ParseCanonical(b []byte) error {
 	} else {
 		m.Effects = m.Effects[:0]
 	}
+	if tag == 0x39 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfLineageEpoch.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfLineageEpoch.Fail(7, canon.ExplicitZero, i)
+		}
+		m.ValidationLoss = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ValidationLoss = 0
+	}
 	if tag != canon.End {
 		return schemaOfLineageEpoch.Unexpected(b, tag, i)
 	}
@@ -1926,6 +2007,10 @@ func (m *LineageEpoch) IdentityHash(h uint64) uint64 {
 		for _, v := range m.Effects {
 			h = canon.Mix(h, uint64(uint64(v)))
 		}
+	}
+	if math.Float64bits(m.ValidationLoss) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(math.Float64bits(m.ValidationLoss)))
 	}
 	return canon.Mix(h, 0)
 }
@@ -2266,6 +2351,672 @@ func (m *ModelExport) IdentityHash(h uint64) uint64 {
 	if len(m.WeightsSha256) != 0 {
 		h = canon.Mix(h, 5)
 		h = canon.MixBytes(h, m.WeightsSha256)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfCommandRecord = canon.Schema{
+	Name: "esper.state.v2.CommandRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "command", Wire: 2, Elem: 2},
+		{Number: 2, Name: "result", Wire: 2, Elem: 2},
+		{Number: 3, Name: "confirmed_command_id", Wire: 2, Elem: 2},
+		{Number: 4, Name: "published_command_id", Wire: 2, Elem: 2},
+		{Number: 5, Name: "nonce", Wire: 2, Elem: 2},
+		{Number: 6, Name: "signed_at", Wire: 2, Elem: 2},
+		{Number: 7, Name: "reply_to", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *CommandRecord) FullName() string { return schemaOfCommandRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *CommandRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if m.Command != nil {
+		n += 1 + canon.SizeSpan(m.Command.CanonicalSize())
+	}
+	if m.Result != nil {
+		n += 1 + canon.SizeSpan(m.Result.CanonicalSize())
+	}
+	if len(m.ConfirmedCommandId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ConfirmedCommandId))
+	}
+	if len(m.PublishedCommandId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PublishedCommandId))
+	}
+	if len(m.Nonce) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Nonce))
+	}
+	if m.SignedAt != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.SignedAt))
+	}
+	if len(m.ReplyTo) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReplyTo))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *CommandRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *CommandRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.ReplyTo) != 0 {
+		i = canon.PutString(b, i, m.ReplyTo)
+		i--
+		b[i] = 0x3a
+	}
+	if m.SignedAt != nil {
+		at := canon.PutTimestamp(b, i, m.SignedAt)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x32
+	}
+	if len(m.Nonce) != 0 {
+		i = canon.PutBytes(b, i, m.Nonce)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.PublishedCommandId) != 0 {
+		i = canon.PutString(b, i, m.PublishedCommandId)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.ConfirmedCommandId) != 0 {
+		i = canon.PutString(b, i, m.ConfirmedCommandId)
+		i--
+		b[i] = 0x1a
+	}
+	if m.Result != nil {
+		at := m.Result.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x12
+	}
+	if m.Command != nil {
+		at := m.Command.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *CommandRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Command == nil {
+			m.Command = new(v22.AdaptationCommand)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Command.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Command = nil
+	}
+	if tag == 0x12 {
+		if m.Result == nil {
+			m.Result = new(v22.CommandResult)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if err := m.Result.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Result = nil
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCommandRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCommandRecord.Fail(3, canon.BadUTF8, at)
+		}
+		if m.ConfirmedCommandId != string(b[at:n]) {
+			m.ConfirmedCommandId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ConfirmedCommandId = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCommandRecord.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCommandRecord.Fail(4, canon.BadUTF8, at)
+		}
+		if m.PublishedCommandId != string(b[at:n]) {
+			m.PublishedCommandId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PublishedCommandId = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCommandRecord.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Nonce = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Nonce = nil
+	}
+	if tag == 0x32 {
+		if m.SignedAt == nil {
+			m.SignedAt = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(6, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.SignedAt, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.SignedAt = nil
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCommandRecord.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCommandRecord.Fail(7, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCommandRecord.Fail(7, canon.BadUTF8, at)
+		}
+		if m.ReplyTo != string(b[at:n]) {
+			m.ReplyTo = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReplyTo = ""
+	}
+	if tag != canon.End {
+		return schemaOfCommandRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *CommandRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Command != nil {
+		h = canon.Mix(h, 1)
+		h = m.Command.IdentityHash(h)
+	}
+	if m.Result != nil {
+		h = canon.Mix(h, 2)
+		h = m.Result.IdentityHash(h)
+	}
+	if len(m.ConfirmedCommandId) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.ConfirmedCommandId)
+	}
+	if len(m.PublishedCommandId) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.PublishedCommandId)
+	}
+	if len(m.Nonce) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixBytes(h, m.Nonce)
+	}
+	if len(m.ReplyTo) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixString(h, m.ReplyTo)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfCoordinatorRecord = canon.Schema{
+	Name: "esper.state.v2.CoordinatorRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "rollback_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "step", Wire: 2, Elem: 2},
+		{Number: 3, Name: "tier", Wire: 0, Elem: 2},
+		{Number: 4, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 5, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 6, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 7, Name: "root", Wire: 2, Elem: 2},
+		{Number: 8, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 9, Name: "culprits", Wire: 2, Elem: 2, List: true},
+		{Number: 10, Name: "participants", Wire: 2, Elem: 2, List: true},
+		{Number: 11, Name: "event", Wire: 2, Elem: 2},
+		{Number: 12, Name: "published_event_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *CoordinatorRecord) FullName() string { return schemaOfCoordinatorRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *CoordinatorRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.RollbackId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.RollbackId))
+	}
+	if len(m.Step) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Step))
+	}
+	if m.Tier != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Tier))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if len(m.Root) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Root))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if len(m.Culprits) != 0 {
+		n += 1 * len(m.Culprits)
+		for _, v := range m.Culprits {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Participants) != 0 {
+		n += 1 * len(m.Participants)
+		for _, v := range m.Participants {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if m.Event != nil {
+		n += 1 + canon.SizeSpan(m.Event.CanonicalSize())
+	}
+	if len(m.PublishedEventId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PublishedEventId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *CoordinatorRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *CoordinatorRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.PublishedEventId) != 0 {
+		i = canon.PutString(b, i, m.PublishedEventId)
+		i--
+		b[i] = 0x62
+	}
+	if m.Event != nil {
+		at := m.Event.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x5a
+	}
+	if len(m.Participants) != 0 {
+		for k := len(m.Participants) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Participants[k])
+			i--
+			b[i] = 0x52
+		}
+	}
+	if len(m.Culprits) != 0 {
+		for k := len(m.Culprits) - 1; k >= 0; k-- {
+			at := m.Culprits[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x4a
+		}
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x42
+	}
+	if len(m.Root) != 0 {
+		i = canon.PutBytes(b, i, m.Root)
+		i--
+		b[i] = 0x3a
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x30
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x28
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x22
+	}
+	if m.Tier != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Tier))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.Step) != 0 {
+		i = canon.PutString(b, i, m.Step)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.RollbackId) != 0 {
+		i = canon.PutString(b, i, m.RollbackId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *CoordinatorRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(1, canon.BadUTF8, at)
+		}
+		if m.RollbackId != string(b[at:n]) {
+			m.RollbackId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RollbackId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Step != string(b[at:n]) {
+			m.Step = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(3, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfCoordinatorRecord.Fail(3, r, i)
+		}
+		if v > 2 {
+			return schemaOfCoordinatorRecord.Fail(3, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfCoordinatorRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Tier = v23.Tier(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Tier = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(4, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfCoordinatorRecord.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(6, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfCoordinatorRecord.Fail(6, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfCoordinatorRecord.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Root = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Root = nil
+	}
+	if tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(8, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(8, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(8, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	m.Culprits = m.Culprits[:0]
+	for tag == 0x4a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(9, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Culprits)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	m.Participants = m.Participants[:0]
+	for tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(10, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(10, canon.BadUTF8, at)
+		}
+		m.Participants = canon.NextString(m.Participants, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x5a {
+		if m.Event == nil {
+			m.Event = new(v24.EpochEvent)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(11, canon.Reason(-n), at)
+		}
+		if err := m.Event.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Event = nil
+	}
+	if tag == 0x62 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(12, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCoordinatorRecord.Fail(12, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCoordinatorRecord.Fail(12, canon.BadUTF8, at)
+		}
+		if m.PublishedEventId != string(b[at:n]) {
+			m.PublishedEventId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PublishedEventId = ""
+	}
+	if tag != canon.End {
+		return schemaOfCoordinatorRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *CoordinatorRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.RollbackId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.RollbackId)
+	}
+	if len(m.Step) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Step)
+	}
+	if m.Tier != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Tier)))
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.Root) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixBytes(h, m.Root)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.MixString(h, m.Reason)
+	}
+	if len(m.Culprits) != 0 {
+		h = canon.Mix(h, 9|uint64(len(m.Culprits))<<32)
+		for _, v := range m.Culprits {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Participants) != 0 {
+		h = canon.Mix(h, 10|uint64(len(m.Participants))<<32)
+		for _, v := range m.Participants {
+			h = canon.MixString(h, v)
+		}
+	}
+	if m.Event != nil {
+		h = canon.Mix(h, 11)
+		h = m.Event.IdentityHash(h)
+	}
+	if len(m.PublishedEventId) != 0 {
+		h = canon.Mix(h, 12)
+		h = canon.MixString(h, m.PublishedEventId)
 	}
 	return canon.Mix(h, 0)
 }

@@ -10,10 +10,14 @@
 package statev2
 
 import (
+	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -38,6 +42,8 @@ type HostState struct {
 	SampleOrderSha256  []byte                 `protobuf:"bytes,6,opt,name=sample_order_sha256,json=sampleOrderSha256,proto3" json:"sample_order_sha256,omitempty"` // running hash over every epoch that survives
 	LearningRate       float64                `protobuf:"fixed64,7,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
 	BestValidationLoss float64                `protobuf:"fixed64,8,opt,name=best_validation_loss,json=bestValidationLoss,proto3" json:"best_validation_loss,omitempty"`
+	ValidationLoss     float64                `protobuf:"fixed64,9,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`    // of the epoch before
+	CheckpointEvery    int32                  `protobuf:"varint,10,opt,name=checkpoint_every,json=checkpointEvery,proto3" json:"checkpoint_every,omitempty"` // epochs
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -124,6 +130,20 @@ func (x *HostState) GetLearningRate() float64 {
 func (x *HostState) GetBestValidationLoss() float64 {
 	if x != nil {
 		return x.BestValidationLoss
+	}
+	return 0
+}
+
+func (x *HostState) GetValidationLoss() float64 {
+	if x != nil {
+		return x.ValidationLoss
+	}
+	return 0
+}
+
+func (x *HostState) GetCheckpointEvery() int32 {
+	if x != nil {
+		return x.CheckpointEvery
 	}
 	return 0
 }
@@ -640,15 +660,16 @@ func (x *LineageCommand) GetKernelArtifactId() string {
 
 // LineageEpoch is one surviving epoch: everything that decided its bytes.
 type LineageEpoch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	LearningRate  float64                `protobuf:"fixed64,3,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
-	Joined        bool                   `protobuf:"varint,4,opt,name=joined,proto3" json:"joined,omitempty"` // Kasmina crossed the boundary into this epoch
-	Commands      []*LineageCommand      `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
-	Effects       []v21.StepEffect       `protobuf:"varint,6,rep,packed,name=effects,proto3,enum=esper.training.v2.StepEffect" json:"effects,omitempty"` // one a step
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Epoch          int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Generation     uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	LearningRate   float64                `protobuf:"fixed64,3,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	Joined         bool                   `protobuf:"varint,4,opt,name=joined,proto3" json:"joined,omitempty"` // Kasmina crossed the boundary into this epoch
+	Commands       []*LineageCommand      `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
+	Effects        []v21.StepEffect       `protobuf:"varint,6,rep,packed,name=effects,proto3,enum=esper.training.v2.StepEffect" json:"effects,omitempty"` // one a step
+	ValidationLoss float64                `protobuf:"fixed64,7,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`     // that Kasmina was told at the boundary into it
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *LineageEpoch) Reset() {
@@ -721,6 +742,13 @@ func (x *LineageEpoch) GetEffects() []v21.StepEffect {
 		return x.Effects
 	}
 	return nil
+}
+
+func (x *LineageEpoch) GetValidationLoss() float64 {
+	if x != nil {
+		return x.ValidationLoss
+	}
+	return 0
 }
 
 // Lineage replays to the same bytes (HLD section 9.2).
@@ -861,11 +889,240 @@ func (x *ModelExport) GetWeightsSha256() []byte {
 	return nil
 }
 
+// CommandRecord is one record of a subsystem's command log.
+type CommandRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one of the four is set: a command that was taken in, what became
+	// of one, that a confirmation came, or that the bus has a result.
+	Command            *v22.AdaptationCommand `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Result             *v22.CommandResult     `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	ConfirmedCommandId string                 `protobuf:"bytes,3,opt,name=confirmed_command_id,json=confirmedCommandId,proto3" json:"confirmed_command_id,omitempty"`
+	PublishedCommandId string                 `protobuf:"bytes,4,opt,name=published_command_id,json=publishedCommandId,proto3" json:"published_command_id,omitempty"`
+	Nonce              []byte                 `protobuf:"bytes,5,opt,name=nonce,proto3" json:"nonce,omitempty"` // of the message that brought it
+	SignedAt           *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	ReplyTo            string                 `protobuf:"bytes,7,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *CommandRecord) Reset() {
+	*x = CommandRecord{}
+	mi := &file_v2_state_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandRecord) ProtoMessage() {}
+
+func (x *CommandRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandRecord.ProtoReflect.Descriptor instead.
+func (*CommandRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CommandRecord) GetCommand() *v22.AdaptationCommand {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *CommandRecord) GetResult() *v22.CommandResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *CommandRecord) GetConfirmedCommandId() string {
+	if x != nil {
+		return x.ConfirmedCommandId
+	}
+	return ""
+}
+
+func (x *CommandRecord) GetPublishedCommandId() string {
+	if x != nil {
+		return x.PublishedCommandId
+	}
+	return ""
+}
+
+func (x *CommandRecord) GetNonce() []byte {
+	if x != nil {
+		return x.Nonce
+	}
+	return nil
+}
+
+func (x *CommandRecord) GetSignedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignedAt
+	}
+	return nil
+}
+
+func (x *CommandRecord) GetReplyTo() string {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return ""
+}
+
+// CoordinatorRecord is one record of Tolaria's log: a step of a rollback, or
+// an epoch event on its way to the bus.
+type CoordinatorRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	RollbackId       string                 `protobuf:"bytes,1,opt,name=rollback_id,json=rollbackId,proto3" json:"rollback_id,omitempty"`
+	Step             string                 `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"` // STARTED, COMMITTED, DONE, ABORTED, FAILED
+	Tier             v23.Tier               `protobuf:"varint,3,opt,name=tier,proto3,enum=esper.rollback.v2.Tier" json:"tier,omitempty"`
+	CheckpointId     string                 `protobuf:"bytes,4,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Epoch            int64                  `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Generation       uint32                 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"` // that begins with the restore
+	Root             []byte                 `protobuf:"bytes,7,opt,name=root,proto3" json:"root,omitempty"`
+	Reason           string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Culprits         []*v2.SeedRef          `protobuf:"bytes,9,rep,name=culprits,proto3" json:"culprits,omitempty"`
+	Participants     []string               `protobuf:"bytes,10,rep,name=participants,proto3" json:"participants,omitempty"`
+	Event            *v24.EpochEvent        `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`
+	PublishedEventId string                 `protobuf:"bytes,12,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *CoordinatorRecord) Reset() {
+	*x = CoordinatorRecord{}
+	mi := &file_v2_state_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoordinatorRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoordinatorRecord) ProtoMessage() {}
+
+func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoordinatorRecord.ProtoReflect.Descriptor instead.
+func (*CoordinatorRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CoordinatorRecord) GetRollbackId() string {
+	if x != nil {
+		return x.RollbackId
+	}
+	return ""
+}
+
+func (x *CoordinatorRecord) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *CoordinatorRecord) GetTier() v23.Tier {
+	if x != nil {
+		return x.Tier
+	}
+	return v23.Tier(0)
+}
+
+func (x *CoordinatorRecord) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *CoordinatorRecord) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CoordinatorRecord) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CoordinatorRecord) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *CoordinatorRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CoordinatorRecord) GetCulprits() []*v2.SeedRef {
+	if x != nil {
+		return x.Culprits
+	}
+	return nil
+}
+
+func (x *CoordinatorRecord) GetParticipants() []string {
+	if x != nil {
+		return x.Participants
+	}
+	return nil
+}
+
+func (x *CoordinatorRecord) GetEvent() *v24.EpochEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *CoordinatorRecord) GetPublishedEventId() string {
+	if x != nil {
+		return x.PublishedEventId
+	}
+	return ""
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\x9e\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -876,7 +1133,10 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12.\n" +
 	"\x13sample_order_sha256\x18\x06 \x01(\fR\x11sampleOrderSha256\x12#\n" +
 	"\rlearning_rate\x18\a \x01(\x01R\flearningRate\x120\n" +
-	"\x14best_validation_loss\x18\b \x01(\x01R\x12bestValidationLoss\"w\n" +
+	"\x14best_validation_loss\x18\b \x01(\x01R\x12bestValidationLoss\x12'\n" +
+	"\x0fvalidation_loss\x18\t \x01(\x01R\x0evalidationLoss\x12)\n" +
+	"\x10checkpoint_every\x18\n" +
+	" \x01(\x05R\x0fcheckpointEvery\"w\n" +
 	"\vKernelState\x12,\n" +
 	"\x12kernel_artifact_id\x18\x01 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
@@ -930,7 +1190,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12/\n" +
 	"\x04seed\x18\x02 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12,\n" +
-	"\x12kernel_artifact_id\x18\x04 \x01(\tR\x10kernelArtifactId\"\xf6\x01\n" +
+	"\x12kernel_artifact_id\x18\x04 \x01(\tR\x10kernelArtifactId\"\x9f\x02\n" +
 	"\fLineageEpoch\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
@@ -939,7 +1199,8 @@ const file_v2_state_proto_rawDesc = "" +
 	"\rlearning_rate\x18\x03 \x01(\x01R\flearningRate\x12\x16\n" +
 	"\x06joined\x18\x04 \x01(\bR\x06joined\x12:\n" +
 	"\bcommands\x18\x05 \x03(\v2\x1e.esper.state.v2.LineageCommandR\bcommands\x127\n" +
-	"\aeffects\x18\x06 \x03(\x0e2\x1d.esper.training.v2.StepEffectR\aeffects\"\x86\x01\n" +
+	"\aeffects\x18\x06 \x03(\x0e2\x1d.esper.training.v2.StepEffectR\aeffects\x12'\n" +
+	"\x0fvalidation_loss\x18\a \x01(\x01R\x0evalidationLoss\"\x86\x01\n" +
 	"\aLineage\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x1d\n" +
 	"\n" +
@@ -950,7 +1211,32 @@ const file_v2_state_proto_rawDesc = "" +
 	"\alineage\x18\x02 \x01(\v2\x17.esper.state.v2.LineageR\alineage\x12-\n" +
 	"\x04host\x18\x03 \x01(\v2\x19.esper.state.v2.HostStateR\x04host\x124\n" +
 	"\x06grafts\x18\x04 \x01(\v2\x1c.esper.state.v2.KasminaStateR\x06grafts\x12%\n" +
-	"\x0eweights_sha256\x18\x05 \x01(\fR\rweightsSha256BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\x0eweights_sha256\x18\x05 \x01(\fR\rweightsSha256\"\xdb\x02\n" +
+	"\rCommandRecord\x12@\n" +
+	"\acommand\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\acommand\x12:\n" +
+	"\x06result\x18\x02 \x01(\v2\".esper.adaptation.v2.CommandResultR\x06result\x120\n" +
+	"\x14confirmed_command_id\x18\x03 \x01(\tR\x12confirmedCommandId\x120\n" +
+	"\x14published_command_id\x18\x04 \x01(\tR\x12publishedCommandId\x12\x14\n" +
+	"\x05nonce\x18\x05 \x01(\fR\x05nonce\x127\n" +
+	"\tsigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12\x19\n" +
+	"\breply_to\x18\a \x01(\tR\areplyTo\"\xba\x03\n" +
+	"\x11CoordinatorRecord\x12\x1f\n" +
+	"\vrollback_id\x18\x01 \x01(\tR\n" +
+	"rollbackId\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\x12+\n" +
+	"\x04tier\x18\x03 \x01(\x0e2\x17.esper.rollback.v2.TierR\x04tier\x12#\n" +
+	"\rcheckpoint_id\x18\x04 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x06 \x01(\rR\n" +
+	"generation\x12\x12\n" +
+	"\x04root\x18\a \x01(\fR\x04root\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x127\n" +
+	"\bculprits\x18\t \x03(\v2\x1b.esper.telemetry.v2.SeedRefR\bculprits\x12\"\n" +
+	"\fparticipants\x18\n" +
+	" \x03(\tR\fparticipants\x121\n" +
+	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventIdBGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -964,42 +1250,55 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_v2_state_proto_goTypes = []any{
-	(*HostState)(nil),      // 0: esper.state.v2.HostState
-	(*KernelState)(nil),    // 1: esper.state.v2.KernelState
-	(*SlotState)(nil),      // 2: esper.state.v2.SlotState
-	(*KasminaState)(nil),   // 3: esper.state.v2.KasminaState
-	(*OpenAdaptation)(nil), // 4: esper.state.v2.OpenAdaptation
-	(*TamiyoState)(nil),    // 5: esper.state.v2.TamiyoState
-	(*LineageCommand)(nil), // 6: esper.state.v2.LineageCommand
-	(*LineageEpoch)(nil),   // 7: esper.state.v2.LineageEpoch
-	(*Lineage)(nil),        // 8: esper.state.v2.Lineage
-	(*ModelExport)(nil),    // 9: esper.state.v2.ModelExport
-	(*v2.SeedRef)(nil),     // 10: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 11: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),    // 12: esper.training.v2.StepEffect
+	(*HostState)(nil),             // 0: esper.state.v2.HostState
+	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
+	(*SlotState)(nil),             // 2: esper.state.v2.SlotState
+	(*KasminaState)(nil),          // 3: esper.state.v2.KasminaState
+	(*OpenAdaptation)(nil),        // 4: esper.state.v2.OpenAdaptation
+	(*TamiyoState)(nil),           // 5: esper.state.v2.TamiyoState
+	(*LineageCommand)(nil),        // 6: esper.state.v2.LineageCommand
+	(*LineageEpoch)(nil),          // 7: esper.state.v2.LineageEpoch
+	(*Lineage)(nil),               // 8: esper.state.v2.Lineage
+	(*ModelExport)(nil),           // 9: esper.state.v2.ModelExport
+	(*CommandRecord)(nil),         // 10: esper.state.v2.CommandRecord
+	(*CoordinatorRecord)(nil),     // 11: esper.state.v2.CoordinatorRecord
+	(*v2.SeedRef)(nil),            // 12: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 13: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 14: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 15: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 16: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 18: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 19: esper.events.v2.EpochEvent
 }
 var file_v2_state_proto_depIdxs = []int32{
-	10, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	11, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	12, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	13, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	10, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	11, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	12, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	13, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	10, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	12, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	12, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	14, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	16, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	17, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	18, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	12, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	19, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -1013,7 +1312,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

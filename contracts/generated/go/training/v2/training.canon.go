@@ -148,6 +148,7 @@ var schemaOfSettlement = canon.Schema{
 		{Number: 1, Name: "step", Wire: 2, Elem: 2},
 		{Number: 2, Name: "effect", Wire: 0, Elem: 2},
 		{Number: 3, Name: "full_steps", Wire: 0, Elem: 2},
+		{Number: 4, Name: "last_full", Wire: 2, Elem: 2},
 	},
 }
 
@@ -169,6 +170,9 @@ func (m *Settlement) CanonicalSize() int {
 	if m.FullSteps != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.FullSteps))
 	}
+	if m.LastFull != nil {
+		n += 1 + canon.SizeSpan(m.LastFull.CanonicalSize())
+	}
 	return n
 }
 
@@ -185,6 +189,12 @@ func (m *Settlement) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if m.LastFull != nil {
+		at := m.LastFull.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x22
 	}
 	if m.FullSteps != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.FullSteps))
@@ -256,6 +266,21 @@ func (m *Settlement) ParseCanonical(b []byte) error {
 	} else {
 		m.FullSteps = 0
 	}
+	if tag == 0x22 {
+		if m.LastFull == nil {
+			m.LastFull = new(StepRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSettlement.Fail(4, canon.Reason(-n), at)
+		}
+		if err := m.LastFull.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LastFull = nil
+	}
 	if tag != canon.End {
 		return schemaOfSettlement.Unexpected(b, tag, i)
 	}
@@ -278,6 +303,10 @@ func (m *Settlement) IdentityHash(h uint64) uint64 {
 	if m.FullSteps != 0 {
 		h = canon.Mix(h, 3)
 		h = canon.Mix(h, uint64(uint64(m.FullSteps)))
+	}
+	if m.LastFull != nil {
+		h = canon.Mix(h, 4)
+		h = m.LastFull.IdentityHash(h)
 	}
 	return canon.Mix(h, 0)
 }
@@ -892,7 +921,7 @@ func (m *ForwardReply) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfForwardReply.Fail(3, r, i)
 		}
-		if v > 4 {
+		if v > 5 {
 			return schemaOfForwardReply.Fail(3, canon.UnknownEnum, i)
 		}
 		if v == 0 {
@@ -1335,7 +1364,7 @@ func (m *BackwardReply) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfBackwardReply.Fail(3, r, i)
 		}
-		if v > 4 {
+		if v > 5 {
 			return schemaOfBackwardReply.Fail(3, canon.UnknownEnum, i)
 		}
 		if v == 0 {
@@ -1381,6 +1410,7 @@ var schemaOfBoundaryRequest = canon.Schema{
 		{Number: 4, Name: "settled", Wire: 2, Elem: 2},
 		{Number: 5, Name: "validation_loss", Wire: 1, Elem: 2},
 		{Number: 6, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 7, Name: "present", Wire: 2, Elem: 2, List: true},
 	},
 }
 
@@ -1411,6 +1441,12 @@ func (m *BoundaryRequest) CanonicalSize() int {
 	if len(m.CheckpointId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CheckpointId))
 	}
+	if len(m.Present) != 0 {
+		n += 1 * len(m.Present)
+		for _, v := range m.Present {
+			n += canon.SizeSpan(len(v))
+		}
+	}
 	return n
 }
 
@@ -1427,6 +1463,13 @@ func (m *BoundaryRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.Present) != 0 {
+		for k := len(m.Present) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Present[k])
+			i--
+			b[i] = 0x3a
+		}
 	}
 	if len(m.CheckpointId) != 0 {
 		i = canon.PutString(b, i, m.CheckpointId)
@@ -1559,6 +1602,18 @@ func (m *BoundaryRequest) ParseCanonical(b []byte) error {
 	} else {
 		m.CheckpointId = ""
 	}
+	m.Present = m.Present[:0]
+	for tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBoundaryRequest.Fail(7, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBoundaryRequest.Fail(7, canon.BadUTF8, at)
+		}
+		m.Present = canon.NextString(m.Present, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
 	if tag != canon.End {
 		return schemaOfBoundaryRequest.Unexpected(b, tag, i)
 	}
@@ -1589,6 +1644,12 @@ func (m *BoundaryRequest) IdentityHash(h uint64) uint64 {
 	if len(m.CheckpointId) != 0 {
 		h = canon.Mix(h, 6)
 		h = canon.MixString(h, m.CheckpointId)
+	}
+	if len(m.Present) != 0 {
+		h = canon.Mix(h, 7|uint64(len(m.Present))<<32)
+		for _, v := range m.Present {
+			h = canon.MixString(h, v)
+		}
 	}
 	return canon.Mix(h, 0)
 }
@@ -1730,7 +1791,7 @@ func (m *BoundaryReply) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfBoundaryReply.Fail(3, r, i)
 		}
-		if v > 4 {
+		if v > 5 {
 			return schemaOfBoundaryReply.Fail(3, canon.UnknownEnum, i)
 		}
 		if v == 0 {

@@ -85,6 +85,7 @@ const (
 	ReplyStatus_OUT_OF_SYNC              ReplyStatus = 2 // state was lost or a settlement missed: roll back
 	ReplyStatus_FENCED                   ReplyStatus = 3 // prepared for a rollback whose outcome is unknown
 	ReplyStatus_STALE                    ReplyStatus = 4 // the request belongs to an older generation or step
+	ReplyStatus_PAUSED                   ReplyStatus = 5 // Kasmina is paused: every layer passes its input through
 )
 
 // Enum value maps for ReplyStatus.
@@ -95,6 +96,7 @@ var (
 		2: "OUT_OF_SYNC",
 		3: "FENCED",
 		4: "STALE",
+		5: "PAUSED",
 	}
 	ReplyStatus_value = map[string]int32{
 		"REPLY_STATUS_UNSPECIFIED": 0,
@@ -102,6 +104,7 @@ var (
 		"OUT_OF_SYNC":              2,
 		"FENCED":                   3,
 		"STALE":                    4,
+		"PAUSED":                   5,
 	}
 )
 
@@ -201,6 +204,7 @@ type Settlement struct {
 	Step          *StepRef               `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
 	Effect        StepEffect             `protobuf:"varint,2,opt,name=effect,proto3,enum=esper.training.v2.StepEffect" json:"effect,omitempty"`
 	FullSteps     uint64                 `protobuf:"varint,3,opt,name=full_steps,json=fullSteps,proto3" json:"full_steps,omitempty"` // FULL steps since the run began, this one included
+	LastFull      *StepRef               `protobuf:"bytes,4,opt,name=last_full,json=lastFull,proto3" json:"last_full,omitempty"`     // the newest FULL step; unset before the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +258,13 @@ func (x *Settlement) GetFullSteps() uint64 {
 		return x.FullSteps
 	}
 	return 0
+}
+
+func (x *Settlement) GetLastFull() *StepRef {
+	if x != nil {
+		return x.LastFull
+	}
+	return nil
 }
 
 // ForwardRequest carries the activations that enter a graft layer.
@@ -670,6 +681,7 @@ type BoundaryRequest struct {
 	Settled        *Settlement            `protobuf:"bytes,4,opt,name=settled,proto3" json:"settled,omitempty"`
 	ValidationLoss float64                `protobuf:"fixed64,5,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`
 	CheckpointId   string                 `protobuf:"bytes,6,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"` // set: the reply carries Kasmina's state part
+	Present        []string               `protobuf:"bytes,7,rep,name=present,proto3" json:"present,omitempty"`                               // subsystems that took part in the boundary so far
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -746,6 +758,13 @@ func (x *BoundaryRequest) GetCheckpointId() string {
 	return ""
 }
 
+func (x *BoundaryRequest) GetPresent() []string {
+	if x != nil {
+		return x.Present
+	}
+	return nil
+}
+
 // BoundaryReply answers it; a repeated request gets the same reply.
 type BoundaryReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -753,7 +772,7 @@ type BoundaryReply struct {
 	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	Status        ReplyStatus            `protobuf:"varint,3,opt,name=status,proto3,enum=esper.training.v2.ReplyStatus" json:"status,omitempty"`
 	Seeds         []*KernelUse           `protobuf:"bytes,4,rep,name=seeds,proto3" json:"seeds,omitempty"`                                // every slot after the boundary
-	StateDigest   []byte                 `protobuf:"bytes,5,opt,name=state_digest,json=stateDigest,proto3" json:"state_digest,omitempty"` // SHA-256 of Kasmina's state part
+	StateDigest   []byte                 `protobuf:"bytes,5,opt,name=state_digest,json=stateDigest,proto3" json:"state_digest,omitempty"` // SHA-256 of Kasmina's state before it crossed
 	Part          *StatePart             `protobuf:"bytes,6,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1249,13 +1268,14 @@ const file_v2_training_proto_rawDesc = "" +
 	"\x04step\x18\x02 \x01(\x05R\x04step\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\rR\n" +
-	"generation\"\x92\x01\n" +
+	"generation\"\xcb\x01\n" +
 	"\n" +
 	"Settlement\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x125\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x1d.esper.training.v2.StepEffectR\x06effect\x12\x1d\n" +
 	"\n" +
-	"full_steps\x18\x03 \x01(\x04R\tfullSteps\"\xa3\x02\n" +
+	"full_steps\x18\x03 \x01(\x04R\tfullSteps\x127\n" +
+	"\tlast_full\x18\x04 \x01(\v2\x1a.esper.training.v2.StepRefR\blastFull\"\xa3\x02\n" +
 	"\x0eForwardRequest\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x12\x14\n" +
@@ -1288,7 +1308,7 @@ const file_v2_training_proto_rawDesc = "" +
 	"\rBackwardReply\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x126\n" +
-	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\xf6\x01\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\x90\x02\n" +
 	"\x0fBoundaryRequest\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
@@ -1297,7 +1317,8 @@ const file_v2_training_proto_rawDesc = "" +
 	"generation\x127\n" +
 	"\asettled\x18\x04 \x01(\v2\x1d.esper.training.v2.SettlementR\asettled\x12'\n" +
 	"\x0fvalidation_loss\x18\x05 \x01(\x01R\x0evalidationLoss\x12#\n" +
-	"\rcheckpoint_id\x18\x06 \x01(\tR\fcheckpointId\"\x86\x02\n" +
+	"\rcheckpoint_id\x18\x06 \x01(\tR\fcheckpointId\x12\x18\n" +
+	"\apresent\x18\a \x03(\tR\apresent\"\x86\x02\n" +
 	"\rBoundaryReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
@@ -1352,14 +1373,16 @@ const file_v2_training_proto_rawDesc = "" +
 	"StepEffect\x12\x1b\n" +
 	"\x17STEP_EFFECT_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04FULL\x10\x01\x12\f\n" +
-	"\bIDENTITY\x10\x02*[\n" +
+	"\bIDENTITY\x10\x02*g\n" +
 	"\vReplyStatus\x12\x1c\n" +
 	"\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02OK\x10\x01\x12\x0f\n" +
 	"\vOUT_OF_SYNC\x10\x02\x12\n" +
 	"\n" +
 	"\x06FENCED\x10\x03\x12\t\n" +
-	"\x05STALE\x10\x04BMZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3"
+	"\x05STALE\x10\x04\x12\n" +
+	"\n" +
+	"\x06PAUSED\x10\x05BMZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3"
 
 var (
 	file_v2_training_proto_rawDescOnce sync.Once
@@ -1399,27 +1422,28 @@ var file_v2_training_proto_goTypes = []any{
 var file_v2_training_proto_depIdxs = []int32{
 	2,  // 0: esper.training.v2.Settlement.step:type_name -> esper.training.v2.StepRef
 	0,  // 1: esper.training.v2.Settlement.effect:type_name -> esper.training.v2.StepEffect
-	2,  // 2: esper.training.v2.ForwardRequest.step:type_name -> esper.training.v2.StepRef
-	3,  // 3: esper.training.v2.ForwardRequest.settled:type_name -> esper.training.v2.Settlement
-	17, // 4: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
-	18, // 5: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
-	2,  // 6: esper.training.v2.ForwardReply.step:type_name -> esper.training.v2.StepRef
-	1,  // 7: esper.training.v2.ForwardReply.status:type_name -> esper.training.v2.ReplyStatus
-	5,  // 8: esper.training.v2.ForwardReply.kernels:type_name -> esper.training.v2.KernelUse
-	2,  // 9: esper.training.v2.BackwardRequest.step:type_name -> esper.training.v2.StepRef
-	2,  // 10: esper.training.v2.BackwardReply.step:type_name -> esper.training.v2.StepRef
-	1,  // 11: esper.training.v2.BackwardReply.status:type_name -> esper.training.v2.ReplyStatus
-	3,  // 12: esper.training.v2.BoundaryRequest.settled:type_name -> esper.training.v2.Settlement
-	1,  // 13: esper.training.v2.BoundaryReply.status:type_name -> esper.training.v2.ReplyStatus
-	5,  // 14: esper.training.v2.BoundaryReply.seeds:type_name -> esper.training.v2.KernelUse
-	12, // 15: esper.training.v2.BoundaryReply.part:type_name -> esper.training.v2.StatePart
-	12, // 16: esper.training.v2.RestorePart.part:type_name -> esper.training.v2.StatePart
-	17, // 17: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	2,  // 2: esper.training.v2.Settlement.last_full:type_name -> esper.training.v2.StepRef
+	2,  // 3: esper.training.v2.ForwardRequest.step:type_name -> esper.training.v2.StepRef
+	3,  // 4: esper.training.v2.ForwardRequest.settled:type_name -> esper.training.v2.Settlement
+	17, // 5: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
+	18, // 6: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
+	2,  // 7: esper.training.v2.ForwardReply.step:type_name -> esper.training.v2.StepRef
+	1,  // 8: esper.training.v2.ForwardReply.status:type_name -> esper.training.v2.ReplyStatus
+	5,  // 9: esper.training.v2.ForwardReply.kernels:type_name -> esper.training.v2.KernelUse
+	2,  // 10: esper.training.v2.BackwardRequest.step:type_name -> esper.training.v2.StepRef
+	2,  // 11: esper.training.v2.BackwardReply.step:type_name -> esper.training.v2.StepRef
+	1,  // 12: esper.training.v2.BackwardReply.status:type_name -> esper.training.v2.ReplyStatus
+	3,  // 13: esper.training.v2.BoundaryRequest.settled:type_name -> esper.training.v2.Settlement
+	1,  // 14: esper.training.v2.BoundaryReply.status:type_name -> esper.training.v2.ReplyStatus
+	5,  // 15: esper.training.v2.BoundaryReply.seeds:type_name -> esper.training.v2.KernelUse
+	12, // 16: esper.training.v2.BoundaryReply.part:type_name -> esper.training.v2.StatePart
+	12, // 17: esper.training.v2.RestorePart.part:type_name -> esper.training.v2.StatePart
+	17, // 18: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_v2_training_proto_init() }
