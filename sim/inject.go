@@ -202,8 +202,9 @@ func (w *World) DriftClock(hostName string, ppm int64, taint uint64) error {
 	return nil
 }
 
-// AddLinkFault puts a fault on links until RemoveLinkFault.
-func (w *World) AddLinkFault(f LinkFault) (int, error) {
+// AddLinkFault puts a fault on links until RemoveLinkFault; with both, on the
+// opposite direction too.
+func (w *World) AddLinkFault(f LinkFault, both bool) (int, error) {
 	if f.Effect < LinkCut || f.Effect > LinkCorrupt {
 		return 0, fmt.Errorf("unknown effect %d", f.Effect)
 	}
@@ -215,7 +216,7 @@ func (w *World) AddLinkFault(f LinkFault) (int, error) {
 		}
 	}
 	w.nextRule++
-	r := &linkRule{id: w.nextRule, spec: f, taint: f.Taint, left: -1}
+	r := &linkRule{id: w.nextRule, spec: f, both: both, taint: f.Taint, left: -1}
 	if f.Count > 0 {
 		r.left = f.Count
 	}

@@ -70,6 +70,7 @@ func (w *World) link(from, to int32) *link {
 type linkRule struct {
 	id    int
 	spec  LinkFault
+	both  bool // the opposite direction too
 	taint uint64
 	left  int // how often it may still fire; negative: no limit
 	fired uint64
@@ -125,7 +126,9 @@ func typeMatches(want, full string) bool {
 }
 
 func (r *linkRule) selects(from, to *node) bool {
-	return contains(r.spec.From, string(from.spec.ID)) && contains(r.spec.To, string(to.spec.ID))
+	a, b := string(from.spec.ID), string(to.spec.ID)
+	return contains(r.spec.From, a) && contains(r.spec.To, b) ||
+		r.both && contains(r.spec.From, b) && contains(r.spec.To, a)
 }
 
 // cut says whether a link is cut now.

@@ -77,3 +77,6 @@ func (o *occurrences) next(now int64, id uint64) uint32 {
 	o.young[id] = n + 1
 	return n
 }
+
+// Named narrows the source to one thing with a name, such as a host's disk.
+func (s Source) Named(name string) Source { return s.node("named " + name) }

@@ -197,11 +197,15 @@ func TestFaultsAreWitnessed(t *testing.T) {
 			},
 		},
 		"partition": {
-			func(t *testing.T, w *World) { addLink(t, w, LinkFault{Effect: LinkCut, From: []string{"a"}, To: []string{"b"}}) },
+			func(t *testing.T, w *World) {
+				addLink(t, w, LinkFault{Effect: LinkCut, From: []string{"a"}, To: []string{"b"}})
+			},
 			wants("dropped a → b partitioned", 51, "dropped b", 0),
 		},
 		"drop": {
-			func(t *testing.T, w *World) { addLink(t, w, LinkFault{Effect: LinkDrop, Type: "AppendReply", Count: 3}) },
+			func(t *testing.T, w *World) {
+				addLink(t, w, LinkFault{Effect: LinkDrop, Type: "AppendReply", Count: 3})
+			},
 			wants("dropped b → a dropped", 3),
 		},
 		"duplicate": {
@@ -211,7 +215,9 @@ func TestFaultsAreWitnessed(t *testing.T) {
 			wants("sent a → b", 100, "delivered a → b", 103),
 		},
 		"corrupt": {
-			func(t *testing.T, w *World) { addLink(t, w, LinkFault{Effect: LinkCorrupt, From: []string{"a"}, Count: 7}) },
+			func(t *testing.T, w *World) {
+				addLink(t, w, LinkFault{Effect: LinkCorrupt, From: []string{"a"}, Count: 7})
+			},
 			wants("refused a → b", 7),
 		},
 		"delay": {
@@ -297,7 +303,7 @@ func ok(t testing.TB) func(bool, error) {
 
 func addLink(t testing.TB, w *World, f LinkFault) {
 	t.Helper()
-	_, err := w.AddLinkFault(f)
+	_, err := w.AddLinkFault(f, false)
 	must(t, err)
 }
 

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/client"
+	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/setting"
+)
+
+// Role is a kind of process that a node can be.
+type Role struct {
+	Name string
+	Doc  string
+	// Callback roles neither use files nor charge work.
+	Callback bool
+	// Options makes the role's options with their defaults: a pointer to a
+	// struct for package setting.
+	Options func() any
+	// Make is the constructor for a job and for what Options made.
+	Make func(j *job.Job, options any) actor.Constructor
+}
+
+// roles is the registry: a map in the source, never filled by init.
+var roles = map[string]Role{
+	"ledger": {
+		Doc:     "appends its clients' entries to a write-ahead log and reads them back",
+		Options: func() any { return ledger.Defaults() },
+		Make:    func(_ *job.Job, o any) actor.Constructor { return ledger.New(*o.(*ledger.Options)) },
+	},
+	"writer": {
+		Doc:      "a client of a ledger: appends numbered entries, and reads the whole log back",
+		Callback: true,
+		Options:  func() any { return client.WriterDefaults() },
+		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewWriter(*o.(*client.WriterOptions)) },
+	},
+}
+
+// RoleNames lists the names of all roles, sorted.
+func RoleNames() []string {
+	var names []string
+	for n := range roles {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// FindRole is the role with the given name.
+func FindRole(name string) (Role, bool) {
+	r, ok := roles[name]
+	r.Name = name
+	return r, ok
+}
+
+// CheckOption says what is wrong with a setting of a role, if anything is.
+func CheckOption(role, key, value string) error {
+	r, ok := FindRole(role)
+	if !ok {
+		return fmt.Errorf("unknown role %q", role)
+	}
+	return setting.Set(r.Options(), key, value)
+}
+
+// Setting is one option of a node by name.
+type Setting struct{ Key, Value string }
+
+// Constructor makes the constructor of a node with a role and settings.
+func Constructor(j *job.Job, role string, settings []Setting) (actor.Constructor, error) {
+	r, ok := FindRole(role)
+	if !ok {
+		return nil, fmt.Errorf("unknown role %q", role)
+	}
+	o := r.Options()
+	for _, s := range settings {
+		if err := setting.Set(o, s.Key, s.Value); err != nil {
+			return nil, fmt.Errorf("role %s: %w", role, err)
+		}
+	}
+	return r.Make(j, o), nil
+}

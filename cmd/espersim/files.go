@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// whole is a file that has its name only once it is complete: a command that
+// is stopped half-way leaves no half-written file under it.
+type whole struct {
+	*os.File
+	name string
+}
+
+func createWhole(name string) (io.WriteCloser, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return nil, err
+	}
+	return &whole{f, name}, nil
+}
+
+// Close syncs the file and gives it its name.
+func (w *whole) Close() error {
+	err := w.Sync()
+	if cerr := w.File.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(w.File.Name(), w.name)
+	}
+	if err != nil {
+		_ = os.Remove(w.File.Name()) // the first error is the one to report
+	}
+	return err
+}
+
+// bar shows progress on a terminal once something takes over two seconds.
+type bar struct {
+	w     io.Writer
+	on    bool
+	began time.Time
+	last  time.Time
+	drawn bool
+}
+
+func newBar(w io.Writer) *bar {
+	b := &bar{w: w, began: time.Now()}
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil {
+			b.on = info.Mode()&os.ModeCharDevice != 0
+		}
+	}
+	return b
+}
+
+func (b *bar) set(done, total int) {
+	now := time.Now()
+	if !b.on || now.Sub(b.began) < 2*time.Second || now.Sub(b.last) < 100*time.Millisecond {
+		return
+	}
+	b.last, b.drawn = now, true
+	const width = 40
+	full := width * done / max(total, 1)
+	left := time.Duration(float64(now.Sub(b.began)) / float64(max(done, 1)) * float64(total-done))
+	fmt.Fprintf(b.w, "\r[%s%s] %d/%d, %v left ", strings.Repeat("#", full), strings.Repeat(" ", width-full), done, total, left.Round(time.Second))
+}
+
+func (b *bar) done() {
+	if b.drawn {
+		fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", 80))
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/scenarios/runner"
+)
+
+type runOptions struct {
+	seed      uint64
+	seedGiven bool
+	seeds     int
+	n         int
+	jobs      int
+	json      bool
+	twice     bool
+	long      bool
+	show      bool
+	keep      string
+	out, err  io.Writer
+}
+
+func newRun() *cobra.Command {
+	o := &runOptions{}
+	c := &cobra.Command{
+		Use:   "run FILE|DIR…",
+		Short: "Run scenarios, and compare what they come to with what they expect",
+		Example: `  espersim run scenarios/
+  espersim run scenarios/triad-calm.yaml --seed 7
+  espersim run scenarios/ --seeds 200 --jobs 2`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.seedGiven = c.Flags().Changed("seed")
+			o.out, o.err = c.OutOrStdout(), c.ErrOrStderr()
+			return o.run(args)
+		},
+	}
+	f := c.Flags()
+	f.Uint64Var(&o.seed, "seed", 1, "the one run seed; with --seeds, the first")
+	f.IntVar(&o.seeds, "seeds", 0, "run seeds for each scenario of class short")
+	f.IntVar(&o.n, "n", 0, "the one value of $n, for scenarios that enumerate")
+	f.IntVar(&o.jobs, "jobs", 0, "runs at once (default: one a processor)")
+	f.BoolVar(&o.json, "json", false, "one JSON object a run")
+	f.BoolVar(&o.twice, "twice", false, "run everything twice and compare the trace hashes")
+	f.BoolVar(&o.long, "long", false, "multiply the seeds of scenarios of class long, too")
+	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
+	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
+	return c
+}
+
+// load reads scenario files; problems are printed, one a line.
+func load(args []string, stderr io.Writer) ([]*scenarios.Scenario, error) {
+	files, err := scenarios.Find(args)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no scenario (*.yaml) in %s", strings.Join(args, ", "))
+	}
+	var list []*scenarios.Scenario
+	bad := false
+	for _, f := range files {
+		s, err := scenarios.Load(f, runner.Catalogue())
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			bad = true
+			continue
+		}
+		list = append(list, s)
+	}
+	if bad {
+		return nil, exit{runner.ExitUsage}
+	}
+	return list, nil
+}
+
+func (o *runOptions) run(args []string) error {
+	list, err := load(args, o.err)
+	if err != nil {
+		return err
+	}
+	p := runner.Plan{
+		First: o.seed, Seeds: o.seeds, Only: o.seedGiven && o.seeds == 0, N: o.n,
+		Jobs: o.jobs, Twice: o.twice, Long: o.long, Commit: commit(),
+	}
+	if o.keep != "" {
+		if err := os.MkdirAll(o.keep, 0o755); err != nil {
+			return err
+		}
+		p.Keep = func(s *scenarios.Scenario, seed uint64, n int) (io.WriteCloser, error) {
+			return createWhole(filepath.Join(o.keep, traceName(s, seed, n)))
+		}
+	}
+	if o.json {
+		enc := json.NewEncoder(o.out)
+		p.Done = func(r *runner.Result) {
+			if err == nil {
+				err = enc.Encode(r)
+			}
+		}
+	}
+	bar := newBar(o.err)
+	p.Progress = bar.set
+	began := time.Now()
+	outcomes, runErr := runner.Sweep(list, p)
+	bar.done()
+	if runErr != nil {
+		return runErr
+	}
+	if err != nil {
+		return err
+	}
+	if !o.json {
+		o.report(outcomes, time.Since(began))
+	}
+	if code := runner.Worst(outcomes); code != 0 {
+		return exit{code}
+	}
+	return nil
+}
+
+func traceName(s *scenarios.Scenario, seed uint64, n int) string {
+	name := fmt.Sprintf("%s-seed-%d", strings.TrimSuffix(filepath.Base(s.File), ".yaml"), seed)
+	if n != 0 {
+		name += fmt.Sprintf("-n-%d", n)
+	}
+	return name + ".trace"
+}
+
+func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
+	runs := 0
+	var simMS int64
+	for _, out := range outcomes {
+		runs += out.Runs
+		simMS += out.SimMS
+		mark := "ok  "
+		if out.Problem != "" {
+			mark = "FAIL"
+		}
+		fmt.Fprintf(o.out, "%s  %-44s %5d runs  expect %s%s\n", mark, out.Scenario.File, out.Runs, out.Scenario.Expect, found(out))
+		if out.Problem != "" {
+			fmt.Fprintf(o.out, "      %s\n", out.Problem)
+		}
+		switch {
+		case out.Unexpected != nil:
+			printRun(o.out, out.Unexpected)
+		case o.show && out.Expected != nil:
+			printRun(o.out, out.Expected)
+		}
+	}
+	kinds, fired := runner.Totals(outcomes)
+	if len(kinds) > 0 {
+		fmt.Fprintln(o.out, "\nfaults fired:")
+		for _, k := range kinds {
+			fmt.Fprintf(o.out, "  %-24s %10d\n", k, fired[k])
+		}
+	}
+	fmt.Fprintf(o.out, "\n%d runs, %.0f simulated seconds\n", runs, float64(simMS)/1000)
+	if s := wall.Seconds(); s > 0 {
+		fmt.Fprintf(o.err, "%.1f s, %.0f simulated seconds a second\n", s, float64(simMS)/1000/s)
+	}
+}
+
+// found says which invariants were violated, in how many runs.
+func found(out *runner.Outcome) string {
+	var ids []string
+	for id := range out.Violated {
+		ids = append(ids, id)
+	}
+	sort.Strings(ids)
+	s := ""
+	for _, id := range ids {
+		s += fmt.Sprintf(", %s in %d", id, out.Violated[id])
+	}
+	return s
+}
+
+// printRun tells people what happened in a run, and how to see it again.
+func printRun(w io.Writer, r *runner.Result) {
+	fmt.Fprintf(w, "\n      run seed %d, trace hash %s\n", r.RunSeed, r.TraceHash)
+	for i, v := range r.Violations {
+		if i == 5 {
+			fmt.Fprintf(w, "      … and %d more\n", len(r.Violations)-i)
+			break
+		}
+		fmt.Fprintf(w, "      %s\n", v)
+	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "      %s\n", r.Error)
+	}
+	if len(r.Plan) > 0 {
+		fmt.Fprintln(w, "      plan:")
+		for i, s := range r.Plan {
+			if s.At.Milliseconds() > r.SimMS {
+				fmt.Fprintf(w, "        … and %d steps that were not reached\n", len(r.Plan)-i)
+				break
+			}
+			fmt.Fprintf(w, "        %s\n", s)
+		}
+	}
+	fmt.Fprintf(w, "      again: %s\n\n", r.Repro())
+}

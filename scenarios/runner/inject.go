@@ -1,0 +1,146 @@
+package runner
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/esper-sim/espersim/faults"
+	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/sim"
+	"github.com/esper-sim/espersim/sim/disk"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// world gives faults their hold on a simulation.
+type world struct {
+	w     *sim.World
+	s     *scenarios.Scenario
+	taint uint64 // of the step that is being injected
+	calls uint64
+}
+
+var _ faults.World = (*world)(nil)
+
+func (w *world) CrashNode(node string, restart time.Duration) (bool, error) {
+	return w.w.CrashNode(node, restart, w.taint)
+}
+
+func (w *world) CrashHost(host string, restart time.Duration) (bool, error) {
+	return w.w.CrashHost(host, restart, w.taint)
+}
+
+func (w *world) CrashAtOperation(node string, k int, host bool, restart time.Duration, fired func()) error {
+	return w.w.CrashAtOperation(node, k, host, restart, w.taint, fired)
+}
+
+func (w *world) CrashAtSend(node string, k int, payload string, restart time.Duration, fired func()) error {
+	return w.w.CrashAtSend(node, k, payload, restart, w.taint, fired)
+}
+
+func (w *world) StartNode(node string) error  { return w.w.StartNode(node) }
+func (w *world) Up(node string) bool          { return w.w.Up(node) }
+func (w *world) PauseNode(node string) error  { return w.w.PauseNode(node, w.taint) }
+func (w *world) ResumeNode(node string) error { return w.w.ResumeNode(node) }
+
+func (w *world) SlowNode(node string, factor float64) error {
+	return w.w.SlowNode(node, factor, w.taint)
+}
+
+func (w *world) SkewClock(host string, by time.Duration) error {
+	return w.w.SkewClock(host, by, w.taint)
+}
+
+func (w *world) DriftClock(host string, ppm int64) error {
+	return w.w.DriftClock(host, ppm, w.taint)
+}
+
+var linkEffects = map[string]sim.LinkEffect{
+	"cut": sim.LinkCut, "drop": sim.LinkDrop, "delay": sim.LinkDelay,
+	"reorder": sim.LinkReorder, "duplicate": sim.LinkDuplicate, "corrupt": sim.LinkCorrupt,
+}
+
+// AddLink puts one rule on each direction. A fault that is not one-way is two
+// rules under one number.
+func (w *world) AddLink(effect string, f faults.Fault) (int, error) {
+	e, ok := linkEffects[effect]
+	if !ok {
+		return 0, fmt.Errorf("unknown effect %q on links", effect)
+	}
+	rule := sim.LinkFault{Effect: e, From: f.On, To: f.Peers, Type: f.Type, Rate: f.Rate, Delay: f.Delay, Count: f.Count, Taint: w.taint}
+	return w.w.AddLinkFault(rule, !f.OneWay)
+}
+
+func (w *world) RemoveLink(id int) uint64 { return w.w.RemoveLinkFault(id) }
+
+func (w *world) AddDisk(host, effect string, f faults.Fault) (int, error) {
+	d, err := w.w.Disk(host)
+	if err != nil {
+		return 0, err
+	}
+	kind, err := disk.ParseKind(effect)
+	if err != nil {
+		return 0, err
+	}
+	w.w.Touch(host, w.taint)
+	rule := disk.Fault{
+		Kind: kind, Path: f.Path, From: uint64(f.Skip), Rate: f.Rate, Limit: uint64(f.Count),
+		Off: f.Offset, Delay: f.Delay,
+	}
+	if f.Size > 0 {
+		if kind == disk.TornWrite {
+			rule.Unit = f.Size
+		} else {
+			rule.End = f.Offset + f.Size
+		}
+	}
+	return d.Inject(rule)
+}
+
+func (w *world) RemoveDisk(host string, id int) uint64 {
+	d, err := w.w.Disk(host)
+	if err != nil {
+		return 0
+	}
+	d.Lift(id)
+	return d.Fired(id)
+}
+
+func (w *world) AddSite(node, site string, rate float64) (int, error) {
+	return w.w.AddSite(node, site, rate, w.taint)
+}
+
+func (w *world) RemoveSite(id int) uint64 { return w.w.RemoveSite(id) }
+
+func (w *world) HostsOf(rack string) (hosts []string) {
+	for _, h := range w.s.Cluster.Hosts {
+		if h.Rack == rack {
+			hosts = append(hosts, h.Name)
+		}
+	}
+	return hosts
+}
+
+func (w *world) HostOf(node string) string {
+	for _, n := range w.s.Cluster.Nodes {
+		if n.Name == node {
+			return n.Host
+		}
+	}
+	return ""
+}
+
+// After is keyed by the order in which faults ask, which is the plan's.
+func (w *world) After(d time.Duration, f func()) {
+	w.calls++
+	w.w.At(w.w.Now()+d, trace.Mix(17, w.calls), f)
+}
+
+// FaultBegan implements faults.Observer: what is injected from here on belongs
+// to the step.
+func (w *world) FaultBegan(text string, step int) {
+	w.taint = 1 << (uint(step) % 64)
+	w.w.FaultBegan(text, step)
+}
+
+// FaultEnded implements faults.Observer.
+func (w *world) FaultEnded(text string, step int) { w.w.FaultEnded(text, step) }

@@ -1,0 +1,313 @@
+// Package runner runs scenarios. It is the one place that knows every part of
+// a run, and [Run] is one run from beginning to end: load, boot, the plan's
+// steps inject, the world runs, the checkers judge, the result says what was
+// found.
+package runner
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"time"
+
+	"github.com/esper-sim/espersim/checkers"
+	"github.com/esper-sim/espersim/cluster"
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/trainer"
+	"github.com/esper-sim/espersim/faults"
+	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/sim"
+	"github.com/esper-sim/espersim/sim/disk"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// Catalogue is what scenario files are checked against.
+func Catalogue() scenarios.Catalogue {
+	return scenarios.Catalogue{
+		Roles: cluster.RoleNames(), Invariants: checkers.IDs(), CheckOption: cluster.CheckOption,
+	}
+}
+
+// Options of one run.
+type Options struct {
+	Seed    uint64
+	N       int       // value of $n, for scenarios that enumerate
+	Trace   io.Writer // if set, the trace is written there
+	NoJudge bool      // no checkers: for the overhead, and to show that they change nothing
+	All     bool      // go on after the first violation
+	Poison  bool      // overwrite received messages after use; see sim.Config
+	// Steps replaces the faults that the scenario and seed amount to.
+	Steps []faults.Step
+	// Decisions sees every random decision; see sim.Decision.
+	Decisions func(sim.Decision)
+	Commit    string // for the trace's header
+}
+
+// Verdict is what became of a run.
+type Verdict string
+
+// The verdicts.
+const (
+	Clean    Verdict = "clean"
+	Violated Verdict = "violated"
+	Stuck    Verdict = "stuck"   // a liveness invariant was violated, and no other
+	Broken   Verdict = "harness" // the run itself failed
+)
+
+// Result is one run.
+type Result struct {
+	Scenario   string               `json:"scenario"`
+	Name       string               `json:"name"`
+	RunSeed    uint64               `json:"run_seed"`
+	N          int                  `json:"n,omitempty"`
+	Verdict    Verdict              `json:"verdict"`
+	TraceHash  string               `json:"trace_hash"`
+	Events     uint64               `json:"events"`
+	Messages   uint64               `json:"messages"`
+	SimMS      int64                `json:"sim_ms"`
+	WallMS     int64                `json:"wall_ms"`
+	Fired      map[string]uint64    `json:"faults_fired"`
+	Violations []checkers.Violation `json:"violations"`
+	Judged     map[string]uint64    `json:"judged"`
+	Probes     map[string]uint64    `json:"probes"`
+	Error      string               `json:"error,omitempty"`
+	Plan       []faults.Step        `json:"-"`
+}
+
+// Run runs a scenario once. An error means that the run could not be built;
+// what goes wrong inside it is in the result.
+func Run(s *scenarios.Scenario, o Options) (*Result, error) {
+	began := time.Now()
+	res := &Result{Scenario: s.File, Name: s.Name, RunSeed: o.Seed, N: o.N, Fired: map[string]uint64{}}
+	keyed := sim.NewSource(o.Seed)
+	steps := o.Steps
+	if steps == nil {
+		var err error
+		if steps, err = s.Steps(o.N, keyed); err != nil {
+			return nil, err
+		}
+	}
+	res.Plan = steps
+	j, err := Job(s)
+	if err != nil {
+		return nil, err
+	}
+
+	var w *sim.World
+	var observers []trace.Observer
+	var file *trace.Writer
+	if o.Trace != nil {
+		if file, err = trace.NewWriter(o.Trace, trace.Header{Scenario: s.File, RunSeed: o.Seed, Commit: o.Commit}); err != nil {
+			return nil, err
+		}
+		observers = append(observers, file)
+	}
+	var suite *checkers.Suite
+	if !o.NoJudge {
+		p := checkers.Params{RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std())}
+		for _, v := range s.Void {
+			p.Void[v.Invariant] = v.Because
+		}
+		p.Replay = replayer(j)
+		stop := func() {
+			if !o.All {
+				w.Stop()
+			}
+		}
+		if suite, err = checkers.NewSuite(s.Checks, p, 100, stop); err != nil {
+			return nil, err
+		}
+		observers = append(observers, suite)
+	}
+	if w, err = boot(s, j, o, keyed, trace.NewLog(observers...)); err != nil {
+		return nil, err
+	}
+	adapter := &world{w: w, s: s}
+	schedule := faults.Start(adapter, adapter, steps)
+	runErr := w.Run(s.Duration.Std())
+	fired, injectErr := schedule.Finish()
+	w.End()
+
+	res.Fired = fired
+	res.TraceHash = w.Hash().String()
+	res.Events, res.Messages = w.Trace().Len(), w.Messages()
+	res.SimMS = w.Now().Milliseconds()
+	res.Probes = w.Probes()
+	res.Verdict = Clean
+	if suite != nil {
+		var judgeErr error
+		if res.Violations, judgeErr = suite.Finish(); judgeErr != nil && runErr == nil {
+			runErr = judgeErr
+		}
+		res.Judged = suite.Judgements()
+		res.Verdict = verdict(res.Violations)
+	}
+	if file != nil {
+		if err := file.Close(); err != nil && runErr == nil {
+			runErr = err
+		}
+	}
+	if runErr == nil {
+		runErr = injectErr
+	}
+	if runErr != nil {
+		res.Verdict, res.Error = Broken, runErr.Error()
+	}
+	res.WallMS = time.Since(began).Milliseconds()
+	return res, nil
+}
+
+func verdict(violations []checkers.Violation) Verdict {
+	if len(violations) == 0 {
+		return Clean
+	}
+	for _, v := range violations {
+		if inv := checkers.Find(v.Invariant); inv == nil || !inv.Liveness {
+			return Violated
+		}
+	}
+	return Stuck
+}
+
+// settled says from when on the faults of a plan are over: the liveness
+// invariants are judged from there.
+func settled(steps []faults.Step, duration time.Duration) func(int64) bool {
+	var last time.Duration
+	for _, s := range steps {
+		k := faults.Lookup(s.Fault.Kind)
+		end := s.At + s.For
+		if !k.Instant && s.For == 0 {
+			end = duration // it holds to the end
+		}
+		if s.Fault.Restart > 0 {
+			end += s.Fault.Restart
+		}
+		last = max(last, end)
+	}
+	return func(at int64) bool { return at >= int64(last) }
+}
+
+// boot builds the world of a scenario.
+func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *trace.Log) (*sim.World, error) {
+	cfg := sim.Config{
+		Name: s.Name, Seed: o.Seed, Trace: log, Poison: o.Poison,
+		Sometimes: s.Sometimes, Decisions: o.Decisions,
+		Link: sim.Link{Loss: s.Cluster.Link.Loss, Latency: sim.Latency{
+			Min: s.Cluster.Link.Min.Std(), P50: s.Cluster.Link.P50.Std(),
+			P99: s.Cluster.Link.P99.Std(), Max: s.Cluster.Link.Max.Std(),
+		}},
+	}
+	for _, h := range s.Cluster.Hosts {
+		profile := disk.PosixWeak
+		if h.Disk.Profile == "ext4" {
+			profile = disk.Ext4
+		}
+		d, err := disk.New(disk.Config{Profile: profile, Sector: h.Disk.Sector, Capacity: int64(h.Disk.Capacity), Keyed: keyed.Named(h.Name)})
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		}
+		device, err := gpu.ByName(h.Device)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		}
+		cfg.Hosts = append(cfg.Hosts, sim.Host{Name: h.Name, Rack: h.Rack, Disk: d, Device: device})
+	}
+	for _, n := range s.Cluster.Nodes {
+		var settings []cluster.Setting
+		for _, o := range n.Options.Values {
+			settings = append(settings, cluster.Setting{Key: o.Key, Value: o.Value})
+		}
+		make, err := cluster.Constructor(j, n.Role(), settings)
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		role, _ := cluster.FindRole(n.Role())
+		restart := 200 * time.Millisecond
+		if n.Restart != nil {
+			restart = n.Restart.Std()
+		}
+		cfg.Nodes = append(cfg.Nodes, sim.Node{ID: actor.ID(n.Name), Host: n.Host, Make: make, Callback: role.Callback, Restart: restart})
+	}
+	return sim.New(cfg)
+}
+
+// Job is the training job of a scenario.
+func Job(s *scenarios.Scenario) (*job.Job, error) {
+	j, err := job.Default()
+	if err != nil {
+		return nil, err
+	}
+	t := s.Training
+	if t.Model != "" {
+		path := filepath.Join(filepath.Dir(s.File), t.Model)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		g, err := trainer.ParseGraph(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if j.Graph, err = trainer.InjectGrafts(g, t.GraftAfter...); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	for _, n := range []struct {
+		given int
+		into  *int
+	}{{t.Samples, &j.Samples}, {t.Batch, &j.Batch}, {t.Steps, &j.Steps}, {t.CheckpointEvery, &j.Checkpoint}, {t.Seeds, &j.Slots}} {
+		if n.given > 0 {
+			*n.into = n.given
+		}
+	}
+	if t.LearningRate > 0 {
+		j.LearningRate = t.LearningRate
+	}
+	if t.Policy != "" {
+		j.Policy = t.Policy
+	}
+	if need := j.Batch * j.Steps; need > j.Samples {
+		return nil, fmt.Errorf("%s: %d steps of %d samples need a training set of %d; it has %d", s.File, j.Steps, j.Batch, need, j.Samples)
+	}
+	for _, n := range s.Cluster.Nodes {
+		switch n.Role() {
+		case "tolaria":
+			j.Tolaria = actor.ID(n.Name)
+		case "kasmina":
+			j.Kasmina = actor.ID(n.Name)
+		case "tamiyo":
+			j.Tamiyo = actor.ID(n.Name)
+		case "oona":
+			j.Oona = actor.ID(n.Name)
+		}
+	}
+	return j, nil
+}
+
+// Repro is the command that runs a result again.
+func (r *Result) Repro() string {
+	s := fmt.Sprintf("espersim replay %s --seed %d", r.Scenario, r.RunSeed)
+	if r.N != 0 {
+		s += fmt.Sprintf(" --n %d", r.N)
+	}
+	return s
+}
+
+// FiredKinds lists the kinds of faults of the run's plan, sorted.
+func (r *Result) FiredKinds() []string {
+	kinds := make([]string, 0, len(r.Fired))
+	for k := range r.Fired {
+		kinds = append(kinds, k)
+	}
+	sort.Strings(kinds)
+	return kinds
+}
+
+// Workers is how many runs go on at once unless the command line says
+// otherwise: one for each processor, since a run is one thread.
+func Workers() int { return runtime.GOMAXPROCS(0) }
