@@ -1874,3 +1874,1329 @@ func (m *LogSlice) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfStoredEntry = canon.Schema{
+	Name: "esper.bus.v2.StoredEntry",
+	Fields: []canon.Field{
+		{Number: 1, Name: "topic", Wire: 2, Elem: 2},
+		{Number: 2, Name: "offset", Wire: 0, Elem: 2},
+		{Number: 3, Name: "event_id", Wire: 2, Elem: 2},
+		{Number: 4, Name: "received_ns", Wire: 0, Elem: 2},
+		{Number: 5, Name: "expires_ns", Wire: 0, Elem: 2},
+		{Number: 6, Name: "max_attempts", Wire: 0, Elem: 2},
+		{Number: 7, Name: "envelope", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredEntry) FullName() string { return schemaOfStoredEntry.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredEntry) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.Topic) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Topic))
+	}
+	if m.Offset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Offset))
+	}
+	if len(m.EventId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.EventId))
+	}
+	if m.ReceivedNs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ReceivedNs))
+	}
+	if m.ExpiresNs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ExpiresNs))
+	}
+	if m.MaxAttempts != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.MaxAttempts))
+	}
+	if len(m.Envelope) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Envelope))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredEntry) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredEntry) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Envelope) != 0 {
+		i = canon.PutBytes(b, i, m.Envelope)
+		i--
+		b[i] = 0x3a
+	}
+	if m.MaxAttempts != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.MaxAttempts))
+		i--
+		b[i] = 0x30
+	}
+	if m.ExpiresNs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ExpiresNs))
+		i--
+		b[i] = 0x28
+	}
+	if m.ReceivedNs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ReceivedNs))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.EventId) != 0 {
+		i = canon.PutString(b, i, m.EventId)
+		i--
+		b[i] = 0x1a
+	}
+	if m.Offset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Offset))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Topic) != 0 {
+		i = canon.PutString(b, i, m.Topic)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredEntry) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredEntry.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredEntry.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Topic != string(b[at:n]) {
+			m.Topic = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Topic = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredEntry.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Offset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Offset = 0
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredEntry.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredEntry.Fail(3, canon.BadUTF8, at)
+		}
+		if m.EventId != string(b[at:n]) {
+			m.EventId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.EventId = ""
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredEntry.Fail(4, canon.ExplicitZero, i)
+		}
+		m.ReceivedNs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReceivedNs = 0
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredEntry.Fail(5, canon.ExplicitZero, i)
+		}
+		m.ExpiresNs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ExpiresNs = 0
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(6, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfStoredEntry.Fail(6, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfStoredEntry.Fail(6, canon.ExplicitZero, i)
+		}
+		m.MaxAttempts = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.MaxAttempts = 0
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredEntry.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredEntry.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Envelope = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Envelope = nil
+	}
+	if tag != canon.End {
+		return schemaOfStoredEntry.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredEntry) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Topic) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Topic)
+	}
+	if m.Offset != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Offset)))
+	}
+	if m.ReceivedNs != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.ReceivedNs)))
+	}
+	if m.ExpiresNs != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.ExpiresNs)))
+	}
+	if m.MaxAttempts != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.MaxAttempts)))
+	}
+	if len(m.Envelope) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixBytes(h, m.Envelope)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfGroupChange = canon.Schema{
+	Name: "esper.bus.v2.GroupChange",
+	Fields: []canon.Field{
+		{Number: 1, Name: "group", Wire: 2, Elem: 2},
+		{Number: 2, Name: "topic", Wire: 2, Elem: 2},
+		{Number: 3, Name: "offset", Wire: 0, Elem: 2},
+		{Number: 4, Name: "ended", Wire: 0, Elem: 2},
+		{Number: 5, Name: "attempts", Wire: 0, Elem: 2},
+		{Number: 6, Name: "durable", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *GroupChange) FullName() string { return schemaOfGroupChange.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *GroupChange) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.Group) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Group))
+	}
+	if len(m.Topic) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Topic))
+	}
+	if m.Offset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Offset))
+	}
+	if m.Ended {
+		n += 2
+	}
+	if m.Attempts != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Attempts))
+	}
+	if m.Durable {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *GroupChange) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *GroupChange) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Durable {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
+		i--
+		b[i] = 0x30
+	}
+	if m.Attempts != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Attempts))
+		i--
+		b[i] = 0x28
+	}
+	if m.Ended {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Ended))
+		i--
+		b[i] = 0x20
+	}
+	if m.Offset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Offset))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.Topic) != 0 {
+		i = canon.PutString(b, i, m.Topic)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.Group) != 0 {
+		i = canon.PutString(b, i, m.Group)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *GroupChange) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfGroupChange.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfGroupChange.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Group != string(b[at:n]) {
+			m.Group = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Group = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfGroupChange.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfGroupChange.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Topic != string(b[at:n]) {
+			m.Topic = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Topic = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfGroupChange.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Offset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Offset = 0
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(4, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfGroupChange.Fail(4, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfGroupChange.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Ended = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Ended = false
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(5, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfGroupChange.Fail(5, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfGroupChange.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Attempts = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Attempts = 0
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGroupChange.Fail(6, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfGroupChange.Fail(6, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfGroupChange.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Durable = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Durable = false
+	}
+	if tag != canon.End {
+		return schemaOfGroupChange.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *GroupChange) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Group) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Group)
+	}
+	if len(m.Topic) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Topic)
+	}
+	if m.Offset != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Offset)))
+	}
+	if m.Ended {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(canon.Bit(m.Ended)))
+	}
+	if m.Attempts != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.Attempts)))
+	}
+	if m.Durable {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(canon.Bit(m.Durable)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredBatch = canon.Schema{
+	Name: "esper.bus.v2.StoredBatch",
+	Fields: []canon.Field{
+		{Number: 1, Name: "time_ns", Wire: 0, Elem: 2},
+		{Number: 2, Name: "entries", Wire: 2, Elem: 2, List: true},
+		{Number: 3, Name: "changes", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredBatch) FullName() string { return schemaOfStoredBatch.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredBatch) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if m.TimeNs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.TimeNs))
+	}
+	if len(m.Entries) != 0 {
+		n += 1 * len(m.Entries)
+		for _, v := range m.Entries {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Changes) != 0 {
+		n += 1 * len(m.Changes)
+		for _, v := range m.Changes {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredBatch) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredBatch) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Changes) != 0 {
+		for k := len(m.Changes) - 1; k >= 0; k-- {
+			at := m.Changes[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if len(m.Entries) != 0 {
+		for k := len(m.Entries) - 1; k >= 0; k-- {
+			at := m.Entries[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x12
+		}
+	}
+	if m.TimeNs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.TimeNs))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredBatch) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredBatch.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredBatch.Fail(1, canon.ExplicitZero, i)
+		}
+		m.TimeNs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TimeNs = 0
+	}
+	m.Entries = m.Entries[:0]
+	for tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredBatch.Fail(2, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Entries)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	m.Changes = m.Changes[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredBatch.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Changes)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfStoredBatch.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredBatch) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.TimeNs != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.TimeNs)))
+	}
+	if len(m.Entries) != 0 {
+		h = canon.Mix(h, 2|uint64(len(m.Entries))<<32)
+		for _, v := range m.Entries {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Changes) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Changes))<<32)
+		for _, v := range m.Changes {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredTopic = canon.Schema{
+	Name: "esper.bus.v2.StoredTopic",
+	Fields: []canon.Field{
+		{Number: 1, Name: "name", Wire: 2, Elem: 2},
+		{Number: 2, Name: "first_offset", Wire: 0, Elem: 2},
+		{Number: 3, Name: "next_offset", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredTopic) FullName() string { return schemaOfStoredTopic.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredTopic) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.Name) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Name))
+	}
+	if m.FirstOffset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.FirstOffset))
+	}
+	if m.NextOffset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.NextOffset))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredTopic) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredTopic) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.NextOffset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.NextOffset))
+		i--
+		b[i] = 0x18
+	}
+	if m.FirstOffset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.FirstOffset))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Name) != 0 {
+		i = canon.PutString(b, i, m.Name)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredTopic) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredTopic.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredTopic.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredTopic.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Name != string(b[at:n]) {
+			m.Name = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Name = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredTopic.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredTopic.Fail(2, canon.ExplicitZero, i)
+		}
+		m.FirstOffset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.FirstOffset = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredTopic.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredTopic.Fail(3, canon.ExplicitZero, i)
+		}
+		m.NextOffset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.NextOffset = 0
+	}
+	if tag != canon.End {
+		return schemaOfStoredTopic.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredTopic) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Name) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Name)
+	}
+	if m.FirstOffset != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.FirstOffset)))
+	}
+	if m.NextOffset != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.NextOffset)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredPending = canon.Schema{
+	Name: "esper.bus.v2.StoredPending",
+	Fields: []canon.Field{
+		{Number: 1, Name: "offset", Wire: 0, Elem: 2},
+		{Number: 2, Name: "attempts", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredPending) FullName() string { return schemaOfStoredPending.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredPending) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if m.Offset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Offset))
+	}
+	if m.Attempts != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Attempts))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredPending) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredPending) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Attempts != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Attempts))
+		i--
+		b[i] = 0x10
+	}
+	if m.Offset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Offset))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredPending) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredPending.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredPending.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Offset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Offset = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredPending.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfStoredPending.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfStoredPending.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Attempts = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Attempts = 0
+	}
+	if tag != canon.End {
+		return schemaOfStoredPending.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredPending) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Offset != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Offset)))
+	}
+	if m.Attempts != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Attempts)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredCursor = canon.Schema{
+	Name: "esper.bus.v2.StoredCursor",
+	Fields: []canon.Field{
+		{Number: 1, Name: "group", Wire: 2, Elem: 2},
+		{Number: 2, Name: "topic", Wire: 2, Elem: 2},
+		{Number: 3, Name: "next_offset", Wire: 0, Elem: 2},
+		{Number: 4, Name: "pending", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredCursor) FullName() string { return schemaOfStoredCursor.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredCursor) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.Group) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Group))
+	}
+	if len(m.Topic) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Topic))
+	}
+	if m.NextOffset != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.NextOffset))
+	}
+	if len(m.Pending) != 0 {
+		n += 1 * len(m.Pending)
+		for _, v := range m.Pending {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredCursor) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredCursor) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Pending) != 0 {
+		for k := len(m.Pending) - 1; k >= 0; k-- {
+			at := m.Pending[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
+	}
+	if m.NextOffset != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.NextOffset))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.Topic) != 0 {
+		i = canon.PutString(b, i, m.Topic)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.Group) != 0 {
+		i = canon.PutString(b, i, m.Group)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredCursor) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredCursor.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredCursor.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredCursor.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Group != string(b[at:n]) {
+			m.Group = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Group = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredCursor.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredCursor.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredCursor.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Topic != string(b[at:n]) {
+			m.Topic = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Topic = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredCursor.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredCursor.Fail(3, canon.ExplicitZero, i)
+		}
+		m.NextOffset = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.NextOffset = 0
+	}
+	m.Pending = m.Pending[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredCursor.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Pending)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfStoredCursor.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredCursor) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Group) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Group)
+	}
+	if len(m.Topic) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Topic)
+	}
+	if m.NextOffset != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.NextOffset)))
+	}
+	if len(m.Pending) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Pending))<<32)
+		for _, v := range m.Pending {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredGroup = canon.Schema{
+	Name: "esper.bus.v2.StoredGroup",
+	Fields: []canon.Field{
+		{Number: 1, Name: "name", Wire: 2, Elem: 2},
+		{Number: 2, Name: "durable", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredGroup) FullName() string { return schemaOfStoredGroup.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredGroup) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.Name) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Name))
+	}
+	if m.Durable {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredGroup) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredGroup) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Durable {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Name) != 0 {
+		i = canon.PutString(b, i, m.Name)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredGroup) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredGroup.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStoredGroup.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStoredGroup.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Name != string(b[at:n]) {
+			m.Name = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Name = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredGroup.Fail(2, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfStoredGroup.Fail(2, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfStoredGroup.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Durable = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Durable = false
+	}
+	if tag != canon.End {
+		return schemaOfStoredGroup.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredGroup) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Name) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Name)
+	}
+	if m.Durable {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(canon.Bit(m.Durable)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStoredSnapshot = canon.Schema{
+	Name: "esper.bus.v2.StoredSnapshot",
+	Fields: []canon.Field{
+		{Number: 1, Name: "time_ns", Wire: 0, Elem: 2},
+		{Number: 2, Name: "topics", Wire: 2, Elem: 2, List: true},
+		{Number: 3, Name: "groups", Wire: 2, Elem: 2, List: true},
+		{Number: 4, Name: "cursors", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StoredSnapshot) FullName() string { return schemaOfStoredSnapshot.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StoredSnapshot) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if m.TimeNs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.TimeNs))
+	}
+	if len(m.Topics) != 0 {
+		n += 1 * len(m.Topics)
+		for _, v := range m.Topics {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Groups) != 0 {
+		n += 1 * len(m.Groups)
+		for _, v := range m.Groups {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Cursors) != 0 {
+		n += 1 * len(m.Cursors)
+		for _, v := range m.Cursors {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StoredSnapshot) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StoredSnapshot) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Cursors) != 0 {
+		for k := len(m.Cursors) - 1; k >= 0; k-- {
+			at := m.Cursors[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
+	}
+	if len(m.Groups) != 0 {
+		for k := len(m.Groups) - 1; k >= 0; k-- {
+			at := m.Groups[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if len(m.Topics) != 0 {
+		for k := len(m.Topics) - 1; k >= 0; k-- {
+			at := m.Topics[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x12
+		}
+	}
+	if m.TimeNs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.TimeNs))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StoredSnapshot) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStoredSnapshot.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStoredSnapshot.Fail(1, canon.ExplicitZero, i)
+		}
+		m.TimeNs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TimeNs = 0
+	}
+	m.Topics = m.Topics[:0]
+	for tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredSnapshot.Fail(2, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Topics)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	m.Groups = m.Groups[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredSnapshot.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Groups)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	m.Cursors = m.Cursors[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoredSnapshot.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Cursors)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfStoredSnapshot.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StoredSnapshot) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.TimeNs != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.TimeNs)))
+	}
+	if len(m.Topics) != 0 {
+		h = canon.Mix(h, 2|uint64(len(m.Topics))<<32)
+		for _, v := range m.Topics {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Groups) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Groups))<<32)
+		for _, v := range m.Groups {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Cursors) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Cursors))<<32)
+		for _, v := range m.Cursors {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}

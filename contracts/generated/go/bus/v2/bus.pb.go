@@ -871,6 +871,554 @@ func (x *LogSlice) GetNextOffset() int64 {
 	return 0
 }
 
+// StoredEntry is one published entry in the bus's log. Times are on the bus's
+// own clock, which never goes back.
+type StoredEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	EventId       string                 `protobuf:"bytes,3,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	ReceivedNs    int64                  `protobuf:"varint,4,opt,name=received_ns,json=receivedNs,proto3" json:"received_ns,omitempty"`
+	ExpiresNs     int64                  `protobuf:"varint,5,opt,name=expires_ns,json=expiresNs,proto3" json:"expires_ns,omitempty"`
+	MaxAttempts   uint32                 `protobuf:"varint,6,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	Envelope      []byte                 `protobuf:"bytes,7,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredEntry) Reset() {
+	*x = StoredEntry{}
+	mi := &file_v2_bus_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredEntry) ProtoMessage() {}
+
+func (x *StoredEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredEntry.ProtoReflect.Descriptor instead.
+func (*StoredEntry) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StoredEntry) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *StoredEntry) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StoredEntry) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *StoredEntry) GetReceivedNs() int64 {
+	if x != nil {
+		return x.ReceivedNs
+	}
+	return 0
+}
+
+func (x *StoredEntry) GetExpiresNs() int64 {
+	if x != nil {
+		return x.ExpiresNs
+	}
+	return 0
+}
+
+func (x *StoredEntry) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *StoredEntry) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+// GroupChange is one change of a consumer group's state. Without a topic it
+// declares the group.
+type GroupChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Topic         string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`       // the entry was acknowledged, expired or dead-lettered
+	Attempts      uint32                 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"` // otherwise: how often it was delivered
+	Durable       bool                   `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`   // of a declaration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChange) Reset() {
+	*x = GroupChange{}
+	mi := &file_v2_bus_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChange) ProtoMessage() {}
+
+func (x *GroupChange) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
+func (*GroupChange) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GroupChange) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *GroupChange) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *GroupChange) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *GroupChange) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *GroupChange) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *GroupChange) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
+// StoredBatch is everything that one sync makes durable.
+type StoredBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeNs        int64                  `protobuf:"varint,1,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`
+	Entries       []*StoredEntry         `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	Changes       []*GroupChange         `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredBatch) Reset() {
+	*x = StoredBatch{}
+	mi := &file_v2_bus_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredBatch) ProtoMessage() {}
+
+func (x *StoredBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredBatch.ProtoReflect.Descriptor instead.
+func (*StoredBatch) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StoredBatch) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
+func (x *StoredBatch) GetEntries() []*StoredEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *StoredBatch) GetChanges() []*GroupChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// StoredTopic says which offsets of a topic are kept.
+type StoredTopic struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	FirstOffset   int64                  `protobuf:"varint,2,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
+	NextOffset    int64                  `protobuf:"varint,3,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredTopic) Reset() {
+	*x = StoredTopic{}
+	mi := &file_v2_bus_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredTopic) ProtoMessage() {}
+
+func (x *StoredTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredTopic.ProtoReflect.Descriptor instead.
+func (*StoredTopic) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StoredTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StoredTopic) GetFirstOffset() int64 {
+	if x != nil {
+		return x.FirstOffset
+	}
+	return 0
+}
+
+func (x *StoredTopic) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
+// StoredPending is an entry that was handed out and has not ended.
+type StoredPending struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	Attempts      uint32                 `protobuf:"varint,2,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredPending) Reset() {
+	*x = StoredPending{}
+	mi := &file_v2_bus_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredPending) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredPending) ProtoMessage() {}
+
+func (x *StoredPending) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredPending.ProtoReflect.Descriptor instead.
+func (*StoredPending) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StoredPending) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StoredPending) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+// StoredCursor is where a group stands in a topic: everything before
+// next_offset has ended, except for what is pending.
+type StoredCursor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Topic         string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	NextOffset    int64                  `protobuf:"varint,3,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	Pending       []*StoredPending       `protobuf:"bytes,4,rep,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredCursor) Reset() {
+	*x = StoredCursor{}
+	mi := &file_v2_bus_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredCursor) ProtoMessage() {}
+
+func (x *StoredCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredCursor.ProtoReflect.Descriptor instead.
+func (*StoredCursor) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StoredCursor) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *StoredCursor) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *StoredCursor) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
+func (x *StoredCursor) GetPending() []*StoredPending {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+// StoredGroup is a group as such.
+type StoredGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Durable       bool                   `protobuf:"varint,2,opt,name=durable,proto3" json:"durable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredGroup) Reset() {
+	*x = StoredGroup{}
+	mi := &file_v2_bus_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredGroup) ProtoMessage() {}
+
+func (x *StoredGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredGroup.ProtoReflect.Descriptor instead.
+func (*StoredGroup) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StoredGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StoredGroup) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
+// StoredSnapshot begins a snapshot of the bus; the entries that are kept
+// follow it, and the log before it can go.
+type StoredSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeNs        int64                  `protobuf:"varint,1,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`
+	Topics        []*StoredTopic         `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	Groups        []*StoredGroup         `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	Cursors       []*StoredCursor        `protobuf:"bytes,4,rep,name=cursors,proto3" json:"cursors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredSnapshot) Reset() {
+	*x = StoredSnapshot{}
+	mi := &file_v2_bus_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredSnapshot) ProtoMessage() {}
+
+func (x *StoredSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_bus_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredSnapshot.ProtoReflect.Descriptor instead.
+func (*StoredSnapshot) Descriptor() ([]byte, []int) {
+	return file_v2_bus_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StoredSnapshot) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
+func (x *StoredSnapshot) GetTopics() []*StoredTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *StoredSnapshot) GetGroups() []*StoredGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *StoredSnapshot) GetCursors() []*StoredCursor {
+	if x != nil {
+		return x.Cursors
+	}
+	return nil
+}
+
 var File_v2_bus_proto protoreflect.FileDescriptor
 
 const file_v2_bus_proto_rawDesc = "" +
@@ -935,7 +1483,50 @@ const file_v2_bus_proto_rawDesc = "" +
 	"\aentries\x18\x03 \x03(\v2\x16.esper.bus.v2.LogEntryR\aentries\x12!\n" +
 	"\ffirst_offset\x18\x04 \x01(\x03R\vfirstOffset\x12\x1f\n" +
 	"\vnext_offset\x18\x05 \x01(\x03R\n" +
-	"nextOffset*Y\n" +
+	"nextOffset\"\xd5\x01\n" +
+	"\vStoredEntry\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x19\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x1f\n" +
+	"\vreceived_ns\x18\x04 \x01(\x03R\n" +
+	"receivedNs\x12\x1d\n" +
+	"\n" +
+	"expires_ns\x18\x05 \x01(\x03R\texpiresNs\x12!\n" +
+	"\fmax_attempts\x18\x06 \x01(\rR\vmaxAttempts\x12\x1a\n" +
+	"\benvelope\x18\a \x01(\fR\benvelope\"\x9d\x01\n" +
+	"\vGroupChange\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x1a\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\x12\x18\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\"\x90\x01\n" +
+	"\vStoredBatch\x12\x17\n" +
+	"\atime_ns\x18\x01 \x01(\x03R\x06timeNs\x123\n" +
+	"\aentries\x18\x02 \x03(\v2\x19.esper.bus.v2.StoredEntryR\aentries\x123\n" +
+	"\achanges\x18\x03 \x03(\v2\x19.esper.bus.v2.GroupChangeR\achanges\"e\n" +
+	"\vStoredTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\ffirst_offset\x18\x02 \x01(\x03R\vfirstOffset\x12\x1f\n" +
+	"\vnext_offset\x18\x03 \x01(\x03R\n" +
+	"nextOffset\"C\n" +
+	"\rStoredPending\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x1a\n" +
+	"\battempts\x18\x02 \x01(\rR\battempts\"\x92\x01\n" +
+	"\fStoredCursor\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x1f\n" +
+	"\vnext_offset\x18\x03 \x01(\x03R\n" +
+	"nextOffset\x125\n" +
+	"\apending\x18\x04 \x03(\v2\x1b.esper.bus.v2.StoredPendingR\apending\";\n" +
+	"\vStoredGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\adurable\x18\x02 \x01(\bR\adurable\"\xc5\x01\n" +
+	"\x0eStoredSnapshot\x12\x17\n" +
+	"\atime_ns\x18\x01 \x01(\x03R\x06timeNs\x121\n" +
+	"\x06topics\x18\x02 \x03(\v2\x19.esper.bus.v2.StoredTopicR\x06topics\x121\n" +
+	"\x06groups\x18\x03 \x03(\v2\x19.esper.bus.v2.StoredGroupR\x06groups\x124\n" +
+	"\acursors\x18\x04 \x03(\v2\x1a.esper.bus.v2.StoredCursorR\acursors*Y\n" +
 	"\rPublishStatus\x12\x1e\n" +
 	"\x1aPUBLISH_STATUS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bACCEPTED\x10\x01\x12\r\n" +
@@ -960,30 +1551,44 @@ func file_v2_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_v2_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_v2_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_v2_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_v2_bus_proto_goTypes = []any{
-	(PublishStatus)(0), // 0: esper.bus.v2.PublishStatus
-	(AckStatus)(0),     // 1: esper.bus.v2.AckStatus
-	(*PublishAck)(nil), // 2: esper.bus.v2.PublishAck
-	(*Subscribe)(nil),  // 3: esper.bus.v2.Subscribe
-	(*Delivery)(nil),   // 4: esper.bus.v2.Delivery
-	(*Ack)(nil),        // 5: esper.bus.v2.Ack
-	(*Nack)(nil),       // 6: esper.bus.v2.Nack
-	(*AckReply)(nil),   // 7: esper.bus.v2.AckReply
-	(*Claim)(nil),      // 8: esper.bus.v2.Claim
-	(*ReadLog)(nil),    // 9: esper.bus.v2.ReadLog
-	(*LogEntry)(nil),   // 10: esper.bus.v2.LogEntry
-	(*LogSlice)(nil),   // 11: esper.bus.v2.LogSlice
+	(PublishStatus)(0),     // 0: esper.bus.v2.PublishStatus
+	(AckStatus)(0),         // 1: esper.bus.v2.AckStatus
+	(*PublishAck)(nil),     // 2: esper.bus.v2.PublishAck
+	(*Subscribe)(nil),      // 3: esper.bus.v2.Subscribe
+	(*Delivery)(nil),       // 4: esper.bus.v2.Delivery
+	(*Ack)(nil),            // 5: esper.bus.v2.Ack
+	(*Nack)(nil),           // 6: esper.bus.v2.Nack
+	(*AckReply)(nil),       // 7: esper.bus.v2.AckReply
+	(*Claim)(nil),          // 8: esper.bus.v2.Claim
+	(*ReadLog)(nil),        // 9: esper.bus.v2.ReadLog
+	(*LogEntry)(nil),       // 10: esper.bus.v2.LogEntry
+	(*LogSlice)(nil),       // 11: esper.bus.v2.LogSlice
+	(*StoredEntry)(nil),    // 12: esper.bus.v2.StoredEntry
+	(*GroupChange)(nil),    // 13: esper.bus.v2.GroupChange
+	(*StoredBatch)(nil),    // 14: esper.bus.v2.StoredBatch
+	(*StoredTopic)(nil),    // 15: esper.bus.v2.StoredTopic
+	(*StoredPending)(nil),  // 16: esper.bus.v2.StoredPending
+	(*StoredCursor)(nil),   // 17: esper.bus.v2.StoredCursor
+	(*StoredGroup)(nil),    // 18: esper.bus.v2.StoredGroup
+	(*StoredSnapshot)(nil), // 19: esper.bus.v2.StoredSnapshot
 }
 var file_v2_bus_proto_depIdxs = []int32{
 	0,  // 0: esper.bus.v2.PublishAck.status:type_name -> esper.bus.v2.PublishStatus
 	1,  // 1: esper.bus.v2.AckReply.status:type_name -> esper.bus.v2.AckStatus
 	10, // 2: esper.bus.v2.LogSlice.entries:type_name -> esper.bus.v2.LogEntry
-	3,  // [3:3] is the sub-list for method output_type
-	3,  // [3:3] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	12, // 3: esper.bus.v2.StoredBatch.entries:type_name -> esper.bus.v2.StoredEntry
+	13, // 4: esper.bus.v2.StoredBatch.changes:type_name -> esper.bus.v2.GroupChange
+	16, // 5: esper.bus.v2.StoredCursor.pending:type_name -> esper.bus.v2.StoredPending
+	15, // 6: esper.bus.v2.StoredSnapshot.topics:type_name -> esper.bus.v2.StoredTopic
+	18, // 7: esper.bus.v2.StoredSnapshot.groups:type_name -> esper.bus.v2.StoredGroup
+	17, // 8: esper.bus.v2.StoredSnapshot.cursors:type_name -> esper.bus.v2.StoredCursor
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_v2_bus_proto_init() }
@@ -997,7 +1602,7 @@ func file_v2_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_bus_proto_rawDesc), len(file_v2_bus_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2822,6 +2822,9 @@ var schemaOfBusFact = canon.Schema{
 		{Number: 5, Name: "event_id", Wire: 2, Elem: 2},
 		{Number: 6, Name: "envelope_sha256", Wire: 2, Elem: 2},
 		{Number: 7, Name: "consumer", Wire: 2, Elem: 2},
+		{Number: 8, Name: "claim_generation", Wire: 0, Elem: 2},
+		{Number: 9, Name: "attempt", Wire: 0, Elem: 2},
+		{Number: 10, Name: "reason", Wire: 2, Elem: 2},
 	},
 }
 
@@ -2855,6 +2858,15 @@ func (m *BusFact) CanonicalSize() int {
 	if len(m.Consumer) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Consumer))
 	}
+	if m.ClaimGeneration != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ClaimGeneration))
+	}
+	if m.Attempt != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Attempt))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
 	return n
 }
 
@@ -2871,6 +2883,21 @@ func (m *BusFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x52
+	}
+	if m.Attempt != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Attempt))
+		i--
+		b[i] = 0x48
+	}
+	if m.ClaimGeneration != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ClaimGeneration))
+		i--
+		b[i] = 0x40
 	}
 	if len(m.Consumer) != 0 {
 		i = canon.PutString(b, i, m.Consumer)
@@ -3031,6 +3058,56 @@ func (m *BusFact) ParseCanonical(b []byte) error {
 	} else {
 		m.Consumer = ""
 	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBusFact.Fail(8, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfBusFact.Fail(8, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfBusFact.Fail(8, canon.ExplicitZero, i)
+		}
+		m.ClaimGeneration = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ClaimGeneration = 0
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBusFact.Fail(9, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfBusFact.Fail(9, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfBusFact.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Attempt = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Attempt = 0
+	}
+	if tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBusFact.Fail(10, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfBusFact.Fail(10, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBusFact.Fail(10, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
 	if tag != canon.End {
 		return schemaOfBusFact.Unexpected(b, tag, i)
 	}
@@ -3065,6 +3142,10 @@ func (m *BusFact) IdentityHash(h uint64) uint64 {
 	if len(m.Consumer) != 0 {
 		h = canon.Mix(h, 7)
 		h = canon.MixString(h, m.Consumer)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 10)
+		h = canon.MixString(h, m.Reason)
 	}
 	return canon.Mix(h, 0)
 }

@@ -1408,16 +1408,19 @@ func (x *PauseFact) GetReason() string {
 
 // BusFact is one event of the bus.
 type BusFact struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Action         BusAction              `protobuf:"varint,1,opt,name=action,proto3,enum=esper.evidence.v2.BusAction" json:"action,omitempty"`
-	Topic          string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
-	Group          string                 `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
-	Offset         int64                  `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
-	EventId        string                 `protobuf:"bytes,5,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	EnvelopeSha256 []byte                 `protobuf:"bytes,6,opt,name=envelope_sha256,json=envelopeSha256,proto3" json:"envelope_sha256,omitempty"`
-	Consumer       string                 `protobuf:"bytes,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Action          BusAction              `protobuf:"varint,1,opt,name=action,proto3,enum=esper.evidence.v2.BusAction" json:"action,omitempty"`
+	Topic           string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Group           string                 `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	Offset          int64                  `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	EventId         string                 `protobuf:"bytes,5,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	EnvelopeSha256  []byte                 `protobuf:"bytes,6,opt,name=envelope_sha256,json=envelopeSha256,proto3" json:"envelope_sha256,omitempty"`
+	Consumer        string                 `protobuf:"bytes,7,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	ClaimGeneration uint32                 `protobuf:"varint,8,opt,name=claim_generation,json=claimGeneration,proto3" json:"claim_generation,omitempty"`
+	Attempt         uint32                 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reason          string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *BusFact) Reset() {
@@ -1495,6 +1498,27 @@ func (x *BusFact) GetEnvelopeSha256() []byte {
 func (x *BusFact) GetConsumer() string {
 	if x != nil {
 		return x.Consumer
+	}
+	return ""
+}
+
+func (x *BusFact) GetClaimGeneration() uint32 {
+	if x != nil {
+		return x.ClaimGeneration
+	}
+	return 0
+}
+
+func (x *BusFact) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *BusFact) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -1806,7 +1830,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12&\n" +
 	"\x0fmax_duration_ns\x18\x04 \x01(\x03R\rmaxDurationNs\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xe3\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xc0\x02\n" +
 	"\aBusFact\x124\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1c.esper.evidence.v2.BusActionR\x06action\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x14\n" +
@@ -1814,7 +1838,11 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\x12\x19\n" +
 	"\bevent_id\x18\x05 \x01(\tR\aeventId\x12'\n" +
 	"\x0fenvelope_sha256\x18\x06 \x01(\fR\x0eenvelopeSha256\x12\x1a\n" +
-	"\bconsumer\x18\a \x01(\tR\bconsumer\"i\n" +
+	"\bconsumer\x18\a \x01(\tR\bconsumer\x12)\n" +
+	"\x10claim_generation\x18\b \x01(\rR\x0fclaimGeneration\x12\x18\n" +
+	"\aattempt\x18\t \x01(\rR\aattempt\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\"i\n" +
 	"\vBreakerFact\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x18\n" +
 	"\abreaker\x18\x02 \x01(\tR\abreaker\x12\x12\n" +
