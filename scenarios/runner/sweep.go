@@ -25,6 +25,8 @@ type Plan struct {
 	// Long includes scenarios of class long.
 	Long   bool
 	Commit string
+	// NoJudge runs without checkers.
+	NoJudge bool
 	// Keep opens a file for the trace of a run, if set.
 	Keep func(s *scenarios.Scenario, seed uint64, n int) (io.WriteCloser, error)
 	// Done is called for each run, in the order in which they end.
@@ -141,7 +143,7 @@ func Sweep(list []*scenarios.Scenario, p Plan) ([]*Outcome, error) {
 }
 
 func runTask(s *scenarios.Scenario, t task, p Plan) (*Result, error) {
-	o := Options{Seed: t.seed, N: t.n, Commit: p.Commit}
+	o := Options{Seed: t.seed, N: t.n, Commit: p.Commit, NoJudge: p.NoJudge}
 	var file io.WriteCloser
 	if p.Keep != nil {
 		var err error

@@ -1,0 +1,45 @@
+# Every target does its own set-up; see scripts/ensure.sh.
+GO ?= go
+BIN := bin/espersim
+SHELL := bash
+
+.PHONY: help run test verify bench soak generate fuzz disk-oracle build
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN): build
+
+build: ## build the command into bin/
+	@scripts/ensure.sh go
+	@$(GO) build -o $(BIN) ./cmd/espersim
+
+run: build ## show what espersim is for: a log that loses data, and one that does not
+	@scripts/demo.sh $(BIN)
+
+test: build ## all tests, and every scenario twice
+	@$(GO) test ./...
+	@$(BIN) run scenarios/ --twice
+
+verify: build ## what a commit must pass: formatting, vet, generated code, tests, determinism
+	@scripts/verify.sh
+
+bench: ## speed and size, each beside its yardstick
+	@scripts/ensure.sh go
+	@$(GO) test -run '^$$' -bench . -benchtime 1s ./sim/... ./contracts/... ./cluster/trainer ./scenarios/runner
+
+soak: build ## 10,000 run seeds of the triad under everything survivable, and the long scenarios
+	@scripts/soak.sh $(BIN)
+
+generate: ## generated code and schemas
+	@scripts/ensure.sh go
+	@$(GO) run ./contracts/build/generate
+	@$(GO) run ./cmd/espersim scenario schema > scenarios/schema.json.new && mv scenarios/schema.json.new scenarios/schema.json
+
+fuzz: ## fuzz every decoder for a while (FUZZTIME=30s)
+	@scripts/ensure.sh go
+	@scripts/fuzz.sh
+
+disk-oracle: ## compare the disk model with a real ext4 (needs root and loop devices)
+	@scripts/ensure.sh go
+	@$(GO) run ./sim/disk/oracle -every 1

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes sure that what a target needs is there: go, and with "cc" a C compiler
+# for the race detector.
+set -euo pipefail
+need() {
+  command -v "$1" >/dev/null && return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing $2" >&2
+    apt-get update -qq >&2 && apt-get install -y -qq "$2" >&2 && return 0
+  fi
+  echo "espersim needs $1: install the package $2" >&2
+  exit 2
+}
+for what in "$@"; do
+  case $what in
+    go)
+      need git git
+      if ! command -v go >/dev/null; then
+        echo "espersim needs Go 1.26 or newer; see https://go.dev/doc/install" >&2
+        exit 2
+      fi
+      ;;
+    cc) need gcc gcc ;;
+  esac
+done
