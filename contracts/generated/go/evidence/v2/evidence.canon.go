@@ -2949,7 +2949,7 @@ func (m *BusFact) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfBusFact.Fail(1, r, i)
 		}
-		if v > 7 {
+		if v > 8 {
 			return schemaOfBusFact.Fail(1, canon.UnknownEnum, i)
 		}
 		if v == 0 {

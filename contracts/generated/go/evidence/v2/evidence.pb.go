@@ -301,6 +301,7 @@ const (
 	BusAction_BUS_TRIMMED            BusAction = 5
 	BusAction_BUS_CLAIMED            BusAction = 6
 	BusAction_BUS_RECOVERED          BusAction = 7 // offset is where the topic's log ends after a restart
+	BusAction_BUS_CONSUMED           BusAction = 8 // declared by a consumer: the entry took effect there
 )
 
 // Enum value maps for BusAction.
@@ -314,6 +315,7 @@ var (
 		5: "BUS_TRIMMED",
 		6: "BUS_CLAIMED",
 		7: "BUS_RECOVERED",
+		8: "BUS_CONSUMED",
 	}
 	BusAction_value = map[string]int32{
 		"BUS_ACTION_UNSPECIFIED": 0,
@@ -324,6 +326,7 @@ var (
 		"BUS_TRIMMED":            5,
 		"BUS_CLAIMED":            6,
 		"BUS_RECOVERED":          7,
+		"BUS_CONSUMED":           8,
 	}
 )
 
@@ -1900,7 +1903,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\fRB_ESCALATED\x10\b\x12\v\n" +
 	"\aRB_DONE\x10\t\x12\r\n" +
 	"\tRB_FAILED\x10\n" +
-	"*\xa5\x01\n" +
+	"*\xb7\x01\n" +
 	"\tBusAction\x12\x1a\n" +
 	"\x16BUS_ACTION_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fBUS_APPENDED\x10\x01\x12\r\n" +
@@ -1909,7 +1912,8 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x11BUS_DEAD_LETTERED\x10\x04\x12\x0f\n" +
 	"\vBUS_TRIMMED\x10\x05\x12\x0f\n" +
 	"\vBUS_CLAIMED\x10\x06\x12\x11\n" +
-	"\rBUS_RECOVERED\x10\aBMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
+	"\rBUS_RECOVERED\x10\a\x12\x10\n" +
+	"\fBUS_CONSUMED\x10\bBMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
 
 var (
 	file_evidence_evidence_proto_rawDescOnce sync.Once

@@ -1,0 +1,159 @@
+package client
+
+import (
+	"strings"
+	"time"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/contracts/canon"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
+)
+
+// SubscriberOptions of a subscriber.
+type SubscriberOptions struct {
+	Bus     string        `set:"bus" doc:"node of the bus"`
+	Group   string        `set:"group" doc:"its consumer group"`
+	Topics  string        `set:"topics" doc:"topics that it consumes, separated by commas"`
+	Flight  int           `set:"max-in-flight" doc:"most entries that it holds at once"`
+	Durable bool          `set:"durable" doc:"its group's unended entries are never trimmed"`
+	Renew   time.Duration `set:"renew" doc:"between two signs of life"`
+	Slow    time.Duration `set:"slow" doc:"how long it works on an entry before it acknowledges"`
+	Forget  float64       `set:"forget" doc:"share of entries that it never acknowledges the first time"`
+	Zombie  bool          `set:"zombie" doc:"it acknowledges everything again after another consumer may have claimed it"`
+}
+
+// SubscriberDefaults are the options of a subscriber that sets none.
+func SubscriberDefaults() *SubscriberOptions {
+	return &SubscriberOptions{Bus: "oona", Group: "readers", Topics: "telemetry.seed.health", Flight: 32,
+		Durable: true, Renew: 500 * time.Millisecond}
+}
+
+// remembered bounds the event ids that a subscriber knows as done. The bus
+// delivers an entry again only while it keeps it, and it keeps fewer.
+const remembered = 1 << 14
+
+// subscriber consumes topics in a group. Its effects are idempotent: it takes
+// effect once for an event id, whatever is delivered again.
+type subscriber struct {
+	env    actor.Env
+	o      SubscriberOptions
+	topics []string
+	codec  *wire.Codec
+	done   map[string]bool
+	order  []string // of done, oldest first, a ring
+	at     int
+	work   []*busv2.Ack // being worked on; a timer's arg is the index
+	free   []int64
+	fact   evidencev2.BusFact
+	nack   busv2.Nack
+}
+
+// NewSubscriber makes the constructor of a subscriber.
+func NewSubscriber(o SubscriberOptions) actor.Constructor {
+	return func(env actor.Env) (actor.Actor, error) {
+		return &subscriber{env: env, o: o, topics: strings.Split(o.Topics, ","),
+			codec: wire.NewCodec(), done: make(map[string]bool)}, nil
+	}
+}
+
+// Start implements actor.Actor.
+func (s *subscriber) Start() error {
+	s.renew()
+	return nil
+}
+
+func (s *subscriber) renew() {
+	s.env.Net.Send(actor.ID(s.o.Bus), &busv2.Subscribe{Group: s.o.Group, Consumer: string(s.env.Self),
+		Topics: s.topics, MaxInFlight: uint32(s.o.Flight), Durable: s.o.Durable}, actor.SendOptions{Key: "subscribe"})
+	s.env.Clock.SetTimer("renew", 0, s.o.Renew)
+}
+
+// Receive implements actor.Actor.
+func (s *subscriber) Receive(_ actor.ID, m canon.Message) error {
+	switch m := m.(type) {
+	case *localv2.TimerFired:
+		switch m.Name {
+		case "renew":
+			s.renew()
+		case "worked":
+			w := s.work[m.Arg]
+			s.send(w)
+			s.free = append(s.free, m.Arg)
+		}
+	case *busv2.Delivery:
+		s.take(m)
+	}
+	return nil
+}
+
+func (s *subscriber) take(d *busv2.Delivery) {
+	e, _, err := s.codec.Open(d.Envelope)
+	if err != nil {
+		n := &s.nack
+		n.Group, n.Consumer, n.Topic, n.Offset, n.ClaimGeneration = d.Group, string(s.env.Self), d.Topic, d.Offset, d.ClaimGeneration
+		n.Reason = err.Error()
+		s.env.Net.Send(actor.ID(s.o.Bus), n, actor.SendOptions{Attempt: d.Attempt})
+		return
+	}
+	if !s.done[e.EventId] {
+		s.remember(e.EventId)
+		f := &s.fact
+		f.Action, f.Topic, f.Group, f.Offset = evidencev2.BusAction_BUS_CONSUMED, d.Topic, d.Group, d.Offset
+		f.EventId, f.Consumer, f.ClaimGeneration, f.Attempt = e.EventId, string(s.env.Self), d.ClaimGeneration, d.Attempt
+		s.env.Facts.Record(f)
+	}
+	if d.Attempt == 1 && float64(s.env.Rand.For("forget", hash(e.EventId), 0)>>11)/(1<<53) < s.o.Forget {
+		return
+	}
+	i := s.slot()
+	w := s.work[i]
+	w.Group, w.Consumer, w.Topic, w.Offset, w.ClaimGeneration = d.Group, string(s.env.Self), d.Topic, d.Offset, d.ClaimGeneration
+	if s.o.Slow == 0 {
+		s.send(w)
+	}
+	switch {
+	case s.o.Zombie:
+		s.env.Clock.SetTimer("worked", i, max(10*s.o.Slow, 5*time.Second))
+	case s.o.Slow > 0:
+		s.env.Clock.SetTimer("worked", i, s.o.Slow)
+	default:
+		s.free = append(s.free, i)
+	}
+}
+
+func (s *subscriber) slot() int64 {
+	if n := len(s.free); n > 0 {
+		i := s.free[n-1]
+		s.free = s.free[:n-1]
+		return i
+	}
+	s.work = append(s.work, new(busv2.Ack))
+	return int64(len(s.work) - 1)
+}
+
+func (s *subscriber) send(a *busv2.Ack) {
+	s.env.Net.Send(actor.ID(s.o.Bus), a, actor.SendOptions{})
+}
+
+func (s *subscriber) remember(id string) {
+	s.done[id] = true
+	if len(s.order) < remembered {
+		s.order = append(s.order, id)
+		return
+	}
+	delete(s.done, s.order[s.at])
+	s.order[s.at] = id
+	s.at = (s.at + 1) % remembered
+}
+
+// hash is FNV-1a, for keys of randomness.
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}

@@ -1,0 +1,251 @@
+package oona
+
+import (
+	"github.com/esper-sim/espersim/cluster/actor"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+)
+
+// pump hands out new entries of a topic, in order, while consumers have room.
+func (b *oona) pump(c *cursor) {
+	now := int64(-1)
+	for c.next < c.topic.next() {
+		to := c.group.choose(c.topic.name, "")
+		if to == nil {
+			return
+		}
+		if now < 0 {
+			now = b.now()
+		}
+		if c.next+1 < c.topic.next() && b.env.Probe.Sometimes("reorder") {
+			c.skip(c.next+2, b.s.claims)
+			if p := c.find(c.next - 1); !b.end(c, p, now) {
+				b.hand(c, p, to, now)
+			}
+			p := c.find(c.next - 2)
+			if to = c.group.choose(c.topic.name, ""); to != nil && !b.end(c, p, now) {
+				b.hand(c, p, to, now)
+			}
+			continue
+		}
+		p := &pending{offset: c.next, claim: b.s.claims}
+		c.add(p)
+		c.next++
+		if !b.end(c, p, now) {
+			b.hand(c, p, to, now)
+		}
+	}
+}
+
+// again hands out what is due of what was handed out before.
+func (b *oona) again(c *cursor, now int64) {
+	for i := 0; i < len(c.pending); i++ {
+		p := c.pending[i]
+		if p.due > now {
+			if p.owner != nil && len(c.group.consumers) > 1 && b.env.Probe.Sometimes("claim") {
+				if to := c.group.choose(c.topic.name, p.holder()); to != nil && to != p.owner && !b.end(c, p, now) {
+					b.hand(c, p, to, now)
+				}
+			}
+			continue
+		}
+		if b.end(c, p, now) {
+			i--
+			continue
+		}
+		last := p.last
+		if p.owner != nil {
+			last = p.owner.name
+		}
+		held := p.owner
+		if held != nil {
+			held.holds-- // its own place is free for it
+		}
+		to := c.group.choose(c.topic.name, last)
+		if held != nil {
+			held.holds++
+		}
+		if to != nil {
+			b.hand(c, p, to, now)
+		}
+	}
+}
+
+// hand delivers an entry to a consumer, which is its owner from now on.
+func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
+	e := c.topic.at(p.offset)
+	if p.owner != to {
+		was, claim := p.holder(), p.claim
+		if was == "" {
+			was = p.last
+		}
+		c.release(p, 0)
+		p.owner = to
+		to.holds++
+		if p.attempts > 0 && was != "" && was != to.name {
+			p.claim++
+			b.tell(evidencev2.BusAction_BUS_CLAIMED, c, p.offset, e, to.name, p)
+			if b.env.Probe.Sometimes("zombie-ack") {
+				b.ack(to.node, &busv2.Ack{Group: c.group.name, Consumer: was, Topic: c.topic.name,
+					Offset: p.offset, ClaimGeneration: claim}, false)
+			}
+		}
+	}
+	p.attempts++
+	p.since, p.due = now, now+int64(b.o.Idle)
+	if p.attempts > 1 {
+		// The first delivery is not logged: it follows from the entry.
+		ch := b.change()
+		ch.Group, ch.Topic, ch.Offset, ch.Attempts = c.group.name, c.topic.name, p.offset, p.attempts
+		b.soon()
+	}
+	b.send(c, e, p.offset, to.node, p.attempts, p.claim)
+	if b.env.Probe.Sometimes("duplicate") {
+		b.send(c, e, p.offset, to.node, p.attempts, p.claim)
+	}
+}
+
+func (b *oona) send(c *cursor, e *entry, offset int64, to actor.ID, attempt, claim uint32) {
+	d := &b.out.delivery
+	d.Group, d.Topic, d.Offset, d.Attempt, d.ClaimGeneration = c.group.name, c.topic.name, offset, attempt, claim
+	d.Envelope = e.bytes
+	if e.poisoned {
+		b.out.poison = append(b.out.poison[:0], e.bytes...)
+		b.out.poison[len(e.bytes)/2] ^= 0x10
+		d.Envelope = b.out.poison
+	}
+	b.env.Net.Send(to, d, actor.SendOptions{Key: "deliver/" + d.Group + "/" + e.eventID, Attempt: attempt - min(attempt, 1)})
+}
+
+// end ends a pending entry that may not be delivered any more: it is expired,
+// or has been delivered as often as it may be.
+func (b *oona) end(c *cursor, p *pending, now int64) bool {
+	e := c.topic.at(p.offset)
+	switch {
+	case e == nil:
+		c.remove(p.offset)
+	case now >= e.expires:
+		c.remove(p.offset)
+		b.ended(c, p.offset, evidencev2.BusAction_BUS_EXPIRED, "", "")
+	case p.attempts >= e.attempts && p.due <= now:
+		if b.deadLetter(c, p, e, now) {
+			c.remove(p.offset)
+		} else {
+			return false
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// deadLetter stages the entry's own bytes for the topic of dead letters. In
+// the log that publication and the end of the entry stand in one batch, so
+// that no crash keeps one without the other.
+func (b *oona) deadLetter(c *cursor, p *pending, e *entry, now int64) bool {
+	if c.topic.name == DeadLetters {
+		// There is nowhere further to go: it stays here, ended for this group.
+		b.ended(c, p.offset, evidencev2.BusAction_BUS_DEAD_LETTERED, p.last, "a dead letter nobody could take")
+		return true
+	}
+	id := "dead-letter/" + c.group.name + "/" + e.eventID
+	if _, ok := b.s.ids[id]; !ok && !b.waiting[id] {
+		b.stage(staged{
+			topic: DeadLetters,
+			entry: entry{bytes: e.bytes, eventID: id, received: now, expires: now + int64(b.ttl(envelopev2.Priority_BACKGROUND)), attempts: uint32(b.o.Attempts)},
+		})
+	}
+	b.ended(c, p.offset, evidencev2.BusAction_BUS_DEAD_LETTERED, p.last, "")
+	return true
+}
+
+// ended logs and declares that an entry has ended for a group. The entry is
+// still kept, and the cursor does not have it as pending any more.
+func (b *oona) ended(c *cursor, offset int64, how evidencev2.BusAction, who, why string) {
+	ch := b.change()
+	ch.Group, ch.Topic, ch.Offset, ch.Ended = c.group.name, c.topic.name, offset, true
+	b.soon()
+	b.fact.Reason = why
+	b.tell(how, c, offset, c.topic.at(offset), who, nil)
+	b.fact.Reason = ""
+}
+
+func (b *oona) tell(how evidencev2.BusAction, c *cursor, offset int64, e *entry, who string, p *pending) {
+	f := &b.fact
+	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = how, c.topic.name, c.group.name, offset, who
+	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = "", nil, 0, 0
+	if e != nil {
+		f.EventId = e.eventID
+	}
+	if p != nil {
+		f.ClaimGeneration, f.Attempt = p.claim, p.attempts
+	}
+	b.env.Facts.Record(f)
+}
+
+// sweep looks after what time alone brings about: leases, idle entries,
+// expiry, retention.
+func (b *oona) sweep() {
+	now := b.now()
+	for _, g := range b.s.groups {
+		for i := 0; i < len(g.consumers); i++ {
+			if c := g.consumers[i]; now-c.seen > int64(b.o.Lease) {
+				g.leave(c, now)
+				i--
+			}
+		}
+	}
+	for _, g := range b.s.groups {
+		for _, c := range g.cursors {
+			b.expire(c, now)
+			b.again(c, now)
+			b.pump(c)
+		}
+	}
+	for _, t := range b.s.topics {
+		b.trim(t, now)
+	}
+}
+
+// expire ends what nobody asks for: entries at the cursor of a group without
+// consumers would otherwise be kept for ever.
+func (b *oona) expire(c *cursor, now int64) {
+	for i := 0; i < len(c.pending); i++ {
+		if e := c.topic.at(c.pending[i].offset); e == nil || now >= e.expires {
+			b.end(c, c.pending[i], now)
+			i--
+		}
+	}
+	for c.next < c.topic.next() && now >= c.topic.at(c.next).expires {
+		p := &pending{offset: c.next}
+		c.next++
+		c.add(p)
+		b.end(c, p, now)
+	}
+}
+
+// trim lets go of old entries of a topic, at most up to what a durable group
+// still needs.
+func (b *oona) trim(t *topic, now int64) {
+	needed := t.needed()
+	before := t.first
+	for before < needed {
+		e := t.at(before)
+		if t.next()-before <= int64(b.o.Retain) && now-e.received < int64(b.o.Age) {
+			break
+		}
+		before++
+	}
+	if needed < t.next() && b.env.Probe.Sometimes("trim-pending") {
+		before = t.next()
+	}
+	if before == t.first {
+		return
+	}
+	f := &b.fact
+	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = evidencev2.BusAction_BUS_TRIMMED, t.name, "", before-1, ""
+	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = "", nil, 0, 0
+	b.env.Facts.Record(f)
+	b.s.trim(t, before)
+}
