@@ -107,6 +107,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.state.v2.ModelExport":               func() canon.Message { return new(v210.ModelExport) },
 	"esper.state.v2.OpenAdaptation":            func() canon.Message { return new(v210.OpenAdaptation) },
 	"esper.state.v2.SlotState":                 func() canon.Message { return new(v210.SlotState) },
+	"esper.state.v2.TamiyoRecord":              func() canon.Message { return new(v210.TamiyoRecord) },
 	"esper.state.v2.TamiyoState":               func() canon.Message { return new(v210.TamiyoState) },
 	"esper.system_state.v2.LayerInfo":          func() canon.Message { return new(v211.LayerInfo) },
 	"esper.system_state.v2.ModelState":         func() canon.Message { return new(v211.ModelState) },

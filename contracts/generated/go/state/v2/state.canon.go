@@ -7,6 +7,7 @@ import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -3017,6 +3018,319 @@ func (m *CoordinatorRecord) IdentityHash(h uint64) uint64 {
 	if len(m.PublishedEventId) != 0 {
 		h = canon.Mix(h, 12)
 		h = canon.MixString(h, m.PublishedEventId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfTamiyoRecord = canon.Schema{
+	Name: "esper.state.v2.TamiyoRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "issued", Wire: 2, Elem: 2},
+		{Number: 2, Name: "opened", Wire: 2, Elem: 2},
+		{Number: 3, Name: "report", Wire: 2, Elem: 2},
+		{Number: 4, Name: "acknowledged_report_id", Wire: 2, Elem: 2},
+		{Number: 5, Name: "pause_id", Wire: 2, Elem: 2},
+		{Number: 6, Name: "token_id", Wire: 2, Elem: 2},
+		{Number: 7, Name: "granted", Wire: 0, Elem: 2},
+		{Number: 8, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 9, Name: "generation", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *TamiyoRecord) FullName() string { return schemaOfTamiyoRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *TamiyoRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if m.Issued != nil {
+		n += 1 + canon.SizeSpan(m.Issued.CanonicalSize())
+	}
+	if m.Opened != nil {
+		n += 1 + canon.SizeSpan(m.Opened.CanonicalSize())
+	}
+	if m.Report != nil {
+		n += 1 + canon.SizeSpan(m.Report.CanonicalSize())
+	}
+	if len(m.AcknowledgedReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.AcknowledgedReportId))
+	}
+	if len(m.PauseId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PauseId))
+	}
+	if len(m.TokenId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.TokenId))
+	}
+	if m.Granted != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Granted))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *TamiyoRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *TamiyoRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x48
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x40
+	}
+	if m.Granted != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Granted))
+		i--
+		b[i] = 0x38
+	}
+	if len(m.TokenId) != 0 {
+		i = canon.PutString(b, i, m.TokenId)
+		i--
+		b[i] = 0x32
+	}
+	if len(m.PauseId) != 0 {
+		i = canon.PutString(b, i, m.PauseId)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.AcknowledgedReportId) != 0 {
+		i = canon.PutString(b, i, m.AcknowledgedReportId)
+		i--
+		b[i] = 0x22
+	}
+	if m.Report != nil {
+		at := m.Report.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x1a
+	}
+	if m.Opened != nil {
+		at := m.Opened.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x12
+	}
+	if m.Issued != nil {
+		at := m.Issued.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *TamiyoRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Issued == nil {
+			m.Issued = new(v22.AdaptationCommand)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Issued.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Issued = nil
+	}
+	if tag == 0x12 {
+		if m.Opened == nil {
+			m.Opened = new(OpenAdaptation)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if err := m.Opened.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Opened = nil
+	}
+	if tag == 0x1a {
+		if m.Report == nil {
+			m.Report = new(v25.FieldReport)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if err := m.Report.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Report = nil
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfTamiyoRecord.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfTamiyoRecord.Fail(4, canon.BadUTF8, at)
+		}
+		if m.AcknowledgedReportId != string(b[at:n]) {
+			m.AcknowledgedReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.AcknowledgedReportId = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfTamiyoRecord.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfTamiyoRecord.Fail(5, canon.BadUTF8, at)
+		}
+		if m.PauseId != string(b[at:n]) {
+			m.PauseId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PauseId = ""
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfTamiyoRecord.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfTamiyoRecord.Fail(6, canon.BadUTF8, at)
+		}
+		if m.TokenId != string(b[at:n]) {
+			m.TokenId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TokenId = ""
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(7, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfTamiyoRecord.Fail(7, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfTamiyoRecord.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Granted = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Granted = 0
+	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(8, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfTamiyoRecord.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(9, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfTamiyoRecord.Fail(9, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfTamiyoRecord.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag != canon.End {
+		return schemaOfTamiyoRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *TamiyoRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Issued != nil {
+		h = canon.Mix(h, 1)
+		h = m.Issued.IdentityHash(h)
+	}
+	if m.Opened != nil {
+		h = canon.Mix(h, 2)
+		h = m.Opened.IdentityHash(h)
+	}
+	if m.Report != nil {
+		h = canon.Mix(h, 3)
+		h = m.Report.IdentityHash(h)
+	}
+	if len(m.AcknowledgedReportId) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.AcknowledgedReportId)
+	}
+	if len(m.PauseId) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.PauseId)
+	}
+	if len(m.TokenId) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.TokenId)
+	}
+	if m.Granted != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.Granted)))
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
 	}
 	return canon.Mix(h, 0)
 }

@@ -12,6 +12,7 @@ package statev2
 import (
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1118,11 +1119,121 @@ func (x *CoordinatorRecord) GetPublishedEventId() string {
 	return ""
 }
 
+// TamiyoRecord is one record of Tamiyo's log. One of issued, opened, report,
+// acknowledged_report_id and pause_id is set.
+type TamiyoRecord struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Issued               *v22.AdaptationCommand `protobuf:"bytes,1,opt,name=issued,proto3" json:"issued,omitempty"`                                                           // about to be published
+	Opened               *OpenAdaptation        `protobuf:"bytes,2,opt,name=opened,proto3" json:"opened,omitempty"`                                                           // its command took effect
+	Report               *v25.FieldReport       `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`                                                           // its adaptation has ended
+	AcknowledgedReportId string                 `protobuf:"bytes,4,opt,name=acknowledged_report_id,json=acknowledgedReportId,proto3" json:"acknowledged_report_id,omitempty"` // the bus has it
+	PauseId              string                 `protobuf:"bytes,5,opt,name=pause_id,json=pauseId,proto3" json:"pause_id,omitempty"`                                          // a pause was granted
+	TokenId              string                 `protobuf:"bytes,6,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`                                          // and its token is used up
+	Granted              uint32                 `protobuf:"varint,7,opt,name=granted,proto3" json:"granted,omitempty"`
+	Epoch                int64                  `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"` // of an issued command's decision
+	Generation           uint32                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *TamiyoRecord) Reset() {
+	*x = TamiyoRecord{}
+	mi := &file_v2_state_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TamiyoRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TamiyoRecord) ProtoMessage() {}
+
+func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TamiyoRecord.ProtoReflect.Descriptor instead.
+func (*TamiyoRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TamiyoRecord) GetIssued() *v22.AdaptationCommand {
+	if x != nil {
+		return x.Issued
+	}
+	return nil
+}
+
+func (x *TamiyoRecord) GetOpened() *OpenAdaptation {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
+func (x *TamiyoRecord) GetReport() *v25.FieldReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *TamiyoRecord) GetAcknowledgedReportId() string {
+	if x != nil {
+		return x.AcknowledgedReportId
+	}
+	return ""
+}
+
+func (x *TamiyoRecord) GetPauseId() string {
+	if x != nil {
+		return x.PauseId
+	}
+	return ""
+}
+
+func (x *TamiyoRecord) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *TamiyoRecord) GetGranted() uint32 {
+	if x != nil {
+		return x.Granted
+	}
+	return 0
+}
+
+func (x *TamiyoRecord) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *TamiyoRecord) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -1236,7 +1347,19 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fparticipants\x18\n" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
-	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventIdBGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\xfd\x02\n" +
+	"\fTamiyoRecord\x12>\n" +
+	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
+	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
+	"\x06report\x18\x03 \x01(\v2!.esper.operational.v2.FieldReportR\x06report\x124\n" +
+	"\x16acknowledged_report_id\x18\x04 \x01(\tR\x14acknowledgedReportId\x12\x19\n" +
+	"\bpause_id\x18\x05 \x01(\tR\apauseId\x12\x19\n" +
+	"\btoken_id\x18\x06 \x01(\tR\atokenId\x12\x18\n" +
+	"\agranted\x18\a \x01(\rR\agranted\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\t \x01(\rR\n" +
+	"generationBGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -1250,7 +1373,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -1264,41 +1387,46 @@ var file_v2_state_proto_goTypes = []any{
 	(*ModelExport)(nil),           // 9: esper.state.v2.ModelExport
 	(*CommandRecord)(nil),         // 10: esper.state.v2.CommandRecord
 	(*CoordinatorRecord)(nil),     // 11: esper.state.v2.CoordinatorRecord
-	(*v2.SeedRef)(nil),            // 12: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 13: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 14: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 15: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 16: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 18: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 19: esper.events.v2.EpochEvent
+	(*TamiyoRecord)(nil),          // 12: esper.state.v2.TamiyoRecord
+	(*v2.SeedRef)(nil),            // 13: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 14: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 15: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 16: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 17: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 19: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 20: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 21: esper.operational.v2.FieldReport
 }
 var file_v2_state_proto_depIdxs = []int32{
-	12, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	13, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	13, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	14, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	12, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	13, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	13, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	14, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	12, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	13, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	14, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	15, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	15, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	16, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	17, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	18, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	12, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	19, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	16, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	17, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	18, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	19, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	13, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	20, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	16, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
+	21, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -1312,7 +1440,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
