@@ -96,6 +96,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.rollback.v2.RollbackOutcome":        func() canon.Message { return new(v29.RollbackOutcome) },
 	"esper.rollback.v2.RollbackRequest":        func() canon.Message { return new(v29.RollbackRequest) },
 	"esper.rollback.v2.RollbackVote":           func() canon.Message { return new(v29.RollbackVote) },
+	"esper.state.v2.CheckpointHeader":          func() canon.Message { return new(v210.CheckpointHeader) },
 	"esper.state.v2.CommandRecord":             func() canon.Message { return new(v210.CommandRecord) },
 	"esper.state.v2.CoordinatorRecord":         func() canon.Message { return new(v210.CoordinatorRecord) },
 	"esper.state.v2.HostState":                 func() canon.Message { return new(v210.HostState) },

@@ -3334,3 +3334,164 @@ func (m *TamiyoRecord) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfCheckpointHeader = canon.Schema{
+	Name: "esper.state.v2.CheckpointHeader",
+	Fields: []canon.Field{
+		{Number: 1, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 3, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 4, Name: "context", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *CheckpointHeader) FullName() string { return schemaOfCheckpointHeader.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *CheckpointHeader) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if len(m.Context) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Context))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *CheckpointHeader) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *CheckpointHeader) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Context) != 0 {
+		i = canon.PutBytes(b, i, m.Context)
+		i--
+		b[i] = 0x22
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x18
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *CheckpointHeader) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCheckpointHeader.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCheckpointHeader.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCheckpointHeader.Fail(1, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCheckpointHeader.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfCheckpointHeader.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCheckpointHeader.Fail(3, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfCheckpointHeader.Fail(3, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfCheckpointHeader.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCheckpointHeader.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCheckpointHeader.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Context = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Context = nil
+	}
+	if tag != canon.End {
+		return schemaOfCheckpointHeader.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *CheckpointHeader) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.Context) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixBytes(h, m.Context)
+	}
+	return canon.Mix(h, 0)
+}
