@@ -3034,6 +3034,7 @@ var schemaOfTamiyoRecord = canon.Schema{
 		{Number: 7, Name: "granted", Wire: 0, Elem: 2},
 		{Number: 8, Name: "epoch", Wire: 0, Elem: 2},
 		{Number: 9, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 10, Name: "pre_metric", Wire: 1, Elem: 2},
 	},
 }
 
@@ -3073,6 +3074,9 @@ func (m *TamiyoRecord) CanonicalSize() int {
 	if m.Generation != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Generation))
 	}
+	if math.Float64bits(m.PreMetric) != 0 {
+		n += 9
+	}
 	return n
 }
 
@@ -3089,6 +3093,11 @@ func (m *TamiyoRecord) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if math.Float64bits(m.PreMetric) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.PreMetric))
+		i--
+		b[i] = 0x51
 	}
 	if m.Generation != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Generation))
@@ -3289,6 +3298,19 @@ func (m *TamiyoRecord) ParseCanonical(b []byte) error {
 	} else {
 		m.Generation = 0
 	}
+	if tag == 0x51 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(10, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfTamiyoRecord.Fail(10, canon.ExplicitZero, i)
+		}
+		m.PreMetric = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PreMetric = 0
+	}
 	if tag != canon.End {
 		return schemaOfTamiyoRecord.Unexpected(b, tag, i)
 	}
@@ -3331,6 +3353,10 @@ func (m *TamiyoRecord) IdentityHash(h uint64) uint64 {
 	if m.Epoch != 0 {
 		h = canon.Mix(h, 8)
 		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if math.Float64bits(m.PreMetric) != 0 {
+		h = canon.Mix(h, 10)
+		h = canon.Mix(h, uint64(math.Float64bits(m.PreMetric)))
 	}
 	return canon.Mix(h, 0)
 }

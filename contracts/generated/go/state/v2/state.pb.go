@@ -1132,6 +1132,7 @@ type TamiyoRecord struct {
 	Granted              uint32                 `protobuf:"varint,7,opt,name=granted,proto3" json:"granted,omitempty"`
 	Epoch                int64                  `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"` // of an issued command's decision
 	Generation           uint32                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	PreMetric            float64                `protobuf:"fixed64,10,opt,name=pre_metric,json=preMetric,proto3" json:"pre_metric,omitempty"` // when it was decided
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -1225,6 +1226,13 @@ func (x *TamiyoRecord) GetEpoch() int64 {
 func (x *TamiyoRecord) GetGeneration() uint32 {
 	if x != nil {
 		return x.Generation
+	}
+	return 0
+}
+
+func (x *TamiyoRecord) GetPreMetric() float64 {
+	if x != nil {
+		return x.PreMetric
 	}
 	return 0
 }
@@ -1416,7 +1424,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fparticipants\x18\n" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
-	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\xfd\x02\n" +
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\x9c\x03\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -1428,7 +1436,10 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x05epoch\x18\b \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
 	"generation\x18\t \x01(\rR\n" +
-	"generation\"\x87\x01\n" +
+	"generation\x12\x1d\n" +
+	"\n" +
+	"pre_metric\x18\n" +
+	" \x01(\x01R\tpreMetric\"\x87\x01\n" +
 	"\x10CheckpointHeader\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
