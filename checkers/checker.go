@@ -53,8 +53,20 @@ type Params struct {
 	RunSeed uint64
 	// Void lists invariants that the scenario makes void.
 	Void map[string]string
-	// Limits of the system under test that statements refer to.
-	MaxDrift time.Duration // declared clock error that deadlines allow for
+	// Key verifies signed commands and pause tokens; nil: it is not known, and
+	// signatures are not judged.
+	Key []byte
+	// WallStart is the true wall-clock time at the beginning of the run.
+	WallStart time.Time
+	// MaxSkew is how wrong the wall clocks of the run may be: the bound that
+	// the statements about signed times allow for.
+	MaxSkew time.Duration
+	// Drift is how wrong the clocks' rates may be, in parts per million.
+	Drift int64
+	// Retained is how many checkpoints are kept, Embargo for how many epochs a
+	// culled slot rests. Zero: 5, and not judged.
+	Retained int
+	Embargo  int64
 	// Settle is the virtual time after the last fault ended from which the
 	// liveness invariants are judged; nil: never.
 	Settled func(at int64) bool

@@ -4,16 +4,71 @@ import "github.com/esper-sim/espersim/sim/trace"
 
 var messages = []trace.Kind{trace.MessageSent, trace.MessageDelivered}
 
-// catalogue is what can be judged, in the order of the digest's part I.
+// catalogue is what can be judged, in the order of the digest's part I. E1, P1,
+// R1 and R2 are the harness's own.
 var catalogue = []Invariant{
-	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults §1"},
+	{ID: "C2", Statement: "encoding what a message decodes to gives its bytes", Source: "HLD 8.0.1 I6"},
+	{ID: "C10", Statement: "every message sits in an envelope whose payload type is declared for its topic or direct link", Source: "HLD 9.1"},
+	{ID: "C11", Statement: "a message with a bad checksum or an unsupported version reaches no handler", Source: "HLD 10.1"},
+	{ID: "O1", Statement: "a published event never changes, and the log replays in the same order each time", Source: "HLD 8.2"},
+	{ID: "O2", Statement: "an acknowledged publication is delivered until it is acknowledged, expired or dead-lettered, never after its time to live; trimming spares what a durable group has not acknowledged", Source: "H7 7.3.1"},
+	{ID: "O3", Statement: "a second delivery of a command or event leaves every state unchanged", Source: "HLD 8.0.3"},
+	{ID: "O4", Statement: "at most one consumer acts on a command", Source: "HLD 8.2"},
+	{ID: "A1", Statement: "a command takes effect at most once in a training run", Source: "HLD 8.0.3"},
+	{ID: "A2", Statement: "a command takes effect only in [target_epoch, target_epoch + ttl_epochs)", Source: "HLD 8.0.3"},
+	{ID: "A3", Statement: "a bad signature, a used nonce or a skew over 60 s changes no state, also after restarts", Source: "02.1"},
+	{ID: "A4", Statement: "what requires a confirmation has no effect before it", Source: "HLD 8.0.3"},
+	{ID: "A5", Statement: "a pause begins only with a valid signed token and ends by its maximum duration", Source: "HLD 8.0.3"},
+	{ID: "A6", Statement: "while paused only resume, rollback and emergency change state; the forward path is the identity", Source: "02.4"},
+	{ID: "K1", Statement: "every stage change is an edge of the lifecycle or part of a rollback; embargo and operator clearance hold", Source: "H9 B"},
+	{ID: "K2", Statement: "stages change at an epoch boundary on a command, except CULLED on load failure, quarantine and rollback", Source: "H9 B.1"},
+	{ID: "K4", Statement: "before GRAFTING and after the end the host's output equals its input, bit for bit", Source: "H7"},
+	{ID: "K5", Statement: "alpha is 0 before GRAFTING, never falls during it, and is 1 after it until the end", Source: "01.1"},
+	{ID: "T1", Statement: "between 1 and 5 good checkpoints exist after the first; the newest is never evicted", Source: "HLD 8.2"},
+	{ID: "T2", Statement: "a checkpoint holds host, optimizer, Tamiyo and Kasmina state of one epoch", Source: "H9 13"},
+	{ID: "T3", Statement: "at the end of a rollback every core participant stands at the same checkpoint and generation, or none has moved; no step runs across generations", Source: "01.2"},
+	{ID: "T4", Statement: "at most one rollback is active; nobody stays PREPARED beyond its deadline, and the fenced do no work", Source: "01.2"},
+	{ID: "T6", Statement: "epochs start in order, except after a rollback, where the generation rises", Source: "HLD 9.1"},
+	{ID: "T7", Statement: "a silent Tamiyo delays an epoch by at most 2 s", Source: "01.1"},
 	{ID: "W1", Statement: "an entry that was acknowledged as durable is there after every crash", Source: "HLD 8.3"},
 	{ID: "W2", Statement: "recovery returns a prefix of what was appended; a torn tail is cut, never interpreted", Source: "HLD 8.3"},
 	{ID: "W3", Statement: "a change of a single bit in a header or payload is detected", Source: "HLD 8.3"},
+	{ID: "W4", Statement: "effects without a COMMIT are absent after recovery; one transaction at a time", Source: "01.2"},
+	{ID: "W5", Statement: "a checkpoint is accepted only if the root recomputed from its bytes and context is the stored one", Source: "HLD 8.3"},
+	{ID: "W6", Statement: "different components or contexts never feed the same bytes to the root hash", Source: "HLD 8.3"},
+	{ID: "L1", Statement: "every started rollback ends DONE or ABORTED within 30 s", Source: "01.2", Liveness: true},
+	{ID: "L2", Statement: "every command gets one result", Source: "02.1", Liveness: true},
+	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
+	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
+	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
+	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults 1"},
+}
+
+var facts = []trace.Kind{trace.FactDeclared}
+
+func kinds(lists ...[]trace.Kind) []trace.Kind {
+	var all []trace.Kind
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
 }
 
 // groups are the checkers.
 var groups = []group{
 	{[]string{"P1"}, []trace.Kind{trace.NodeExited, trace.NodeReady}, newProcesses},
+	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused}), newContract},
+	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
+	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},
+	{[]string{"A5", "A6"}, kinds(messages, facts, lifeEvents), newPauses},
+	{[]string{"K1", "K2", "K4", "K5"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newSeeds},
+	{[]string{"T1", "T2", "W5", "W6"}, kinds([]trace.Kind{trace.MessageSent}, facts), newCheckpoints},
+	{[]string{"T3", "T4", "L1"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newRollbacks},
+	{[]string{"T6", "T7"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newEpochs},
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
+	{[]string{"W1", "W4"}, facts, newLogs},
+	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
+	{[]string{"E1"}, facts, newEquivalence},
+	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newRegister},
+	{[]string{"R2"}, kinds(messages, facts), newApplication},
 }

@@ -109,7 +109,11 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 	}
 	var suite *checkers.Suite
 	if !o.NoJudge {
-		p := checkers.Params{RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std())}
+		p := checkers.Params{
+			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std()),
+			Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs,
+		}
+		p.MaxSkew, p.Drift = clockErrors(steps)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -190,6 +194,16 @@ func settled(steps []faults.Step, duration time.Duration) func(int64) bool {
 		last = max(last, end)
 	}
 	return func(at int64) bool { return at >= int64(last) }
+}
+
+// clockErrors is how wrong the clocks of a plan may be, for the statements that
+// allow for it.
+func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
+	for _, s := range steps {
+		skew += max(s.Fault.By, -s.Fault.By)
+		drift = max(drift, s.Fault.PPM, -s.Fault.PPM)
+	}
+	return skew, drift
 }
 
 // boot builds the world of a scenario.

@@ -1,0 +1,274 @@
+package checkers
+
+import (
+	"fmt"
+	"time"
+
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// commands judges A1 to A4, O3, O4 and L2: what became of every command, by
+// the command as it was published and delivered, and by what its receiver did.
+type commands struct {
+	p      Params
+	cmds   map[string]*command
+	order  []string // by first publication, for forgetting
+	acks   map[ackKey]ackOwner
+	nonce  map[string]string   // nonce to event id
+	events map[string]*command // by the event id of a publication
+	last   int64
+}
+
+type command struct {
+	id        string
+	target    int64
+	ttl       int64
+	confirm   bool
+	confirmed bool
+	published int64 // accepted by the bus; 0: not yet
+	seq       uint64
+	valid     bool   // an envelope of it with a good signature was delivered
+	invalid   string // why another one was not
+	applied   map[string]uint64
+	redeliver int
+	results   map[adaptationv2.CommandStatus]bool
+	judged    bool
+}
+
+type ackKey struct {
+	group, topic string
+	offset       int64
+}
+
+type ackOwner struct {
+	consumer string
+	seq      uint64
+}
+
+// remembered is how many commands the checker keeps: many times what can be
+// under way at once.
+const remembered = 4096
+
+func newCommands(p Params) Checker {
+	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}}
+}
+
+func (*commands) Invariants() []string {
+	return []string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}
+}
+
+func (c *commands) command(id string) *command {
+	k := c.cmds[id]
+	if k == nil {
+		k = &command{id: id, applied: map[string]uint64{}, results: map[adaptationv2.CommandStatus]bool{}}
+		c.cmds[id] = k
+		c.order = append(c.order, id)
+	}
+	return k
+}
+
+func (c *commands) Observe(e *Event, j *Judge) {
+	c.last = e.At
+	switch e.Kind {
+	case trace.MessageSent:
+		c.sent(e, j)
+	case trace.MessageDelivered:
+		c.delivered(e, j)
+	case trace.FactDeclared:
+		switch f := e.Fact.(type) {
+		case *evidencev2.CommandFact:
+			c.fact(e, f, j)
+		}
+	}
+}
+
+func (c *commands) sent(e *Event, j *Judge) {
+	switch m := e.Mail.Payload.(type) {
+	case *adaptationv2.AdaptationCommand:
+		k := c.command(m.CommandId)
+		k.target, k.ttl = m.TargetEpoch, int64(m.TtlEpochs)
+		k.confirm = m.GetConstraints().GetRequireConfirmation()
+		if k.seq == 0 {
+			k.seq = e.Seq
+		}
+		if len(c.events) > remembered {
+			clear(c.events)
+		}
+		c.events[e.Mail.Envelope.EventId] = k
+	case *busv2.PublishAck:
+		if m.Status == busv2.PublishStatus_ACCEPTED && (m.Topic == "control.kasmina.commands" || m.Topic == "control.tolaria.commands") {
+			if k := c.events[m.EventId]; k != nil && k.published == 0 {
+				k.published = e.At
+			}
+		}
+	case *adaptationv2.CommandResult:
+		k := c.command(m.CommandId)
+		switch m.Status {
+		case adaptationv2.CommandStatus_ACCEPTED, adaptationv2.CommandStatus_AWAITING_CONFIRMATION:
+			return
+		}
+		k.results[m.Status] = true
+		if n := terminal(k.results); n > 1 {
+			j.Violate("L2", e.Node, fmt.Sprintf("command %s has %d results: %v", m.CommandId, n, k.results), k.seq)
+		}
+		if !k.judged {
+			k.judged = true
+			j.Judged("L2")
+		}
+	case *busv2.AckReply:
+		if m.Status != busv2.AckStatus_ACKED {
+			return
+		}
+		key := ackKey{m.Group, m.Topic, m.Offset}
+		if o, ok := c.acks[key]; ok && o.consumer != e.Peer {
+			j.Violate("O4", e.Node, fmt.Sprintf("offset %d of %s was accepted as done by %s and by %s in the group %s", m.Offset, m.Topic, o.consumer, e.Peer, m.Group), o.seq)
+		}
+		if len(c.acks) > remembered {
+			clear(c.acks)
+		}
+		c.acks[key] = ackOwner{e.Peer, e.Seq}
+		j.Judged("O4")
+	}
+}
+
+// terminal counts the results that end a command. DUPLICATE only says that
+// another one does.
+func terminal(r map[adaptationv2.CommandStatus]bool) (n int) {
+	for _, s := range []adaptationv2.CommandStatus{adaptationv2.CommandStatus_APPLIED, adaptationv2.CommandStatus_REJECTED, adaptationv2.CommandStatus_EXPIRED} {
+		if r[s] {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *commands) delivered(e *Event, j *Judge) {
+	switch m := e.Mail.Payload.(type) {
+	case *adaptationv2.CommandConfirm:
+		if m.Approve {
+			c.command(m.CommandId).confirmed = true
+		}
+	case *busv2.Delivery:
+		if e.Inner == nil {
+			return
+		}
+		m2, ok := e.Inner.Payload.(*adaptationv2.AdaptationCommand)
+		if !ok {
+			return
+		}
+		k := c.command(m2.CommandId)
+		if m.Attempt > 1 {
+			k.redeliver++
+		}
+		why := c.check(e.Inner.Envelope, e.At)
+		if why == "" {
+			k.valid = true
+		} else {
+			k.invalid = why
+			j.Judged("A3")
+		}
+	}
+}
+
+// check says what is wrong with a signed envelope, judged by the key and the
+// true time; empty: nothing.
+func (c *commands) check(e *envelopev2.EventEnvelope, now int64) string {
+	if e.Auth == nil {
+		return "it is not signed"
+	}
+	if c.p.Key != nil {
+		if err := wire.Verify(e, c.p.Key); err != nil {
+			return err.Error()
+		}
+	}
+	nonce := string(e.Auth.Nonce)
+	if prev, used := c.nonce[nonce]; used && prev != e.EventId {
+		return "its nonce was used by the event " + prev
+	}
+	if len(c.nonce) > remembered {
+		clear(c.nonce)
+	}
+	c.nonce[nonce] = e.EventId
+	signed := e.Auth.SignedAt.AsTime().Sub(c.p.WallStart)
+	if age := time.Duration(now) - signed; age > 60*time.Second+c.p.MaxSkew || age < -60*time.Second-c.p.MaxSkew {
+		return fmt.Sprintf("it was signed %v ago", age)
+	}
+	return ""
+}
+
+func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
+	if f.Status != "APPLIED" {
+		return
+	}
+	k := c.command(f.CommandId)
+	if before, again := k.applied[f.Subsystem]; again {
+		j.Violate("A1", e.Node, fmt.Sprintf("command %s takes effect a second time", f.CommandId), before)
+		if k.redeliver > 0 {
+			j.Violate("O3", e.Node, fmt.Sprintf("a second delivery of command %s changed the state again", f.CommandId), before)
+		}
+		return
+	}
+	if len(k.applied) > 0 {
+		for other, seq := range k.applied {
+			j.Violate("O4", e.Node, fmt.Sprintf("command %s takes effect at %s and at %s", f.CommandId, other, f.Subsystem), seq)
+		}
+	}
+	k.applied[f.Subsystem] = e.Seq
+	j.Judged("A1")
+	if k.redeliver > 0 {
+		j.Judged("O3")
+	}
+	if k.ttl > 0 {
+		if f.Epoch < k.target || f.Epoch >= k.target+k.ttl {
+			j.Violate("A2", e.Node, fmt.Sprintf("command %s for the epochs %d to %d takes effect in epoch %d", f.CommandId, k.target, k.target+k.ttl-1, f.Epoch), k.seq)
+		} else {
+			j.Judged("A2")
+		}
+	}
+	if !k.valid && k.invalid != "" {
+		j.Violate("A3", e.Node, fmt.Sprintf("command %s takes effect, and %s", f.CommandId, k.invalid), k.seq)
+	} else {
+		j.Judged("A3")
+	}
+	if k.confirm {
+		if !k.confirmed {
+			j.Violate("A4", e.Node, fmt.Sprintf("command %s takes effect without the confirmation that it requires", f.CommandId), k.seq)
+		} else {
+			j.Judged("A4")
+		}
+	}
+	c.forget()
+}
+
+// forget drops the oldest commands once there are many.
+func (c *commands) forget() {
+	for len(c.order) > remembered {
+		delete(c.cmds, c.order[0])
+		c.order = c.order[1:]
+	}
+}
+
+// unanswered is how long a command may wait for its result once the faults
+// have ended: its time to live is counted in epochs, and an epoch lasts about a
+// second.
+const unanswered = int64(30 * time.Second)
+
+func (c *commands) Finish(j *Judge) {
+	if c.p.Settled == nil || !c.p.Settled(c.last-unanswered) {
+		return
+	}
+	for _, id := range c.order {
+		k := c.cmds[id]
+		if k == nil || k.published == 0 || c.last-k.published < unanswered {
+			continue
+		}
+		if len(k.results) == 0 {
+			j.Violate("L2", "", fmt.Sprintf("command %s was published at %s and has no result", id, trace.Stamp(k.published)), k.seq)
+		}
+	}
+}

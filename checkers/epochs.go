@@ -1,0 +1,97 @@
+package checkers
+
+import (
+	"fmt"
+	"time"
+
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// epochs judges T6 and T7: the master heartbeat, and how long it waits for
+// Tamiyo.
+type epochs struct {
+	p     Params
+	life  downtime
+	epoch int64
+	gen   uint32
+	any   bool
+	seq   uint64
+	seen  map[string]bool // event ids: a publication is repeated until it is acknowledged
+	asked int64           // when the packet of the boundary under way was first sent
+	id    string          // its packet id
+	stood int64
+}
+
+// tamiyoLimit is the hard time-out of card 01, with room for mail.
+const tamiyoLimit = int64(2*time.Second + 50*time.Millisecond)
+
+func newEpochs(p Params) Checker {
+	return &epochs{p: p, life: newDowntime(), seen: map[string]bool{}}
+}
+
+func (*epochs) Invariants() []string { return []string{"T6", "T7"} }
+
+func (c *epochs) Observe(e *Event, j *Judge) {
+	if c.life.observe(e) && e.Node == "tolaria" {
+		c.asked, c.id = 0, ""
+		return
+	}
+	switch e.Kind {
+	case trace.MessageSent:
+		switch m := e.Mail.Payload.(type) {
+		case *eventsv2.EpochEvent:
+			if m.Phase == eventsv2.EpochPhase_STARTED && e.Mail.Envelope.Topic == "system.events.epoch" {
+				c.started(e, m, j)
+			}
+		case *systemstatev2.SystemStatePacket:
+			if m.PacketId != c.id {
+				c.id, c.asked, c.stood = m.PacketId, e.At, c.life.stood(e.Node, e.At)
+			}
+		}
+	case trace.FactDeclared:
+		if f, ok := e.Fact.(*evidencev2.DecisionFact); ok {
+			c.decided(e, f, j)
+		}
+	}
+}
+
+func (c *epochs) started(e *Event, m *eventsv2.EpochEvent, j *Judge) {
+	id := e.Mail.Envelope.EventId
+	if c.seen[id] {
+		return
+	}
+	if len(c.seen) > remembered {
+		clear(c.seen)
+	}
+	c.seen[id] = true
+	switch {
+	case !c.any:
+	case m.RollbackGeneration == c.gen && m.Epoch == c.epoch+1:
+		j.Judged("T6")
+	case m.RollbackGeneration > c.gen && m.Epoch <= c.epoch+1:
+		j.Judged("T6")
+	default:
+		j.Violate("T6", e.Node, fmt.Sprintf("epoch %d of generation %d starts after epoch %d of generation %d", m.Epoch, m.RollbackGeneration, c.epoch, c.gen), c.seq)
+	}
+	c.any, c.epoch, c.gen, c.seq = true, m.Epoch, m.RollbackGeneration, e.Seq
+}
+
+func (c *epochs) decided(e *Event, f *evidencev2.DecisionFact, j *Judge) {
+	// Not what the fact says of the waiting time, but what the trace says.
+	if c.asked == 0 {
+		return
+	}
+	waited := e.At - c.asked
+	allowed := tamiyoLimit + tamiyoLimit/1e6*c.p.Drift + c.life.stood(e.Node, e.At) - c.stood
+	if waited > allowed {
+		j.Violate("T7", e.Node, fmt.Sprintf("the boundary of epoch %d waited %v for Tamiyo", f.Epoch, time.Duration(waited)))
+	} else {
+		j.Judged("T7")
+	}
+	c.asked, c.id = 0, ""
+}
+
+func (*epochs) Finish(*Judge) {}

@@ -1,0 +1,142 @@
+package checkers
+
+import (
+	"fmt"
+
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+)
+
+// equivalence judges E1, recovery equivalence: whatever faults a run survived,
+// replaying its lineage in a calm world gives byte-identical weights,
+// optimizer, sample order and grafts.
+//
+// The lineage is a closed set: for each surviving epoch its generation, its
+// learning rate, whether Kasmina crossed the boundary into it, the commands that
+// took effect there, and for each step whether the kernels took part. Nothing
+// else may have decided what was trained. The replay runs along with the run,
+// one epoch behind, and compares after every epoch; a rollback takes it back to
+// its own mark of the checkpoint, so that its memory is bounded.
+type equivalence struct {
+	replay  Replayer
+	broken  error
+	cur     LineageEpoch
+	open    bool
+	grafts  map[int64][]byte // state digest that Kasmina declared when it crossed into an epoch
+	bounds  map[int64]*LineageEpoch
+	gen     uint32
+	history int
+}
+
+func newEquivalence(p Params) Checker {
+	if p.Replay == nil {
+		return nil
+	}
+	r, err := p.Replay()
+	c := &equivalence{replay: r, broken: err, bounds: map[int64]*LineageEpoch{}}
+	if err == nil {
+		r.Mark(0)
+	}
+	return c
+}
+
+func (*equivalence) Invariants() []string { return []string{"E1"} }
+
+func (c *equivalence) Observe(e *Event, j *Judge) {
+	if c.broken != nil {
+		j.Violate("E1", "", "the replay failed: "+c.broken.Error())
+		c.broken = nil
+		c.replay = nil
+	}
+	if c.replay == nil {
+		return
+	}
+	switch f := e.Fact.(type) {
+	case *evidencev2.StepFact:
+		c.step(f)
+	case *evidencev2.BoundaryFact:
+		c.boundary(f)
+	case *evidencev2.EpochFact:
+		c.epoch(e, f, j)
+	case *evidencev2.CheckpointFact:
+		if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+			c.replay.Mark(f.Epoch)
+		}
+	case *evidencev2.RollbackFact:
+		if f.Step == evidencev2.RollbackStep_RB_RESTORED && f.Subsystem == "tolaria" {
+			c.open, c.gen = false, f.Generation
+			clear(c.bounds)
+			if err := c.replay.Return(f.Epoch); err != nil {
+				c.broken = fmt.Errorf("rollback %s: %w", f.RollbackId, err)
+			}
+		}
+	}
+}
+
+func (c *equivalence) step(f *evidencev2.StepFact) {
+	epoch, gen := f.Step.GetEpoch(), f.Step.GetGeneration()
+	if !c.open || c.cur.Epoch != epoch || c.cur.Generation != gen {
+		full := c.cur.Full[:0]
+		c.cur = LineageEpoch{Epoch: epoch, Generation: gen, LearningRate: f.LearningRate, Full: full}
+		c.open = true
+	}
+	c.cur.Full = append(c.cur.Full, f.Effect == trainingv2.StepEffect_FULL)
+}
+
+// boundary notes what Kasmina did when it crossed into an epoch.
+func (c *equivalence) boundary(f *evidencev2.BoundaryFact) {
+	b := &LineageEpoch{Epoch: f.Epoch, Generation: f.Generation, ValidationLoss: f.ValidationLoss}
+	for _, k := range f.Commands {
+		b.Commands = append(b.Commands, LineageCommand{
+			ID: k.CommandId, Layer: k.Seed.GetLayerId(), Seed: k.Seed.GetSeedId(),
+			Operation: k.Operation, Kernel: k.KernelArtifactId,
+		})
+	}
+	c.bounds[f.Epoch] = b
+	if len(c.bounds) > 64 {
+		for k := range c.bounds {
+			if k < f.Epoch-32 {
+				delete(c.bounds, k)
+			}
+		}
+	}
+}
+
+func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
+	if !c.open || c.cur.Epoch != f.Epoch || c.cur.Generation != f.Generation {
+		c.cur = LineageEpoch{Epoch: f.Epoch, Generation: f.Generation, LearningRate: f.LearningRate, Full: c.cur.Full[:0]}
+	}
+	c.open = false
+	c.cur.Joined = f.KasminaJoined
+	if b := c.bounds[f.Epoch]; b != nil && b.Generation == f.Generation {
+		c.cur.Joined = true // it crossed, whether or not Tolaria has heard of it
+		c.cur.Commands, c.cur.ValidationLoss = b.Commands, b.ValidationLoss
+	}
+	got, err := c.replay.Epoch(&c.cur)
+	if err != nil {
+		c.broken = fmt.Errorf("epoch %d: %w", f.Epoch, err)
+		return
+	}
+	for _, d := range []struct {
+		what      string
+		claimed   []byte
+		recreated [32]byte
+	}{
+		{"weights", f.WeightsSha256, got.Weights}, {"optimizer", f.OptimizerSha256, got.Optimizer},
+		{"sample order", f.SampleOrderSha256, got.SampleOrder},
+	} {
+		if string(d.claimed) != string(d.recreated[:]) {
+			j.Violate("E1", e.Node, fmt.Sprintf("after epoch %d of generation %d the %s differ from those of the replayed lineage", f.Epoch, f.Generation, d.what))
+			c.replay = nil
+			return
+		}
+	}
+	if f.GlobalStep != got.GlobalStep {
+		j.Violate("E1", e.Node, fmt.Sprintf("after epoch %d the run counts %d steps and its replay %d", f.Epoch, f.GlobalStep, got.GlobalStep))
+		c.replay = nil
+		return
+	}
+	j.Judged("E1")
+}
+
+func (*equivalence) Finish(*Judge) {}

@@ -1,0 +1,197 @@
+package checkers
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/esper-sim/espersim/checkers/models"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// linearTimeout is how long one check may take. A check that does not end in
+// it is a failure that says so: "unknown" is no verdict.
+const linearTimeout = 10 * time.Second
+
+// register judges R1: the newest good checkpoint is a linearizable register.
+// Tolaria's saves write it, its clients' queries read it.
+type register struct {
+	history models.History
+	reads   map[string]pendingRead // by query id
+	writing *pendingWrite
+	clients map[string]int
+}
+
+type pendingRead struct {
+	client string
+	call   int64
+}
+
+type pendingWrite struct {
+	id   string
+	call int64
+}
+
+func newRegister(Params) Checker {
+	return &register{reads: map[string]pendingRead{}, clients: map[string]int{}, history: models.NewHistory(models.Register())}
+}
+
+func (*register) Invariants() []string { return []string{"R1"} }
+
+func (c *register) client(name string) int {
+	n, ok := c.clients[name]
+	if !ok {
+		n = len(c.clients)
+		c.clients[name] = n
+	}
+	return n
+}
+
+func (c *register) Observe(e *Event, j *Judge) {
+	switch e.Kind {
+	case trace.NodeCrashed, trace.NodeExited:
+		if c.writing != nil && e.Node == "tolaria" {
+			// It may have taken effect, or may yet: recovery decides.
+			c.history.Add(models.RegisterWrite(c.client(e.Node), c.writing.id, c.writing.call, models.Unknown))
+			c.writing = nil
+		}
+	case trace.MessageSent:
+		switch m := e.Mail.Payload.(type) {
+		case *trainingv2.CheckpointQuery:
+			if _, again := c.reads[m.QueryId]; !again {
+				c.reads[m.QueryId] = pendingRead{e.Node, e.At}
+			}
+		case *trainingv2.BoundaryRequest:
+			if m.CheckpointId != "" && (c.writing == nil || c.writing.id != m.CheckpointId) {
+				if c.writing != nil {
+					c.history.Add(models.RegisterWrite(c.client(e.Node), c.writing.id, c.writing.call, models.Unknown))
+				}
+				c.writing = &pendingWrite{m.CheckpointId, e.At}
+			}
+		}
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*trainingv2.CheckpointInfo); ok {
+			if r, ok := c.reads[m.QueryId]; ok {
+				delete(c.reads, m.QueryId)
+				c.history.Add(models.RegisterRead(c.client(r.client), m.CheckpointId, r.call, e.At))
+				c.quiet(j)
+			}
+		}
+	case trace.FactDeclared:
+		if f, ok := e.Fact.(*evidencev2.CheckpointFact); ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+			call := e.At
+			if c.writing != nil && c.writing.id == f.CheckpointId {
+				call = c.writing.call
+				c.writing = nil
+			}
+			c.history.Add(models.RegisterWrite(c.client(e.Node), f.CheckpointId, call, e.At))
+		}
+	}
+}
+
+// quiet cuts the history where nothing is under way, so that it stays short.
+func (c *register) quiet(j *Judge) {
+	if c.history.Len() < 64 || len(c.reads) > 0 || c.writing != nil {
+		return
+	}
+	c.check(j)
+}
+
+func (c *register) check(j *Judge) {
+	if c.history.Len() == 0 {
+		return
+	}
+	switch result, detail := c.history.Cut(linearTimeout); result {
+	case porcupine.Ok:
+		j.Judged("R1")
+	case porcupine.Illegal:
+		j.Violate("R1", "tolaria", "the newest checkpoint is no linearizable register: "+detail)
+	default:
+		j.Violate("R1", "tolaria", fmt.Sprintf("linearizability was not decided within %v: no verdict", linearTimeout))
+	}
+}
+
+func (c *register) Finish(j *Judge) { c.check(j) }
+
+// application judges R2: for each command, applying it is linearizable. It
+// takes effect once, after it was published and before its result is told, and
+// whoever delivers it again is told so.
+type application struct {
+	keys  map[string]*models.History
+	order []string
+	last  int64
+}
+
+func newApplication(Params) Checker { return &application{keys: map[string]*models.History{}} }
+
+func (*application) Invariants() []string { return []string{"R2"} }
+
+func (c *application) key(id string) *models.History {
+	h := c.keys[id]
+	if h == nil {
+		fresh := models.NewHistory(models.Command())
+		h = &fresh
+		c.keys[id] = h
+		c.order = append(c.order, id)
+	}
+	return h
+}
+
+func (c *application) Observe(e *Event, j *Judge) {
+	c.last = e.At
+	switch e.Kind {
+	case trace.MessageSent:
+		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
+			h := c.key(m.CommandId)
+			if h.Len() == 0 {
+				h.Begin(e.At)
+				h.Add(models.CommandIssued(e.At))
+			}
+		}
+	case trace.MessageDelivered:
+		if _, ok := e.Mail.Payload.(*busv2.Delivery); ok && e.Inner != nil {
+			if m, ok := e.Inner.Payload.(*adaptationv2.AdaptationCommand); ok {
+				c.key(m.CommandId).Begin(e.At)
+			}
+		}
+	case trace.FactDeclared:
+		if f, ok := e.Fact.(*evidencev2.CommandFact); ok {
+			if op, ok := models.CommandOutcome(f.Status, c.key(f.CommandId).Began(), e.At); ok {
+				c.key(f.CommandId).Add(op)
+			}
+			if len(c.order) > remembered {
+				c.check(c.order[0], j)
+			}
+		}
+	}
+}
+
+func (c *application) check(id string, j *Judge) {
+	h := c.keys[id]
+	delete(c.keys, id)
+	if len(c.order) > 0 && c.order[0] == id {
+		c.order = c.order[1:]
+	}
+	if h == nil || h.Len() < 2 {
+		return
+	}
+	switch result, detail := h.Cut(linearTimeout); result {
+	case porcupine.Ok:
+		j.Judged("R2")
+	case porcupine.Illegal:
+		j.Violate("R2", "", fmt.Sprintf("applying the command %s is not linearizable: %s", id, detail))
+	default:
+		j.Violate("R2", "", fmt.Sprintf("command %s: linearizability was not decided within %v: no verdict", id, linearTimeout))
+	}
+}
+
+func (c *application) Finish(j *Judge) {
+	for len(c.order) > 0 {
+		c.check(c.order[0], j)
+	}
+}

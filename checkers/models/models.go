@@ -1,0 +1,213 @@
+// Package models holds the sequential specifications that histories are
+// compared with, and histories that are cut at quiet points: porcupine's
+// search is exponential in what overlaps, so a long history is checked piece by
+// piece, and the states that are possible at the end of one piece are where the
+// next one may begin.
+package models
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// Unknown as the return time of an operation means that its outcome is
+// unknown: it may take effect at any later time, or never.
+const Unknown = int64(math.MaxInt64 / 2)
+
+// op is the input and output of an operation.
+type op struct {
+	name  string // write, read, issue, outcome
+	value string
+	maybe bool // it may not have taken effect at all
+}
+
+// Model is a sequential specification over states that are strings.
+type Model struct {
+	name  string
+	start string
+	// step says whether an operation is legal in a state, and what follows.
+	step func(state string, o op) (ok bool, next string)
+}
+
+// Register is a register of checkpoint ids; it begins empty.
+func Register() Model {
+	return Model{"register", "", func(state string, o op) (bool, string) {
+		if o.name == "write" {
+			return true, o.value
+		}
+		return state == o.value, state
+	}}
+}
+
+// Command is the life of one command: not yet issued, issued, and then one
+// outcome for good.
+func Command() Model {
+	return Model{"command", "unknown", func(state string, o op) (bool, string) {
+		if o.name == "issue" {
+			if state == "unknown" {
+				return true, "issued"
+			}
+			return true, state
+		}
+		switch o.value {
+		case "DUPLICATE":
+			return state != "unknown" && state != "issued", state
+		case "AWAITING_CONFIRMATION", "ACCEPTED":
+			return state == "issued" || state == "waiting", "waiting"
+		}
+		return state == "issued" || state == "waiting", o.value
+	}}
+}
+
+// Operation is one operation of a history.
+type Operation struct {
+	client     int
+	o          op
+	call, done int64
+}
+
+// RegisterWrite is a write; done may be Unknown.
+func RegisterWrite(client int, value string, call, done int64) Operation {
+	return Operation{client, op{"write", value, done == Unknown}, call, done}
+}
+
+// RegisterRead is a read and what it returned.
+func RegisterRead(client int, value string, call, done int64) Operation {
+	return Operation{client, op{name: "read", value: value}, call, done}
+}
+
+// CommandIssued is a command's publication.
+func CommandIssued(at int64) Operation { return Operation{0, op{name: "issue"}, at, at} }
+
+// CommandOutcome is what a receiver did with a command that reached it at the
+// time call. ok is false for a status that is no outcome.
+func CommandOutcome(status string, call, done int64) (_ Operation, ok bool) {
+	switch status {
+	case "APPLIED", "REJECTED", "EXPIRED", "DUPLICATE", "AWAITING_CONFIRMATION", "ACCEPTED":
+		return Operation{1, op{name: "outcome", value: status}, call, done}, true
+	}
+	return Operation{}, false
+}
+
+// History is operations of one key. Its zero value is not usable.
+type History struct {
+	model  Model
+	starts []string // states that are possible at its beginning
+	ops    []Operation
+	began  int64
+}
+
+// NewHistory is an empty history of a model.
+func NewHistory(m Model) History { return History{model: m, starts: []string{m.start}} }
+
+// Add appends an operation.
+func (h *History) Add(o Operation) { h.ops = append(h.ops, o) }
+
+// Len is the number of operations since the last cut.
+func (h *History) Len() int { return len(h.ops) }
+
+// Begin notes when the operation that comes next was called.
+func (h *History) Begin(at int64) { h.began = at }
+
+// Began is what Begin noted last.
+func (h *History) Began() int64 { return h.began }
+
+// Cut checks the operations since the last cut and forgets them, except those
+// of unknown outcome, which may still take effect. The detail of an illegal
+// history names its operations.
+func (h *History) Cut(timeout time.Duration) (porcupine.CheckResult, string) {
+	var ops []porcupine.Operation
+	for i, o := range h.ops {
+		// A command's receiver is one process, but deliveries overlap: each
+		// operation is a client of its own.
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: o.o, Output: o.o, Call: o.call, Return: max(o.done, o.call)})
+	}
+	result := porcupine.Illegal
+	var ends []string
+	for _, start := range h.starts {
+		m := h.model.porcupine(start)
+		r := porcupine.CheckOperationsTimeout(m, ops, timeout)
+		switch {
+		case r == porcupine.Unknown:
+			return r, ""
+		case r == porcupine.Ok:
+			result = porcupine.Ok
+			ends = append(ends, h.ends(start)...)
+		}
+	}
+	if result != porcupine.Ok {
+		var list []string
+		for _, o := range h.ops {
+			list = append(list, o.String())
+		}
+		if len(list) > 12 {
+			list = append([]string{fmt.Sprintf("… %d more", len(list)-12)}, list[len(list)-12:]...)
+		}
+		return result, strings.Join(list, "; ")
+	}
+	slices.Sort(ends)
+	h.starts = slices.Compact(ends)
+	h.ops = slices.DeleteFunc(h.ops, func(o Operation) bool { return !o.o.maybe })
+	return result, ""
+}
+
+// ends are the states that may hold after the history. At a quiet point of a
+// register that is the last write, or one that overlapped it, or one of unknown
+// outcome; each candidate is tried by adding a read at the end.
+func (h *History) ends(start string) []string {
+	candidates := []string{start}
+	for _, o := range h.ops {
+		if o.o.name == "write" {
+			candidates = append(candidates, o.o.value)
+		}
+	}
+	slices.Sort(candidates)
+	candidates = slices.Compact(candidates)
+	if h.model.name != "register" {
+		return []string{start}
+	}
+	var last int64
+	for _, o := range h.ops {
+		if o.done < Unknown {
+			last = max(last, o.done)
+		}
+	}
+	var out []string
+	for _, c := range candidates {
+		var ops []porcupine.Operation
+		for i, o := range h.ops {
+			ops = append(ops, porcupine.Operation{ClientId: i, Input: o.o, Output: o.o, Call: o.call, Return: max(o.done, o.call)})
+		}
+		read := op{name: "read", value: c}
+		ops = append(ops, porcupine.Operation{ClientId: len(ops), Input: read, Output: read, Call: last + 1, Return: last + 2})
+		if porcupine.CheckOperationsTimeout(h.model.porcupine(start), ops, time.Second) == porcupine.Ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (m Model) porcupine(start string) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return start },
+		Step: func(state, input, _ any) (bool, any) {
+			ok, next := m.step(state.(string), input.(op))
+			return ok, next
+		},
+		Equal: func(a, b any) bool { return a == b },
+	}
+}
+
+// String is the operation for people.
+func (o Operation) String() string {
+	when := fmt.Sprintf("%.3fs–%.3fs", float64(o.call)/1e9, float64(o.done)/1e9)
+	if o.done == Unknown {
+		when = fmt.Sprintf("%.3fs–?", float64(o.call)/1e9)
+	}
+	return fmt.Sprintf("%s %s %q", when, o.o.name, o.o.value)
+}

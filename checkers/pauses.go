@@ -1,0 +1,162 @@
+package checkers
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// pauses judges A5 and A6: that pauses begin with a valid token, end in time,
+// and hold still what they stop.
+type pauses struct {
+	p      Params
+	life   downtime
+	tokens map[string]bool // pause id or reason text to whether its token was valid
+	paused map[string]*pause
+	kinds  map[string]string // command id to what it asks for
+	input  map[int32][]float32
+}
+
+type pause struct {
+	id      string
+	seq     uint64
+	since   int64
+	limit   int64 // 0: not declared
+	stood   int64
+	claimed bool
+}
+
+// pauseSlack is what a node may take to notice that a pause is over: its step
+// in flight, and mail.
+const pauseSlack = int64(500 * time.Millisecond)
+
+func newPauses(p Params) Checker {
+	return &pauses{p: p, life: newDowntime(), tokens: map[string]bool{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{}}
+}
+
+func (*pauses) Invariants() []string { return []string{"A5", "A6"} }
+
+func (c *pauses) Observe(e *Event, j *Judge) {
+	if c.life.observe(e) {
+		delete(c.paused, e.Node) // a pause does not survive its process
+		return
+	}
+	c.overdue(e, j)
+	switch e.Kind {
+	case trace.MessageSent:
+		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
+			c.kinds[m.CommandId] = armOf(m)
+			if p := m.GetPause(); p != nil && p.Pause {
+				c.tokens[m.CommandId] = c.validToken(p.PauseToken)
+			}
+			if len(c.kinds) > remembered {
+				clear(c.kinds)
+			}
+		}
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*trainingv2.ForwardRequest); ok {
+			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
+		}
+		if m, ok := e.Mail.Payload.(*trainingv2.ForwardReply); ok {
+			if p := c.paused[e.Node]; p != nil && m.Status == trainingv2.ReplyStatus_OK {
+				if in := c.input[m.LayerId]; len(in) == len(m.Activations) && !sameBits(in, m.Activations) {
+					j.Violate("A6", e.Node, fmt.Sprintf("paused, and its layer %d changes what passes through", m.LayerId), p.seq)
+				} else {
+					j.Judged("A6")
+				}
+			}
+		}
+	case trace.FactDeclared:
+		switch f := e.Fact.(type) {
+		case *evidencev2.PauseFact:
+			c.fact(e, f, j)
+		case *evidencev2.CommandFact:
+			if p := c.paused[e.Node]; p != nil && f.Status == "APPLIED" {
+				switch k := c.kinds[f.CommandId]; k {
+				case "", "pause", "rollback":
+					j.Judged("A6")
+				default:
+					j.Violate("A6", e.Node, fmt.Sprintf("paused, and carries out the command %s (%s)", f.CommandId, k), p.seq)
+				}
+			}
+		}
+	}
+}
+
+// armOf names what a command asks for.
+func armOf(m *adaptationv2.AdaptationCommand) string {
+	switch {
+	case m.GetLrUpdate() != nil:
+		return "learning rate"
+	case m.GetSeedActivation() != nil:
+		return "seed activation"
+	case m.GetArchChange() != nil:
+		return "architecture"
+	case m.GetRollback() != nil:
+		return "rollback"
+	case m.GetPause() != nil:
+		return "pause"
+	case m.GetSeedLifecycle() != nil:
+		return "seed"
+	}
+	return ""
+}
+
+// validToken says whether bytes are a token that the key signed.
+func (c *pauses) validToken(b []byte) bool {
+	t := new(pausev2.PauseToken)
+	if t.ParseCanonical(slices.Clone(b)) != nil {
+		return false
+	}
+	if c.p.Key == nil {
+		return true
+	}
+	sig := slices.Clone(t.Signature)
+	t.Signature = nil
+	mac := hmac.New(sha256.New, c.p.Key)
+	mac.Write(t.AppendCanonical(nil))
+	return hmac.Equal(sig, mac.Sum(nil))
+}
+
+func (c *pauses) fact(e *Event, f *evidencev2.PauseFact, j *Judge) {
+	switch f.State {
+	case "PAUSED":
+		if c.paused[e.Node] != nil {
+			return
+		}
+		valid, known := c.tokens[f.PauseId]
+		if !known || !valid {
+			j.Violate("A5", e.Node, fmt.Sprintf("it pauses for %s, for which no valid token was seen", f.PauseId))
+		}
+		c.paused[e.Node] = &pause{id: f.PauseId, seq: e.Seq, since: e.At, limit: f.MaxDurationNs, stood: c.life.stood(e.Node, e.At)}
+	case "RUNNING":
+		if c.paused[e.Node] != nil {
+			j.Judged("A5")
+			delete(c.paused, e.Node)
+		}
+	}
+}
+
+// overdue looks whether a pause has outlived its time.
+func (c *pauses) overdue(e *Event, j *Judge) {
+	for node, p := range c.paused {
+		if p.limit == 0 || p.claimed {
+			continue
+		}
+		allowed := p.limit + p.limit/1e6*c.p.Drift + pauseSlack + c.life.stood(node, e.At) - p.stood
+		if e.At-p.since > allowed {
+			p.claimed = true
+			j.Violate("A5", node, fmt.Sprintf("the pause %s lasts %v; it was granted %v", p.id, time.Duration(e.At-p.since), time.Duration(p.limit)), p.seq)
+		}
+	}
+}
+
+func (*pauses) Finish(*Judge) {}

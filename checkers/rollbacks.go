@@ -1,0 +1,258 @@
+package checkers
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// rollbacks judges T3, T4 and L1.
+type rollbacks struct {
+	p      Params
+	life   downtime
+	active *rollback
+	at     map[string]position // by subsystem
+	held   map[string]*hold    // subsystems that are PREPARED or FENCED
+	last   int64
+}
+
+// rollback is one attempt from STARTED to its end.
+type rollback struct {
+	id       string
+	tier     string
+	began    int64
+	seq      uint64
+	stood    int64
+	restored []string
+	target   position
+	decided  bool
+	late     bool
+}
+
+// position is where a subsystem stands after a restore.
+type position struct {
+	epoch int64
+	gen   uint32
+	root  string
+	seq   uint64
+	known bool
+}
+
+// hold is a participant that has promised to wait for the decision.
+type hold struct {
+	id     string
+	since  int64
+	stood  int64
+	limit  int64
+	fenced bool
+	seq    uint64
+}
+
+// How long a participant may stay PREPARED (digest 0.7): the phases' limits of
+// the tier, and mail.
+const (
+	fastHold     = int64(500*time.Millisecond + 500*time.Millisecond)
+	fullHold     = int64(7*time.Second + 3*time.Second)
+	rollbackTime = int64(30 * time.Second)
+)
+
+func newRollbacks(p Params) Checker {
+	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}}
+}
+
+func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
+
+func (c *rollbacks) Observe(e *Event, j *Judge) {
+	c.last = e.At
+	if c.life.observe(e) {
+		delete(c.held, e.Node)
+		delete(c.at, e.Node)
+		if e.Node == "tolaria" && c.active != nil {
+			c.active.stood = 0 // its own limit begins anew with the restart
+		}
+		return
+	}
+	c.overdue(e, j)
+	switch e.Kind {
+	case trace.MessageSent:
+		c.sent(e, j)
+	case trace.FactDeclared:
+		switch f := e.Fact.(type) {
+		case *evidencev2.RollbackFact:
+			c.fact(e, f, j)
+		case *evidencev2.StepFact:
+			c.step(e, f, j)
+		}
+	}
+}
+
+// sent judges from outputs: who is fenced does no work, and an acknowledgement
+// says where its sender stands.
+func (c *rollbacks) sent(e *Event, j *Judge) {
+	switch m := e.Mail.Payload.(type) {
+	case *trainingv2.ForwardReply:
+		if h := c.held[e.Node]; h != nil && m.Status == trainingv2.ReplyStatus_OK {
+			what := "prepared for"
+			if h.fenced {
+				what = "fenced in"
+			}
+			j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and takes part in a step", what, h.id), h.seq)
+		}
+	case *rollbackv2.RollbackAck:
+		if m.Phase == rollbackv2.Phase_RESTORED && m.Ok && c.active != nil && m.RollbackId == c.active.id {
+			if t := c.active.target; t.known && (m.Epoch != t.epoch || t.root != "" && !bytes.Equal(m.Root, []byte(t.root))) {
+				j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s goes to epoch %d, and %s says it is at epoch %d", m.RollbackId, t.epoch, m.Subsystem, m.Epoch), t.seq)
+			}
+		}
+	}
+}
+
+func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
+	switch f.Step {
+	case evidencev2.RollbackStep_RB_STARTED:
+		if c.active != nil && c.active.id != f.RollbackId {
+			j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins while %s is under way", f.RollbackId, c.active.id), c.active.seq)
+		}
+		if c.active == nil || c.active.id != f.RollbackId {
+			c.active = &rollback{id: f.RollbackId, tier: f.Tier, began: e.At, seq: e.Seq, stood: c.life.stood(e.Node, e.At)}
+		}
+	case evidencev2.RollbackStep_RB_PREPARED:
+		limit := fullHold
+		if f.Tier == "FAST" {
+			limit = fastHold
+		}
+		c.held[e.Node] = &hold{id: f.RollbackId, since: e.At, stood: c.life.stood(e.Node, e.At), limit: limit, seq: e.Seq}
+	case evidencev2.RollbackStep_RB_FENCED:
+		if h := c.held[e.Node]; h != nil {
+			h.fenced = true
+			j.Judged("T4")
+		} else {
+			c.held[e.Node] = &hold{id: f.RollbackId, since: e.At, fenced: true, seq: e.Seq}
+		}
+	case evidencev2.RollbackStep_RB_COMMITTED:
+		if c.active != nil && c.active.id == f.RollbackId {
+			c.active.decided = true
+		}
+	case evidencev2.RollbackStep_RB_RESTORED:
+		c.restored(e, f, j)
+	case evidencev2.RollbackStep_RB_ABORTED, evidencev2.RollbackStep_RB_FAILED, evidencev2.RollbackStep_RB_DONE:
+		c.ended(e, f, j)
+	}
+}
+
+// rank is the fixed order of restores: Tamiyo, Kasmina, Tolaria, then the
+// others.
+func rank(subsystem string) int {
+	return slices.Index([]string{"tamiyo", "kasmina", "tolaria"}, subsystem)
+}
+
+func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
+	if h := c.held[e.Node]; h != nil {
+		delete(c.held, e.Node)
+		j.Judged("T4")
+	}
+	pos := position{f.Epoch, f.Generation, string(f.Root), e.Seq, true}
+	c.at[f.Subsystem] = pos
+	r := c.active
+	if r == nil || r.id != f.RollbackId {
+		return // the decision of an earlier rollback, learned late
+	}
+	if !r.target.known {
+		r.target = pos
+	} else if r.target.epoch != pos.epoch || r.target.gen != pos.gen || r.target.root != pos.root {
+		j.Violate("T3", e.Node, fmt.Sprintf("in the rollback %s %s goes to epoch %d of generation %d, and another went to epoch %d of generation %d", f.RollbackId, f.Subsystem, pos.epoch, pos.gen, r.target.epoch, r.target.gen), r.target.seq)
+	}
+	if slices.Contains(r.restored, f.Subsystem) {
+		return // restored again after a restart
+	}
+	if n := len(r.restored); n > 0 && rank(f.Subsystem) >= 0 && rank(r.restored[n-1]) > rank(f.Subsystem) {
+		j.Violate("T3", e.Node, fmt.Sprintf("in the rollback %s %s restores after %s", f.RollbackId, f.Subsystem, r.restored[n-1]), r.seq)
+	}
+	r.restored = append(r.restored, f.Subsystem)
+}
+
+func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
+	if f.Subsystem != "tolaria" {
+		if f.Step == evidencev2.RollbackStep_RB_ABORTED {
+			delete(c.held, e.Node)
+			j.Judged("T4")
+		}
+		return
+	}
+	r := c.active
+	if r == nil || r.id != f.RollbackId {
+		return
+	}
+	c.active = nil
+	j.Judged("L1")
+	switch f.Step {
+	case evidencev2.RollbackStep_RB_DONE:
+		for _, s := range []string{"tamiyo", "kasmina", "tolaria"} {
+			p, ok := c.at[s]
+			if !ok {
+				continue // it is down, and will be brought back before it acts
+			}
+			if p.gen != r.target.gen || p.epoch != r.target.epoch {
+				j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s is done, and %s is in epoch %d of generation %d instead of %d of %d", r.id, s, p.epoch, p.gen, r.target.epoch, r.target.gen), p.seq)
+				return
+			}
+		}
+		j.Judged("T3")
+	case evidencev2.RollbackStep_RB_ABORTED:
+		if r.decided {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s is aborted after it was committed", r.id), r.seq)
+			return
+		}
+		if len(r.restored) > 0 {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s is aborted, and %v had restored", r.id, r.restored), r.seq)
+			return
+		}
+		j.Judged("T3")
+	}
+}
+
+// step judges that no step runs across differing generations.
+func (c *rollbacks) step(e *Event, f *evidencev2.StepFact, j *Judge) {
+	if f.Effect != trainingv2.StepEffect_FULL {
+		return
+	}
+	p, ok := c.at["kasmina"]
+	if !ok || !p.known {
+		return
+	}
+	if p.gen != f.Step.GetGeneration() {
+		j.Violate("T3", e.Node, fmt.Sprintf("step %d of epoch %d runs in generation %d with a Kasmina of generation %d", f.Step.GetStep(), f.Step.GetEpoch(), f.Step.GetGeneration(), p.gen), p.seq)
+		return
+	}
+	j.Judged("T3")
+}
+
+// overdue looks for promises and rollbacks that have outlived their time.
+func (c *rollbacks) overdue(e *Event, j *Judge) {
+	for node, h := range c.held {
+		if h.fenced || h.limit == 0 {
+			continue
+		}
+		allowed := h.limit + h.limit/1e6*c.p.Drift + c.life.stood(node, e.At) - h.stood
+		if e.At-h.since > allowed {
+			j.Violate("T4", node, fmt.Sprintf("it stays PREPARED for the rollback %s for %v", h.id, time.Duration(e.At-h.since)), h.seq)
+			h.limit = 0
+		}
+	}
+	r := c.active
+	if r == nil || r.late || c.p.Settled == nil || !c.p.Settled(e.At-rollbackTime) {
+		return
+	}
+	if took := e.At - max(r.began, 0); took > rollbackTime+rollbackTime/1e6*c.p.Drift+c.life.stood("tolaria", e.At)-r.stood {
+		r.late = true
+		j.Violate("L1", "tolaria", fmt.Sprintf("the rollback %s began %v ago and has not ended", r.id, time.Duration(took)), r.seq)
+	}
+}
+
+func (*rollbacks) Finish(*Judge) {}
