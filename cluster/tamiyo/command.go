@@ -273,4 +273,3 @@ func (t *tamiyo) confirmCommand(p *pending) {
 	t.env.Net.Send(p.awaits, c, actor.SendOptions{Key: "confirm/" + p.id, Attempt: p.asked})
 	p.asked++
 }
-

@@ -161,4 +161,3 @@ const reportPrefix = "report/"
 
 func reportID(adaptation string) string   { return reportPrefix + adaptation }
 func adaptationID(reportID string) string { return reportID[min(len(reportPrefix), len(reportID)):] }
-
