@@ -1,0 +1,378 @@
+// Package kasmina executes validated kernels in the graft layers of the host
+// network. It owns the seeds: their stages, their kernels, their parameters.
+//
+//   - [New], [Options]: the actor.
+//   - kasmina.go: who asks what; step.go and participant.go hold the logic that
+//     knows no messages: a step's settlement, and the rollback's participant.
+//   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
+//   - pause.go: identity for a while, and what it costs.
+//
+// The grafted network itself is package graft: what Kasmina makes of a run's
+// lineage, a replay makes too, byte for byte.
+package kasmina
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/graft"
+	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/trainer"
+	"github.com/esper-sim/espersim/contracts/canon"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/gpu"
+)
+
+// Subsystem is Kasmina's name in votes, results and facts.
+const Subsystem = "kasmina"
+
+// Options of Kasmina.
+type Options struct {
+	TelemetryEvery int           `set:"telemetry-every" doc:"steps between two reports of an occupied seed; 0: at boundaries only"`
+	Segment        int           `set:"segment" doc:"bytes of a segment of the command log"`
+	Timeout        time.Duration `set:"timeout" doc:"deadline of one operation on the disk"`
+}
+
+// Defaults are the options of a Kasmina that sets none.
+func Defaults() *Options {
+	return &Options{TelemetryEvery: 4, Segment: 64 << 10, Timeout: 500 * time.Millisecond}
+}
+
+type kasmina struct {
+	env  actor.Env
+	job  *job.Job
+	o    Options
+	bed  *graft.Bed
+	box  *outbox.Box
+	desk *command.Desk
+
+	grafts  []trainer.Graft
+	part    participant
+	step    step
+	crossed int64 // the epoch whose boundary was crossed in this generation; -1: none
+	lost    bool  // it cannot follow any more: only a rollback helps
+	reply   trainingv2.BoundaryReply
+	digest  [32]byte
+	pause   pause
+	faulty  []graft.Ref // kernels that gave no numbers: quarantined at the boundary
+	locks   []graft.Ref // culprits of the rollback: locked at the boundary
+	lockID  string
+	lease   int64
+	losses  float64 // the validation loss that it was told last
+
+	request struct { // of a rollback, until its part is there as well
+		id    string
+		tier  rollbackv2.Tier
+		ckpt  string
+		epoch int64
+	}
+	fwd      trainingv2.ForwardReply
+	bwd      trainingv2.BackwardReply
+	query    trainingv2.RollbackQuery
+	ack      rollbackv2.RollbackAck
+	vote     rollbackv2.RollbackVote
+	fact     evidencev2.RollbackFact
+	stage    evidencev2.StageFact
+	boundary evidencev2.BoundaryFact
+	key      []byte
+	count    int64 // of telemetry
+}
+
+// New makes the constructor of Kasmina for a job.
+func New(j *job.Job, o Options) actor.Constructor {
+	return func(env actor.Env) (actor.Actor, error) {
+		m, err := trainer.NewModel(j.Graph, j.Seed)
+		if err != nil {
+			return nil, err
+		}
+		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1}
+		k.bed = graft.New(k.grafts, j.Slots, j.Kernels, j.Rules)
+		for _, g := range k.grafts {
+			k.step.layers = append(k.step.layers, layer{id: int32(g.Layer), width: g.Width})
+		}
+		k.box = outbox.New(env, j.Oona, 256)
+		return k, nil
+	}
+}
+
+// Start implements actor.Actor.
+func (k *kasmina) Start() error {
+	var err error
+	k.desk, err = command.Open(k.env, k.job, k.box, command.Options{
+		Subsystem: Subsystem, Topic: "control.kasmina.commands", Dir: "commands",
+		Segment: int64(k.o.Segment), Deadline: k.o.Timeout, Accepts: accepts,
+	})
+	if err != nil {
+		return err
+	}
+	k.desk.Renew()
+	k.env.Clock.SetTimer("renew", 0, time.Second)
+	// A process that begins with the run hears of it at once. One that began
+	// again asks.
+	first := 500 * time.Millisecond
+	if k.env.Incarnation > 1 {
+		first = 0
+	}
+	k.env.Clock.SetTimer("query", 0, first)
+	return nil
+}
+
+// Receive implements actor.Actor.
+func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
+	switch m := m.(type) {
+	case *trainingv2.ForwardRequest:
+		return k.forward(from, m)
+	case *trainingv2.BackwardRequest:
+		return k.backward(from, m)
+	case *trainingv2.BoundaryRequest:
+		return k.cross(from, m)
+	case *busv2.PublishAck:
+		k.box.Acked(m)
+	case *busv2.Delivery:
+		if c := k.desk.Deliver(m, k.crossed, k.part.gen); c != nil {
+			return k.atOnce()
+		}
+	case *adaptationv2.CommandConfirm:
+		e, _ := k.env.Net.Incoming()
+		if c := k.desk.Confirm(m, e, k.crossed, k.part.gen); c != nil {
+			return k.atOnce()
+		}
+	case *rollbackv2.RollbackRequest:
+		k.request.id, k.request.tier, k.request.ckpt = m.RollbackId, m.Tier, m.CheckpointId
+		k.request.epoch = m.CheckpointEpoch
+	case *trainingv2.RestorePart:
+		k.prepare(m)
+	case *rollbackv2.RollbackDecision:
+		return k.decided(m)
+	case *rollbackv2.RollbackAck:
+		if m.Phase == rollbackv2.Phase_RESTORED && m.RollbackId == k.part.last.id {
+			k.confirm()
+		}
+	case *telemetryv2.EmergencyNotice:
+		k.emergency(from, m)
+	case *localv2.TimerFired:
+		return k.timer(m)
+	}
+	return nil
+}
+
+func (k *kasmina) timer(m *localv2.TimerFired) error {
+	switch m.Name {
+	case outbox.Timer:
+		k.box.Tick()
+	case "renew":
+		k.desk.Renew()
+		k.env.Clock.SetTimer("renew", 0, time.Second)
+	case "query":
+		k.ask()
+	case "lease":
+		if m.Arg == k.lease && k.part.expire(k.part.offer.id) {
+			k.declare(evidencev2.RollbackStep_RB_FENCED, &k.part.offer, "")
+			k.ask()
+		}
+	case "pause":
+		if m.Arg == k.pause.serial && k.pause.on {
+			k.resume("its time is over")
+		}
+	}
+	return nil
+}
+
+// ask asks the coordinator, for as long as there is something to ask.
+func (k *kasmina) ask() {
+	id := ""
+	switch {
+	case k.part.standing == fenced:
+		id = k.part.offer.id
+	case k.part.standing == active && k.part.gen == 0:
+	default:
+		return
+	}
+	k.query.RollbackId, k.query.Subsystem, k.query.Generation = id, Subsystem, k.part.gen
+	k.env.Net.Send(k.job.Tolaria, &k.query, actor.SendOptions{Key: "rollback-query/" + id})
+	k.env.Clock.SetTimer("query", 0, job.HeartbeatEvery)
+}
+
+// admit says whether a request of a step is answered by work, and settles the
+// step before if this one is new.
+func (k *kasmina) admit(r ref, settled *trainingv2.Settlement) trainingv2.ReplyStatus {
+	switch {
+	case k.part.standing != active:
+		return trainingv2.ReplyStatus_FENCED
+	case k.part.gen == 0 || k.lost || r.gen > k.part.gen:
+		return trainingv2.ReplyStatus_OUT_OF_SYNC
+	case r.gen < k.part.gen || r.epoch != k.crossed:
+		return trainingv2.ReplyStatus_STALE
+	case k.step.any && r == k.step.ref:
+		return trainingv2.ReplyStatus_OK
+	case k.step.any && r.step < k.step.ref.step && r.epoch == k.step.ref.epoch && r.gen == k.step.ref.gen:
+		return trainingv2.ReplyStatus_STALE
+	case settled == nil:
+		return trainingv2.ReplyStatus_STALE // the gradients of a step that never came forward
+	case !settle(k.bed, &k.step, settled):
+		k.lost = true
+		return trainingv2.ReplyStatus_OUT_OF_SYNC
+	}
+	k.step.begin(r)
+	return trainingv2.ReplyStatus_OK
+}
+
+func (k *kasmina) forward(from actor.ID, m *trainingv2.ForwardRequest) error {
+	r := refOf(m.Step)
+	out := &k.fwd
+	out.Step, out.LayerId, out.Training = m.Step, m.LayerId, m.Training
+	out.Activations, out.Kernels = nil, out.Kernels[:0]
+	out.Status = k.admit(r, m.Settled)
+	l := k.step.layer(m.LayerId)
+	if l == nil || len(m.Activations) != int(m.Batch)*l.width || m.Batch < 1 {
+		return nil // a layer that is not there: nobody asks that
+	}
+	if out.Status == trainingv2.ReplyStatus_OK {
+		if !l.forward {
+			l.out = append(l.out[:0], m.Activations...)
+			l.status = k.through(m, l)
+			l.forward = true
+		}
+		out.Status = l.status
+		out.Activations = l.out
+		k.uses(m.LayerId)
+	}
+	k.env.Net.Send(from, out, actor.SendOptions{Key: k.stepKey('f', r, m.LayerId)})
+	return nil
+}
+
+// through takes activations through a layer's kernels.
+func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.ReplyStatus {
+	if k.pause.on {
+		k.spend(int(m.Batch))
+		return trainingv2.ReplyStatus_PAUSED
+	}
+	if len(k.faulty) > 0 {
+		return trainingv2.ReplyStatus_PAUSED
+	}
+	n := 0
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == m.LayerId && s.Kernel != nil && (graft.Blended(s.Stage) || s.Stage == graft.Training && m.Training) {
+			n++
+		}
+	}
+	if n > 0 {
+		k.env.Clock.Work(gpu.KernelForward, n*int(m.Batch))
+	}
+	if err := k.bed.Forward(m.LayerId, l.out, m.Training, false); err != nil || !finite(l.out) && finite(m.Activations) {
+		// A kernel fault never stops an epoch (K8): until the boundary, where
+		// the kernel is culled, every step takes the identity path.
+		k.blame(m.LayerId)
+		copy(l.out, m.Activations)
+		return trainingv2.ReplyStatus_PAUSED
+	}
+	return trainingv2.ReplyStatus_OK
+}
+
+// blame notes which kernel of a layer was blended in: its numbers are none.
+func (k *kasmina) blame(layer int32) {
+	k.env.Probe.Reached("kasmina/kernel-fault")
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == layer && s.Kernel != nil && s.Stage != graft.Fossilized {
+			k.faulty = append(k.faulty, s.Ref)
+		}
+	}
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == layer && s.Kernel != nil {
+			k.report(s, "its output is not finite", 0)
+		}
+	}
+}
+
+// uses lists the kernels of a layer, or of all layers for 0.
+func (k *kasmina) uses(layer int32) {
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == layer && s.Kernel != nil {
+			k.fwd.Kernels = append(k.fwd.Kernels, use(s))
+		}
+	}
+}
+
+func use(s *graft.Slot) *trainingv2.KernelUse {
+	u := &trainingv2.KernelUse{Seed: s.Ref.Proto(), AlphaMilli: s.Alpha, Stage: s.Stage}
+	if s.Kernel != nil {
+		u.KernelArtifactId = s.Kernel.ID
+	}
+	return u
+}
+
+func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
+	r := refOf(m.Step)
+	out := &k.bwd
+	out.Step, out.LayerId = m.Step, m.LayerId
+	out.Status = k.admit(r, nil)
+	l := k.step.layer(m.LayerId)
+	if l == nil || len(m.Gradients) != int(m.Batch)*l.width {
+		return nil
+	}
+	if out.Status == trainingv2.ReplyStatus_OK && !l.back {
+		switch {
+		case !l.forward:
+			out.Status = trainingv2.ReplyStatus_STALE
+		case l.status != trainingv2.ReplyStatus_OK:
+			out.Status = l.status
+		default:
+			n := 0
+			for _, s := range k.bed.Slots() {
+				if s.Ref.Layer == m.LayerId && s.Kernel != nil && s.Stage != graft.Germinated {
+					n++
+				}
+			}
+			if n > 0 {
+				k.env.Clock.Work(gpu.KernelBackward, n*int(m.Batch))
+			}
+			if err := k.bed.Backward(m.LayerId, m.Gradients); err != nil {
+				k.blame(m.LayerId)
+				out.Status = trainingv2.ReplyStatus_PAUSED
+				break
+			}
+			l.back, k.step.rate = true, float32(m.LearningRate)
+			if k.step.whole() && k.o.TelemetryEvery > 0 && int(r.step)%k.o.TelemetryEvery == 0 {
+				for _, s := range k.bed.Slots() {
+					if s.Kernel != nil {
+						k.report(s, "", 2)
+					}
+				}
+			}
+		}
+	}
+	k.env.Net.Send(from, out, actor.SendOptions{Key: k.stepKey('b', r, m.LayerId)})
+	return nil
+}
+
+// stepKey names a reply. Generations are not in it: a fault elsewhere would
+// change them.
+func (k *kasmina) stepKey(kind byte, r ref, layer int32) string {
+	b := append(k.key[:0], kind, '/')
+	b = strconv.AppendInt(b, r.epoch, 10)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(r.step), 10)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(layer), 10)
+	k.key = b
+	return string(b)
+}
+
+// emergency: CRITICAL is acknowledged at once; Kasmina does nothing by itself
+// between Tolaria's requests, so there is nothing to freeze.
+func (k *kasmina) emergency(from actor.ID, m *telemetryv2.EmergencyNotice) {
+	if m.Level != telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL || from == k.job.Tolaria && m.Source == Subsystem {
+		return
+	}
+	k.env.Net.Send(from, pauseAck(m.NoticeId), actor.SendOptions{Key: "emergency-ack/" + m.NoticeId})
+}
+

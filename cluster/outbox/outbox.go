@@ -1,0 +1,185 @@
+// Package outbox holds publications until the bus has acknowledged them: it
+// sends them again, with growing patience, and never more of them than a
+// limit.
+//
+// It lives in memory. What must survive a crash is logged by its owner first
+// and put again under the same event id after a restart; the bus drops the
+// second copy.
+package outbox
+
+import (
+	"time"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/contracts/canon"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+)
+
+// Timer is the name of the timer that the owner passes to Tick.
+const Timer = "outbox"
+
+const (
+	firstWait = 300 * time.Millisecond
+	longest   = 2 * time.Second
+)
+
+// Letter is one publication. Message belongs to the box until it is done.
+type Letter struct {
+	ID      string // event id; also the identity of the message
+	Topic   string
+	Message canon.Message
+	Options actor.SendOptions
+	// Ordered: it is sent only when no earlier ordered letter of the topic
+	// waits. Without that a lost first copy would stand behind its successor
+	// in the bus's log.
+	Ordered bool
+	Tries   uint32 // most copies; 0: until acknowledged
+	Done    func() // called when the bus has it; nil: nothing
+}
+
+type item struct {
+	Letter
+	sent uint32
+	due  time.Duration // monotonic, of the next copy
+}
+
+// Box is an outbox.
+type Box struct {
+	env   actor.Env
+	bus   actor.ID
+	limit int
+	items []*item
+	armed bool
+	// Dropped counts letters that were given up.
+	Dropped uint64
+}
+
+// New makes a box for at most limit letters to the bus.
+func New(env actor.Env, bus actor.ID, limit int) *Box {
+	return &Box{env: env, bus: bus, limit: limit}
+}
+
+// Len is how many letters wait.
+func (b *Box) Len() int { return len(b.items) }
+
+// Put takes a letter and sends it. A letter that is in the box already is not
+// taken twice. A full box drops its oldest letter with a limit of tries, and
+// takes one without a limit in any case: its owner has promised it.
+func (b *Box) Put(l Letter) {
+	for _, it := range b.items {
+		if it.ID == l.ID {
+			return
+		}
+	}
+	if len(b.items) >= b.limit {
+		victim := -1
+		for i, it := range b.items {
+			if it.Tries > 0 {
+				victim = i
+				break
+			}
+		}
+		if victim < 0 && l.Tries > 0 {
+			b.Dropped++
+			return
+		}
+		if victim >= 0 {
+			b.Dropped++
+			b.remove(victim)
+		}
+	}
+	it := &item{Letter: l}
+	b.items = append(b.items, it)
+	if !b.blocked(len(b.items) - 1) {
+		b.send(it)
+	}
+	b.arm()
+}
+
+// blocked says whether an earlier ordered letter of the topic waits.
+func (b *Box) blocked(i int) bool {
+	it := b.items[i]
+	if !it.Ordered {
+		return false
+	}
+	for _, before := range b.items[:i] {
+		if before.Ordered && before.Topic == it.Topic {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Box) send(it *item) {
+	o := it.Options
+	o.Key, o.EventID, o.Topic, o.Attempt = it.ID, it.ID, it.Topic, it.sent
+	b.env.Net.Send(b.bus, it.Message, o)
+	wait := longest
+	if it.sent < 3 {
+		wait = firstWait << it.sent
+	}
+	it.sent++
+	it.due = b.env.Clock.Monotonic() + min(wait, longest)
+}
+
+func (b *Box) remove(i int) { b.items = append(b.items[:i], b.items[i+1:]...) }
+
+// Acked takes the bus's answer.
+func (b *Box) Acked(a *busv2.PublishAck) {
+	for i, it := range b.items {
+		if it.ID != a.EventId {
+			continue
+		}
+		if a.Status == busv2.PublishStatus_REFUSED {
+			// A bus whose disk is full refuses too: later it may not.
+			if it.Tries > 0 && it.sent >= it.Tries {
+				b.Dropped++
+				b.remove(i)
+			}
+			return
+		}
+		topic, ordered := it.Topic, it.Ordered
+		b.remove(i)
+		if it.Done != nil {
+			it.Done()
+		}
+		if ordered {
+			for _, next := range b.items {
+				if next.Ordered && next.Topic == topic {
+					if next.sent == 0 {
+						b.send(next)
+					}
+					break
+				}
+			}
+		}
+		return
+	}
+}
+
+// Tick sends what is due again. The owner calls it when Timer fires.
+func (b *Box) Tick() {
+	b.armed = false
+	now := b.env.Clock.Monotonic()
+	for i := 0; i < len(b.items); i++ {
+		it := b.items[i]
+		if b.blocked(i) || it.due > now {
+			continue
+		}
+		if it.Tries > 0 && it.sent >= it.Tries {
+			b.Dropped++
+			b.remove(i)
+			i--
+			continue
+		}
+		b.send(it)
+	}
+	b.arm()
+}
+
+func (b *Box) arm() {
+	if len(b.items) > 0 && !b.armed {
+		b.armed = true
+		b.env.Clock.SetTimer(Timer, 0, firstWait)
+	}
+}
