@@ -53,19 +53,15 @@ func (c nodeClock) Monotonic() time.Duration {
 func (c nodeClock) SetTimer(name string, arg int64, d time.Duration) {
 	n := c.n
 	n.alive()
-	n.timerGen++
-	n.timers[timerKey{name, arg}] = n.timerGen
-	at := n.w.now + n.host.trueDuration(max(int64(d), 0))
-	tie := trace.Mix(trace.String(uint64(n.idx), name), uint64(arg))
-	n.w.push(at, tie, &event{
-		kind: evTimer, node: n.idx, life: n.life, gen: n.timerGen,
-		name: name, arg: arg, cause: n.cause,
-	})
+	w := n.w
+	slot, gen := n.timers.set(name, arg)
+	w.soon = event{kind: evTimer, node: n.idx, life: n.life, slot: slot, gen: gen, cause: n.cause}
+	w.push(w.now+n.host.trueDuration(max(int64(d), 0)), n.timers.tie(slot), &w.soon)
 }
 
 func (c nodeClock) StopTimer(name string, arg int64) {
 	c.n.alive()
-	delete(c.n.timers, timerKey{name, arg})
+	c.n.timers.stop(name, arg)
 }
 
 func (c nodeClock) Work(k gpu.Work, units int) {

@@ -145,9 +145,9 @@ func (g gate) Flight(op *disk.Op) error {
 		return actor.ErrDeadline
 	case op.Deadline > 0 && took > limit:
 		d := n.host.spec.Disk
-		w.push(w.now+took, trace.String(5, op.Path), &event{kind: evCall, call: func() {
+		w.At(time.Duration(w.now+took), trace.String(5, op.Path), func() {
 			_ = d.Complete(op) // it lands after its caller gave up: nobody learns how
-		}})
+		})
 		n.suspend(limit)
 		return actor.ErrDeadline
 	case took > 0:

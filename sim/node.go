@@ -59,8 +59,7 @@ type node struct {
 	envelope *envelopev2.EventEnvelope
 	bytes    []byte
 	fired    localv2.TimerFired
-	timers   map[timerKey]uint32
-	timerGen uint32
+	timers   timerTable
 	sequence map[string]int64
 	ops      int
 	crashAt  []opCrash
@@ -75,11 +74,6 @@ type sendCrash struct {
 	restart time.Duration
 	done    func()
 	taint   uint64
-}
-
-type timerKey struct {
-	name string
-	arg  int64
 }
 
 // opCrash is a crash that waits for an I/O operation of the node.
@@ -97,7 +91,7 @@ func newNode(w *World, spec Node, h *host, idx int32) *node {
 		src:      w.src.node(string(spec.ID)),
 		slow:     1000,
 		codec:    wire.NewCodec(),
-		timers:   make(map[timerKey]uint32),
+		timers:   timerTable{seed: uint64(idx)},
 		sequence: make(map[string]int64),
 	}
 }
@@ -112,7 +106,7 @@ func (n *node) start() {
 	n.state, n.dead, n.began, n.exit, n.panic = starting, false, false, nil, false
 	n.ops, n.wakeDue = 0, false
 	n.inbox, n.head = n.inbox[:0], 0
-	clear(n.timers)
+	n.timers.reset()
 	e := w.log.Next(w.now, trace.NodeStarted)
 	e.Node, e.Incarnation, e.Text = string(n.spec.ID), n.life, n.host.spec.Name
 	n.cause = w.log.Commit()
@@ -300,7 +294,7 @@ func (n *node) bury() {
 	}
 	n.inbox, n.head = n.inbox[:0], 0
 	n.work = event{}
-	clear(n.timers)
+	n.timers.reset()
 	n.paused, n.wakeDue = false, false
 }
 
@@ -386,15 +380,14 @@ func (n *node) handle(ev *event) {
 }
 
 func (n *node) handleTimer(ev *event) {
-	k := timerKey{ev.name, ev.arg}
-	if g, ok := n.timers[k]; !ok || g != ev.gen {
+	t := n.timers.take(ev)
+	if t == nil {
 		return // stopped or set again while it waited in the inbox
 	}
-	delete(n.timers, k)
 	e := n.w.log.Next(n.w.now, trace.TimerFired)
-	e.Node, e.Incarnation, e.Text, e.Arg, e.Cause = string(n.spec.ID), n.life, ev.name, ev.arg, ev.cause
+	e.Node, e.Incarnation, e.Text, e.Arg, e.Cause = string(n.spec.ID), n.life, t.name, t.arg, ev.cause
 	n.cause = n.w.log.Commit()
-	n.fired.Name, n.fired.Arg = ev.name, ev.arg
+	n.fired.Name, n.fired.Arg = t.name, t.arg
 	n.receive(n.spec.ID, &n.fired)
 }
 
@@ -428,10 +421,4 @@ func (n *node) receive(from actor.ID, m canon.Message) {
 		n.alive()
 		n.exit = err
 	}
-}
-
-// timerDue says whether a timer event is still wanted.
-func (n *node) timerDue(ev *event) bool {
-	g, ok := n.timers[timerKey{ev.name, ev.arg}]
-	return ok && g == ev.gen && n.state != down
 }

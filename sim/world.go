@@ -85,19 +85,17 @@ type Decision struct {
 	Taint      uint64
 }
 
-// event is one pending event: a value, never boxed.
+// event is one pending event: a value of 64 bytes, one cache line, never boxed.
 type event struct {
 	kind  eventKind
 	node  int32 // receiver
 	from  int32
+	slot  int32  // of a timer: in the node's table; of a call: in the world's
 	life  uint32 // incarnation that the event is meant for
-	gen   uint32 // of a timer
+	gen   uint32 // of a timer or a wake
 	cause uint64
 	taint uint64
-	arg   int64
-	name  string // of a timer
 	data  []byte // of a message
-	call  func()
 }
 
 type eventKind uint8
@@ -117,6 +115,7 @@ type World struct {
 	now     int64
 	q       queue
 	ev      event // the event being handled; a field, so that it does not escape
+	soon    event // the event being scheduled, for the same reason
 	log     *trace.Log
 	hosts   []*host
 	nodes   []*node
@@ -126,6 +125,9 @@ type World struct {
 	sites   []*siteRule
 	links   map[[2]int32]*link
 	seen    occurrences
+
+	calls     []func() // of pending evCall events
+	freeCalls []int32
 
 	buffers [][]byte
 	factBuf []byte
@@ -214,7 +216,15 @@ func (w *World) Stop() { w.stopped = true }
 // At runs f at a time of the run, between events. Key breaks ties with other
 // events of that time.
 func (w *World) At(at time.Duration, key uint64, f func()) {
-	w.push(max(int64(at), w.now), trace.Mix(key, 7), &event{kind: evCall, call: f})
+	slot := int32(len(w.calls))
+	if n := len(w.freeCalls); n > 0 {
+		slot = w.freeCalls[n-1]
+		w.freeCalls = w.freeCalls[:n-1]
+		w.calls[slot] = f
+	} else {
+		w.calls = append(w.calls, f)
+	}
+	w.push(max(int64(at), w.now), trace.Mix(key, 7), &event{kind: evCall, slot: slot})
 }
 
 // ErrRunaway means that a run handled more events than any honest one does
@@ -273,7 +283,10 @@ func (w *World) step() {
 	ev := &w.ev
 	switch ev.kind {
 	case evCall:
-		ev.call()
+		f := w.calls[ev.slot]
+		w.calls[ev.slot] = nil
+		w.freeCalls = append(w.freeCalls, ev.slot)
+		f()
 	case evStart:
 		n := w.nodes[ev.node]
 		if n.state == down && ev.life == n.life {
@@ -291,10 +304,9 @@ func (w *World) step() {
 		}
 	case evTimer:
 		n := w.nodes[ev.node]
-		if ev.life != n.life || !n.timerDue(ev) {
-			return
+		if ev.life == n.life && n.state != down && n.timers.due(ev) {
+			n.arrive(ev)
 		}
-		n.arrive(ev)
 	case evMail:
 		n := w.nodes[ev.node]
 		switch {
