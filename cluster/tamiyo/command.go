@@ -3,6 +3,7 @@ package tamiyo
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -82,6 +83,13 @@ func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
 		c.Command = &adaptationv2.AdaptationCommand_LrUpdate{LrUpdate: &adaptationv2.LearningRateUpdate{
 			PolicyName: t.policy.Version(),
 			GroupRates: []*adaptationv2.LearningRateGroup{{ParamGroup: "default", LearningRate: a.Rate}}}}
+	case SetRhythm:
+		name = "ARCH"
+		config := fmt.Appendf(nil, "checkpoint-every: %d\n", a.Every)
+		sum := sha256.Sum256(config)
+		c.Command = &adaptationv2.AdaptationCommand_ArchChange{ArchChange: &adaptationv2.ArchitectureChange{
+			ChangeType: "rhythm", SerializedConfig: config, ValidationHash: hex.EncodeToString(sum[:])}}
+		c.Constraints = &adaptationv2.ExecutionConstraints{MaxLatencyMs: 60_000}
 	case GoBack:
 		name = "ROLLBACK"
 		r := &adaptationv2.RollbackCommand{Reason: a.Reason}
@@ -119,9 +127,13 @@ func (t *tamiyo) publish(topic string, c *adaptationv2.AdaptationCommand) {
 }
 
 func (t *tamiyo) send(topic string, c *adaptationv2.AdaptationCommand) {
+	replyTo := string(t.env.Self)
+	if t.o.Confirm == "operator" && c.GetConstraints().GetRequireConfirmation() {
+		replyTo = t.o.Asks
+	}
 	t.box.Put(outbox.Letter{ID: "command/" + c.CommandId, Topic: topic, Message: c, Ordered: true, Tries: 3,
 		Options: actor.SendOptions{RunID: t.job.RunID, Epoch: c.TargetEpoch, Priority: envelopev2.Priority_STRATEGIC,
-			ReplyTo: string(t.env.Self), Auth: t.stamp}})
+			ReplyTo: replyTo, Auth: t.stamp}})
 }
 
 // watchDelivery enters conservative mode when the bus took no command in three

@@ -52,6 +52,7 @@ const (
 	MoveSeed ActionKind = iota + 1
 	SetRate
 	GoBack
+	SetRhythm // epochs between checkpoints
 )
 
 // Action is one decision.
@@ -63,6 +64,7 @@ type Action struct {
 	Kernel string
 	Rate   float64
 	Full   bool // of a rollback: the full tier
+	Every  int
 	Reason string
 }
 
@@ -228,6 +230,9 @@ func (busy) Decide(v *View) []Action {
 			rate = v.LearningRate * 1.1
 		}
 		actions = append(actions, Action{Kind: SetRate, Rate: min(max(rate, 0.005), 0.05), Reason: "busy"})
+	}
+	if v.Epoch%10 == 9 {
+		actions = append(actions, Action{Kind: SetRhythm, Every: 3 + int(v.Epoch/10%2), Reason: "busy"})
 	}
 	return actions
 }

@@ -61,6 +61,7 @@ type Options struct {
 	Policy  string        `set:"policy" oneof:"job,heuristic,busy,idle" doc:"what decides; job: what the job says"`
 	TTL     int           `set:"ttl" doc:"epochs in which a command is in force"`
 	Confirm string        `set:"confirm" oneof:"none,self,operator" doc:"who confirms a FOSSILIZE; none: it needs no confirmation"`
+	Asks    string        `set:"operator" doc:"node that confirms, with confirm operator"`
 	Calm    time.Duration `set:"calm" doc:"how long conservative mode lasts after its last cause"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -68,7 +69,7 @@ type Options struct {
 
 // Defaults are the options of a Tamiyo that sets none.
 func Defaults() *Options {
-	return &Options{Policy: "job", TTL: 3, Confirm: "self", Calm: 20 * time.Second, Segment: 64 << 10, Timeout: 500 * time.Millisecond}
+	return &Options{Policy: "job", TTL: 3, Confirm: "self", Asks: "operator", Calm: 20 * time.Second, Segment: 64 << 10, Timeout: 500 * time.Millisecond}
 }
 
 type tamiyo struct {
@@ -228,7 +229,6 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	loss, rate := m.GetTrainingMetrics().GetLoss(), m.GetTrainingMetrics().GetLearningRate()
 	risk := Judge(t.vitals(m))
 	generation := t.p.generation
-	// The message is gone once this returns: it took time.
 	t.env.Clock.Work(gpu.Inference, 1)
 	t.packets++
 	t.forget()
@@ -294,7 +294,6 @@ func (t *tamiyo) deliver(d *busv2.Delivery) {
 		t.env.Net.Send(t.job.Oona, &t.nack, actor.SendOptions{Key: fmt.Sprint("nack/", d.Topic, "/", d.Offset), Attempt: d.Attempt})
 		return
 	}
-	// Handling may touch the disk, and the message then is not ours any more.
 	t.ack.Group, t.ack.Consumer, t.ack.Topic, t.ack.Offset = d.Group, string(t.env.Self), d.Topic, d.Offset
 	t.ack.ClaimGeneration = d.ClaimGeneration
 	key, attempt := "ack/"+e.EventId, d.Attempt

@@ -1,0 +1,80 @@
+package tamiyo
+
+import (
+	"math"
+	"testing"
+
+	"github.com/esper-sim/espersim/cluster/graft"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+)
+
+func TestJudge(t *testing.T) {
+	for _, k := range []struct {
+		v    Vitals
+		want int
+	}{
+		{Vitals{}, 0},
+		{Vitals{Gradient: 5, Memory: 0.8, LatencyMs: 100, Stability: 0.1}, 0},
+		{Vitals{Gradient: 20}, 1},
+		{Vitals{Gradient: 20, Stability: 0.5}, 2},
+		{Vitals{Memory: 0.86}, 4},
+		{Vitals{NotFinite: true}, 4},
+		{Vitals{Gradient: math.NaN()}, 4},
+		{Vitals{Gradient: 19, LatencyMs: 450, Stability: 0.45}, 4},
+		{Vitals{Gradient: 20, LatencyMs: 500}, 2},
+	} {
+		if got := Judge(k.v); got.Level != k.want {
+			t.Errorf("%+v is level %d (%.2f); want %d", k.v, got.Level, got.Score, k.want)
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	flat := []float64{0.5, 0.5, 0.5, 0.5}
+	kernels := []string{"a", "b"}
+	dormant := Seed{Ref: graft.Ref{Layer: 1, Seed: 1}, Stage: graft.Dormant}
+	ready := Seed{Ref: graft.Ref{Layer: 1, Seed: 2}, Stage: graft.Evaluating, Ready: true}
+	failing := Seed{Ref: graft.Ref{Layer: 1, Seed: 2}, Stage: graft.Evaluating, Failing: true}
+	for _, k := range []struct {
+		name   string
+		policy Policy
+		v      View
+		want   []adaptationv2.SeedOperation
+		back   bool
+	}{
+		{"plateau", heuristic{}, View{Epoch: 9, LastAdapted: -1, Loss: 0.5, Recent: flat, Seeds: []Seed{dormant}, Kernels: kernels},
+			[]adaptationv2.SeedOperation{adaptationv2.SeedOperation_GERMINATE}, false},
+		{"falling", heuristic{}, View{Epoch: 9, LastAdapted: -1, Loss: 0.3, Recent: flat, Seeds: []Seed{dormant}, Kernels: kernels}, nil, false},
+		{"ready", heuristic{}, View{Epoch: 9, Loss: 0.3, Recent: flat, Seeds: []Seed{ready}}, []adaptationv2.SeedOperation{adaptationv2.SeedOperation_FINE_TUNE}, false},
+		{"failing", heuristic{}, View{Epoch: 9, Loss: 0.3, Recent: flat, Seeds: []Seed{failing}}, []adaptationv2.SeedOperation{adaptationv2.SeedOperation_CULL}, false},
+		{"explosion", idle{}, View{Loss: 8, Recent: flat}, nil, true},
+		{"no number", busy{}, View{Loss: math.NaN()}, nil, true},
+		{"nothing", idle{}, View{Loss: 1, Recent: flat, Seeds: []Seed{ready, dormant}, Kernels: kernels}, nil, false},
+	} {
+		var ops []adaptationv2.SeedOperation
+		back := false
+		for _, a := range k.policy.Decide(&k.v) {
+			if a.Kind == MoveSeed {
+				ops = append(ops, a.Op)
+			}
+			back = back || a.Kind == GoBack
+		}
+		if back != k.back || len(ops) != len(k.want) || len(ops) > 0 && ops[0] != k.want[0] {
+			t.Errorf("%s: %v, back %v", k.name, ops, back)
+		}
+	}
+}
+
+func TestRestoredMindAgainstTheLog(t *testing.T) {
+	m := newMind()
+	m.add(&adaptation{id: "kept", since: 3})
+	m.add(&adaptation{id: "told", since: 2})
+	r := load(m.save("v"))
+	undone := r.reconcile(4, []*adaptation{{id: "kept", since: 3}, {id: "late", since: 3}, {id: "undone", since: 4}}, map[string]bool{"told": true})
+	if len(undone) != 1 || undone[0].id != "undone" {
+		t.Errorf("undone: %v", undone)
+	}
+	if len(r.open) != 3 || r.find("late") == nil || !r.find("told").reported || r.find("kept").reported {
+		t.Errorf("open: %+v", r.open)
+	}
+}
