@@ -7,8 +7,13 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
+	"github.com/esper-sim/espersim/cluster/tamiyo"
+	"github.com/esper-sim/espersim/cluster/tolaria"
+	"github.com/esper-sim/espersim/cluster/vault"
 )
 
 // Role is a kind of process that a node can be.
@@ -30,6 +35,63 @@ var roles = map[string]Role{
 		Doc:     "appends its clients' entries to a write-ahead log and reads them back",
 		Options: func() any { return ledger.Defaults() },
 		Make:    func(_ *job.Job, o any) actor.Constructor { return ledger.New(*o.(*ledger.Options)) },
+	},
+	"tolaria": {
+		Doc:     "training: the epoch clock, the optimizer, checkpoints and rollback",
+		Options: func() any { return tolaria.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return tolaria.New(j, *o.(*tolaria.Options)) },
+	},
+	"kasmina": {
+		Doc:     "seeds: executes validated kernels that are grafted into the host network",
+		Options: func() any { return kasmina.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return kasmina.New(j, *o.(*kasmina.Options)) },
+	},
+	"tamiyo": {
+		Doc:     "decisions: watches the training run, commands, and reports what became of it",
+		Options: func() any { return tamiyo.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return tamiyo.New(j, *o.(*tamiyo.Options)) },
+	},
+	"oona": {
+		Doc:     "the message bus: durable topics, consumer groups, dead letters",
+		Options: func() any { return oona.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return oona.New(j, *o.(*oona.Options)) },
+	},
+	"vault": {
+		Doc:     "keeps bundles of components under a Merkle root",
+		Options: func() any { return vault.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return vault.New(j, *o.(*vault.Options)) },
+	},
+	"sealer": {
+		Doc:      "a client of a vault: seals bundles, and opens them again",
+		Callback: true,
+		Options:  func() any { return client.SealerDefaults() },
+		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewSealer(*o.(*client.SealerOptions)) },
+	},
+	"operator": {
+		Doc:      "a person at the controls: pauses, resumes, confirms",
+		Callback: true,
+		Options:  func() any { return client.OperatorDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewOperator(j, *o.(*client.OperatorOptions)) },
+	},
+	"reader": {
+		Doc:      "a client that asks for the newest checkpoint",
+		Callback: true,
+		Options:  func() any { return client.ReaderDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewReader(j, *o.(*client.ReaderOptions)) },
+	},
+	"publisher": {
+		Doc:      "a client of the bus: publishes numbered events until each is acknowledged",
+		Callback: true,
+		Options:  func() any { return client.PublisherDefaults() },
+		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewPublisher(*o.(*client.PublisherOptions)) },
+	},
+	"subscriber": {
+		Doc:      "a client of the bus: consumes topics in a group, well or badly",
+		Callback: true,
+		Options:  func() any { return client.SubscriberDefaults() },
+		Make: func(_ *job.Job, o any) actor.Constructor {
+			return client.NewSubscriber(*o.(*client.SubscriberOptions))
+		},
 	},
 	"writer": {
 		Doc:      "a client of a ledger: appends numbered entries, and reads the whole log back",

@@ -3,7 +3,47 @@ package runner
 import (
 	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/lineage"
 )
 
-// replayer makes the calm world that recovery equivalence compares with.
-func replayer(*job.Job) func() (checkers.Replayer, error) { return nil }
+// replayer makes the calm world that recovery equivalence compares with, for
+// scenarios in which something is trained.
+func replayer(j *job.Job) func() (checkers.Replayer, error) {
+	return func() (checkers.Replayer, error) {
+		r, err := lineage.NewReplay(j)
+		if err != nil {
+			return nil, err
+		}
+		return &replay{r: r}, nil
+	}
+}
+
+// replay translates between the checker's terms and the library's.
+type replay struct {
+	r *lineage.Replay
+	e lineage.Epoch
+}
+
+// Epoch implements checkers.Replayer.
+func (r *replay) Epoch(e *checkers.LineageEpoch) (checkers.Digests, error) {
+	r.e = lineage.Epoch{
+		Epoch: e.Epoch, Generation: e.Generation, LearningRate: e.LearningRate,
+		Joined: e.Joined, ValidationLoss: e.ValidationLoss, Full: e.Full, Commands: r.e.Commands[:0],
+	}
+	for _, c := range e.Commands {
+		r.e.Commands = append(r.e.Commands, lineage.Command{ID: c.ID, Layer: c.Layer, Seed: c.Seed, Operation: c.Operation, Kernel: c.Kernel})
+	}
+	d, err := r.r.Epoch(&r.e)
+	return checkers.Digests{
+		Weights: d.Weights, Optimizer: d.Optimizer, SampleOrder: d.SampleOrder, Grafts: d.Grafts, GlobalStep: d.GlobalStep,
+	}, err
+}
+
+// Mark implements checkers.Replayer.
+func (r *replay) Mark(epoch int64) { r.r.Mark(epoch) }
+
+// Return implements checkers.Replayer.
+func (r *replay) Return(epoch int64) error { return r.r.Return(epoch) }
+
+// Forget implements checkers.Replayer.
+func (r *replay) Forget(before int64) { r.r.Forget(before) }
