@@ -43,11 +43,6 @@ func (b *oona) again(c *cursor, now int64) {
 	for i := 0; i < len(c.pending); i++ {
 		p := c.pending[i]
 		if p.due > now {
-			if p.owner != nil && len(c.group.consumers) > 1 && b.env.Probe.Sometimes("claim") {
-				if to := c.group.choose(c.topic.name, p.holder()); to != nil && to != p.owner && !b.end(c, p, now) {
-					b.hand(c, p, to, now)
-				}
-			}
 			continue
 		}
 		if b.end(c, p, now) {
@@ -76,7 +71,7 @@ func (b *oona) again(c *cursor, now int64) {
 func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 	e := c.topic.at(p.offset)
 	if p.owner != to {
-		was, claim := p.holder(), p.claim
+		was := p.holder()
 		if was == "" {
 			was = p.last
 		}
@@ -86,10 +81,6 @@ func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 		if p.attempts > 0 && was != "" && was != to.name {
 			p.claim++
 			b.tell(evidencev2.BusAction_BUS_CLAIMED, c, p.offset, e, to.name, p)
-			if b.env.Probe.Sometimes("zombie-ack") {
-				b.ack(to.node, &busv2.Ack{Group: c.group.name, Consumer: was, Topic: c.topic.name,
-					Offset: p.offset, ClaimGeneration: claim}, false)
-			}
 		}
 	}
 	p.attempts++
@@ -103,6 +94,31 @@ func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 	b.send(c, e, p.offset, to.node, p.attempts, p.claim)
 	if b.env.Probe.Sometimes("duplicate") {
 		b.send(c, e, p.offset, to.node, p.attempts, p.claim)
+	}
+	if p.attempts == 1 {
+		zombie := b.env.Probe.Sometimes("zombie-ack")
+		if zombie || b.env.Probe.Sometimes("claim") {
+			b.steal(c, p, now, zombie)
+		}
+	}
+}
+
+// steal is what a claim with too small a minimum of idle time does: while the
+// owner works on an entry, another consumer gets it as well. Where the group
+// has no other, the claim was lost and came back. With zombie the first owner's
+// acknowledgement arrives after that, and must be refused.
+func (b *oona) steal(c *cursor, p *pending, now int64, zombie bool) {
+	was := p.owner
+	late := &busv2.Ack{Group: c.group.name, Consumer: was.name, Topic: c.topic.name, Offset: p.offset, ClaimGeneration: p.claim}
+	to := c.group.choose(c.topic.name, was.name)
+	if to == nil || to == was {
+		to = was
+		p.claim++
+		b.tell(evidencev2.BusAction_BUS_CLAIMED, c, p.offset, c.topic.at(p.offset), to.name, p)
+	}
+	b.hand(c, p, to, now)
+	if zombie {
+		b.ack(was.node, late, false)
 	}
 }
 

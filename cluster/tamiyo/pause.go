@@ -124,6 +124,7 @@ func (t *tamiyo) pause(from actor.ID, m *pausev2.PauseRequest) {
 	}
 	t.quota.take(t.env.Clock.Monotonic(), want)
 	d := m.MaxDuration.AsDuration()
+	t.pausedUntil = t.env.Clock.Monotonic() + d
 	token := m.Token.AppendCanonical(nil)
 	t.pauseBoth("pause/"+m.PauseId, &adaptationv2.PauseCommand{Pause: true, MaxDurationMs: int32(d / time.Millisecond),
 		Reason: "pause " + m.PauseId + ": " + m.Reason, PauseToken: token})
@@ -143,6 +144,7 @@ func (t *tamiyo) resume(from actor.ID, m *pausev2.ResumeRequest) {
 	if why != "" {
 		a.State, a.Reason = pausev2.PauseState_DENIED, why
 	} else {
+		t.pausedUntil = 0
 		t.pauseBoth("resume/"+m.PauseId, &adaptationv2.PauseCommand{Reason: "resume " + m.PauseId + ": " + m.Reason,
 			PauseToken: m.Token.AppendCanonical(nil)})
 	}

@@ -92,6 +92,7 @@ type tamiyo struct {
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
+	pausedUntil  time.Duration // the end of the pause that was granted last
 
 	sub  busv2.Subscribe
 	ack  busv2.Ack
@@ -244,7 +245,7 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	for _, a := range actions {
 		if a.Kind == GoBack {
 			s.EmergencyRollbackRequired = true
-		} else if risk.Critical() || t.conservative {
+		} else if risk.Critical() || t.conservative || t.env.Clock.Monotonic() < t.pausedUntil {
 			continue
 		}
 		s.OptimizerRebuildRequired = s.OptimizerRebuildRequired || a.Kind == SetRate
