@@ -67,6 +67,9 @@ type Command struct {
 	done    bool // the bus has the result
 }
 
+// Pending says whether it is still open what becomes of the command.
+func (c *Command) Pending() bool { return c.result == nil }
+
 // Desk takes commands in. One actor owns it.
 type Desk struct {
 	env     actor.Env
@@ -95,12 +98,6 @@ func Open(env actor.Env, j *job.Job, box *outbox.Box, o Options) (*Desk, error) 
 	if err := d.open(); err != nil {
 		return nil, err
 	}
-	for _, c := range d.order {
-		if c.result != nil && !c.done {
-			c.told = true
-			d.publish(c)
-		}
-	}
 	return d, nil
 }
 
@@ -126,6 +123,9 @@ func (d *Desk) open() error {
 	d.log, d.refused = log, nil
 	for _, c := range d.order {
 		d.save(c)
+		if c.told && !c.done {
+			d.publish(c) // the bus may not have it
+		}
 	}
 	return nil
 }
@@ -153,7 +153,10 @@ func (d *Desk) replay(r wal.Record) error {
 	case m.Result != nil:
 		if c := d.byID[m.Result.CommandId]; c != nil {
 			if c.result == nil {
-				c.result = m.Result
+				// It took effect in an earlier life. Telling it again as if it
+				// were new made one command two, where the log could be opened
+				// on the second try only.
+				c.result, c.told = m.Result, true
 			}
 			c.has.result = true
 		}

@@ -30,14 +30,44 @@ func accepts(c *adaptationv2.AdaptationCommand) error {
 	return fmt.Errorf("it is not for Kasmina")
 }
 
+// crossing is a boundary that Kasmina is ready to cross: everything is
+// computed, on a copy, and nothing has happened yet. Whether the epoch runs
+// with Kasmina is decided by Tolaria, which may have stopped waiting.
+type crossing struct {
+	epoch    int64
+	bed      *graft.Bed
+	outcomes []outcome
+	moves    []move
+}
+
+// outcome is what a due command comes to.
+type outcome struct {
+	c       *command.Command
+	err     error
+	effect  string
+	trouble string // why its kernel was not loaded
+	ref     graft.Ref
+}
+
+type move struct {
+	graft.Change
+	cause evidencev2.StageCause
+}
+
 // cross answers a request to cross an epoch boundary.
 func (k *kasmina) cross(from actor.ID, m *trainingv2.BoundaryRequest) error {
 	status := k.mayCross(m)
-	if status == trainingv2.ReplyStatus_OK && m.Epoch != k.crossed {
+	if status == trainingv2.ReplyStatus_OK && !(k.ready != nil && k.ready.epoch == m.Epoch) && m.Epoch != k.crossed {
+		if k.ready != nil && m.Joined == k.ready.epoch+1 {
+			if err := k.enter(); err != nil {
+				return err
+			}
+		}
+		k.ready = nil
 		if !settle(k.bed, &k.step, m.Settled) {
 			k.lost = true
 			status = trainingv2.ReplyStatus_OUT_OF_SYNC
-		} else if err := k.enter(m); err != nil {
+		} else if err := k.prepareCrossing(m); err != nil {
 			return err
 		}
 	}
@@ -67,18 +97,19 @@ func (k *kasmina) mayCross(m *trainingv2.BoundaryRequest) trainingv2.ReplyStatus
 		return trainingv2.ReplyStatus_OUT_OF_SYNC
 	case m.Generation > k.part.gen:
 		return trainingv2.ReplyStatus_OUT_OF_SYNC
-	case m.Epoch < k.crossed:
+	case m.Epoch < k.crossed || k.ready != nil && m.Epoch < k.ready.epoch:
 		return trainingv2.ReplyStatus_STALE
 	}
 	return trainingv2.ReplyStatus_OK
 }
 
-// enter crosses into an epoch. The state that a checkpoint holds, and whose
-// digest is declared, is the one before.
-func (k *kasmina) enter(m *trainingv2.BoundaryRequest) error {
-	k.boundary.Reset()
-	data, sum := k.save(k.bed)
-	k.digest = sum
+// prepareCrossing makes ready to cross into an epoch. The state that a
+// checkpoint holds, and whose digest is declared, is the one before.
+func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
+	var state statev2.KasminaState
+	k.bed.Save(&state)
+	data := state.AppendCanonical(nil)
+	sum := sha256.Sum256(data)
 	k.reply = trainingv2.BoundaryReply{Epoch: m.Epoch, Generation: m.Generation,
 		Status: trainingv2.ReplyStatus_OK, StateDigest: sum[:]}
 	if m.CheckpointId != "" {
@@ -86,22 +117,25 @@ func (k *kasmina) enter(m *trainingv2.BoundaryRequest) error {
 		k.reply.Part = &trainingv2.StatePart{CheckpointId: m.CheckpointId, Subsystem: Subsystem,
 			Epoch: m.Epoch, Generation: m.Generation, Data: data, Sha256: sum[:]}
 	}
-	k.bed.Cross(m.Epoch, m.ValidationLoss)
-	k.crossed, k.losses = m.Epoch, m.ValidationLoss
+	x := &crossing{epoch: m.Epoch, bed: graft.New(k.grafts, k.job.Slots, k.job.Kernels, k.job.Rules)}
+	if err := x.bed.Restore(&state); err != nil {
+		return fmt.Errorf("kasmina: its own state: %w", err)
+	}
+	k.losses = m.ValidationLoss
+	k.boundary.Reset()
+	x.bed.Cross(m.Epoch, m.ValidationLoss)
 	for _, r := range k.locks {
-		if c, ok := k.bed.Lock(r, k.lockID); ok {
-			k.moved(c, evidencev2.StageCause_BY_ROLLBACK)
+		if c, ok := x.bed.Lock(r, k.lockID); ok {
+			x.moves = append(x.moves, move{c, evidencev2.StageCause_BY_ROLLBACK})
 			k.noted(k.lockID, r, "LOCK", c.KernelID)
 		}
 	}
-	k.locks = nil
 	for _, r := range k.faulty {
-		if c, ok := k.bed.Quarantine(r, ""); ok {
-			k.moved(c, evidencev2.StageCause_BY_QUARANTINE)
+		if c, ok := x.bed.Quarantine(r, ""); ok {
+			x.moves = append(x.moves, move{c, evidencev2.StageCause_BY_QUARANTINE})
 			k.noted("", r, "QUARANTINE", c.KernelID)
 		}
 	}
-	k.faulty = nil
 	present := func(s string) bool {
 		for _, p := range m.Present {
 			if p == s {
@@ -115,7 +149,45 @@ func (k *kasmina) enter(m *trainingv2.BoundaryRequest) error {
 		only = isResume
 	}
 	for _, c := range k.desk.Due(m.Epoch, k.part.gen, present, only) {
-		k.obey(c)
+		o := outcome{c: c}
+		if arm := c.M.GetSeedLifecycle(); arm != nil {
+			k.lifecycle(x, &o, arm)
+		}
+		x.outcomes = append(x.outcomes, o)
+	}
+	k.ready = x
+	for _, s := range x.bed.Slots() {
+		k.reply.Seeds = append(k.reply.Seeds, use(s))
+	}
+	k.boundary.Epoch, k.boundary.Generation = m.Epoch, m.Generation
+	k.boundary.StateDigest, k.boundary.ValidationLoss = sum[:], m.ValidationLoss
+	k.env.Facts.Record(&k.boundary)
+	return nil
+}
+
+// enter crosses the boundary that Kasmina was ready for: the epoch runs with
+// it.
+func (k *kasmina) enter() error {
+	x := k.ready
+	k.ready = nil
+	k.bed, k.crossed = x.bed, x.epoch
+	k.locks, k.faulty = nil, nil
+	for _, m := range x.moves {
+		k.moved(m.Change, m.cause)
+	}
+	for _, o := range x.outcomes {
+		switch {
+		case !o.c.Pending():
+		case o.c.M.GetPause() != nil:
+			k.pauseCommand(o.c, o.c.M.GetPause(), x.epoch)
+		case o.err != nil:
+			k.desk.Settle(o.c, adaptationv2.CommandStatus_REJECTED, x.epoch, k.part.gen, "", o.err.Error())
+		default:
+			if o.trouble != "" {
+				k.report(k.bed.Slot(o.ref), o.trouble, 0)
+			}
+			k.desk.Settle(o.c, adaptationv2.CommandStatus_APPLIED, x.epoch, k.part.gen, o.effect, o.trouble)
+		}
 	}
 	// Durable before anybody is told. If the log fails here, the commands have
 	// had their effect in memory only: die, and be rolled back, with them due
@@ -123,11 +195,7 @@ func (k *kasmina) enter(m *trainingv2.BoundaryRequest) error {
 	if err := k.desk.Flush(); err != nil {
 		return fmt.Errorf("kasmina: command log: %w", err)
 	}
-	k.boundary.Epoch, k.boundary.Generation = m.Epoch, m.Generation
-	k.boundary.StateDigest, k.boundary.ValidationLoss = k.digest[:], m.ValidationLoss
-	k.env.Facts.Record(&k.boundary)
 	for _, s := range k.bed.Slots() {
-		k.reply.Seeds = append(k.reply.Seeds, use(s))
 		k.report(s, "", 3)
 	}
 	return nil
@@ -141,21 +209,13 @@ func (k *kasmina) save(b *graft.Bed) ([]byte, [32]byte) {
 	return data, sha256.Sum256(data)
 }
 
-// obey carries out one command at a boundary.
-func (k *kasmina) obey(c *command.Command) {
-	switch arm := c.M.Command.(type) {
-	case *adaptationv2.AdaptationCommand_Pause:
-		k.pauseCommand(c, arm.Pause, k.crossed)
-	case *adaptationv2.AdaptationCommand_SeedLifecycle:
-		k.lifecycle(c, arm.SeedLifecycle)
-	}
-}
-
-func (k *kasmina) lifecycle(c *command.Command, m *adaptationv2.SeedLifecycleCommand) {
-	changes, err := k.bed.Apply(graft.Command{ID: c.M.CommandId, Ref: graft.RefOf(m.Seed), Op: m.Operation,
+// lifecycle makes of one command what it comes to.
+func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecycleCommand) {
+	o.ref = graft.RefOf(m.Seed)
+	changes, err := x.bed.Apply(graft.Command{ID: o.c.M.CommandId, Ref: o.ref, Op: m.Operation,
 		KernelID: m.KernelArtifactId, WantStage: m.ExpectedStage})
 	if err != nil {
-		k.desk.Settle(c, adaptationv2.CommandStatus_REJECTED, k.crossed, k.part.gen, "", err.Error())
+		o.err = err
 		return
 	}
 	var effect strings.Builder
@@ -166,20 +226,16 @@ func (k *kasmina) lifecycle(c *command.Command, m *adaptationv2.SeedLifecycleCom
 		}
 		if ch.From == graft.Germinated && ch.To == graft.Culled && m.Operation == adaptationv2.SeedOperation_GERMINATE {
 			cause = evidencev2.StageCause_BY_LOAD_FAILURE
-			k.report(k.bed.Slot(ch.Ref), fmt.Sprintf("there is no validated kernel %q", m.KernelArtifactId), 0)
+			o.trouble = fmt.Sprintf("there is no validated kernel %q", m.KernelArtifactId)
 		}
-		k.moved(ch, cause)
+		x.moves = append(x.moves, move{ch, cause})
 		if i > 0 {
 			effect.WriteString(", ")
 		}
 		fmt.Fprintf(&effect, "%v %v→%v", ch.Ref, ch.From, ch.To)
 	}
-	k.noted(c.M.CommandId, graft.RefOf(m.Seed), m.Operation.String(), m.KernelArtifactId)
-	if cause == evidencev2.StageCause_BY_LOAD_FAILURE {
-		k.desk.Settle(c, adaptationv2.CommandStatus_APPLIED, k.crossed, k.part.gen, effect.String(), "the kernel could not be loaded")
-		return
-	}
-	k.desk.Settle(c, adaptationv2.CommandStatus_APPLIED, k.crossed, k.part.gen, effect.String(), "")
+	o.effect = effect.String()
+	k.noted(o.c.M.CommandId, o.ref, m.Operation.String(), m.KernelArtifactId)
 }
 
 // noted puts a change that a replay must make into the boundary's fact.

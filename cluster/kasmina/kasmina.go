@@ -61,7 +61,7 @@ type kasmina struct {
 	crossed int64 // the epoch whose boundary was crossed in this generation; -1: none
 	lost    bool  // it cannot follow any more: only a rollback helps
 	reply   trainingv2.BoundaryReply
-	digest  [32]byte
+	ready   *crossing // a boundary that is not crossed yet; nil: none
 	pause   pause
 	faulty  []graft.Ref // kernels that gave no numbers: quarantined at the boundary
 	locks   []graft.Ref // culprits of the rollback: locked at the boundary
@@ -204,26 +204,37 @@ func (k *kasmina) ask() {
 
 // admit says whether a request of a step is answered by work, and settles the
 // step before if this one is new.
-func (k *kasmina) admit(r ref, settled *trainingv2.Settlement) trainingv2.ReplyStatus {
+func (k *kasmina) admit(r ref, settled *trainingv2.Settlement) (trainingv2.ReplyStatus, error) {
 	switch {
 	case k.part.standing != active:
-		return trainingv2.ReplyStatus_FENCED
+		return trainingv2.ReplyStatus_FENCED, nil
 	case k.part.gen == 0 || k.lost || r.gen > k.part.gen:
-		return trainingv2.ReplyStatus_OUT_OF_SYNC
-	case r.gen < k.part.gen || r.epoch != k.crossed:
-		return trainingv2.ReplyStatus_STALE
+		return trainingv2.ReplyStatus_OUT_OF_SYNC, nil
+	case r.gen < k.part.gen:
+		return trainingv2.ReplyStatus_STALE, nil
+	case k.ready != nil && r.epoch == k.ready.epoch:
+		// Tolaria asks in that epoch, so it has the answer: cross.
+		if err := k.enter(); err != nil {
+			return 0, err
+		}
+	case r.epoch != k.crossed:
+		return trainingv2.ReplyStatus_STALE, nil
+	}
+	switch {
 	case k.step.any && r == k.step.ref:
-		return trainingv2.ReplyStatus_OK
+		return trainingv2.ReplyStatus_OK, nil
 	case k.step.any && r.step < k.step.ref.step && r.epoch == k.step.ref.epoch && r.gen == k.step.ref.gen:
-		return trainingv2.ReplyStatus_STALE
-	case settled == nil:
-		return trainingv2.ReplyStatus_STALE // the gradients of a step that never came forward
+		return trainingv2.ReplyStatus_STALE, nil
+	case settled == nil || k.ready != nil:
+		// The gradients of a step that never came forward; or a late request
+		// of an epoch whose last step is settled.
+		return trainingv2.ReplyStatus_STALE, nil
 	case !settle(k.bed, &k.step, settled):
 		k.lost = true
-		return trainingv2.ReplyStatus_OUT_OF_SYNC
+		return trainingv2.ReplyStatus_OUT_OF_SYNC, nil
 	}
 	k.step.begin(r)
-	return trainingv2.ReplyStatus_OK
+	return trainingv2.ReplyStatus_OK, nil
 }
 
 func (k *kasmina) forward(from actor.ID, m *trainingv2.ForwardRequest) error {
@@ -231,7 +242,10 @@ func (k *kasmina) forward(from actor.ID, m *trainingv2.ForwardRequest) error {
 	out := &k.fwd
 	out.Step, out.LayerId, out.Training = m.Step, m.LayerId, m.Training
 	out.Activations, out.Kernels = nil, out.Kernels[:0]
-	out.Status = k.admit(r, m.Settled)
+	var err error
+	if out.Status, err = k.admit(r, m.Settled); err != nil {
+		return err
+	}
 	l := k.step.layer(m.LayerId)
 	if l == nil || len(m.Activations) != int(m.Batch)*l.width || m.Batch < 1 {
 		return nil // a layer that is not there: nobody asks that
@@ -314,7 +328,10 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 	r := refOf(m.Step)
 	out := &k.bwd
 	out.Step, out.LayerId = m.Step, m.LayerId
-	out.Status = k.admit(r, nil)
+	var err error
+	if out.Status, err = k.admit(r, nil); err != nil {
+		return err
+	}
 	l := k.step.layer(m.LayerId)
 	if l == nil || len(m.Gradients) != int(m.Batch)*l.width {
 		return nil
@@ -375,4 +392,3 @@ func (k *kasmina) emergency(from actor.ID, m *telemetryv2.EmergencyNotice) {
 	}
 	k.env.Net.Send(from, pauseAck(m.NoticeId), actor.SendOptions{Key: "emergency-ack/" + m.NoticeId})
 }
-

@@ -107,7 +107,7 @@ func (k *kasmina) restore() {
 	amnesia := k.part.gen == 0
 	old := k.bed
 	k.bed, k.locks, k.lockID = o.bed, o.culprits, o.id
-	k.crossed, k.lost, k.faulty = -1, false, nil
+	k.crossed, k.lost, k.faulty, k.ready = -1, false, nil, nil
 	k.step.forget()
 	k.part.restored()
 	if k.pause.on {
@@ -153,4 +153,3 @@ func (k *kasmina) declare(s evidencev2.RollbackStep, o *offer, why string) {
 	f.Epoch, f.Generation, f.Root, f.Reason = o.epoch, o.gen, o.root, why
 	k.env.Facts.Record(f)
 }
-

@@ -101,7 +101,7 @@ func (t *tolaria) apply(decided bool) error {
 	w, o := trainer.Digest(t.host.Model.Params), trainer.Digest(t.host.Model.Momentum)
 	t.env.Facts.Record(&evidencev2.EpochFact{Epoch: t.epoch, Generation: t.gen, WeightsSha256: w[:], OptimizerSha256: o[:],
 		SampleOrderSha256: t.host.OrderSum[:], GlobalStep: t.host.GlobalStep, LearningRate: t.rates.rate,
-		ValidationLoss: t.val, KasminaJoined: t.joined})
+		ValidationLoss: t.val, KasminaJoined: t.member})
 	if err := t.announce(eventsv2.EpochPhase_COMPLETED, t.epoch); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (t *tolaria) cross() error {
 	}
 	q := &t.crossReq
 	q.TrainingRunId, q.Epoch, q.Generation, q.ValidationLoss = t.job.RunID, t.next, t.gen, t.val
-	q.Settled, q.CheckpointId = &t.settled, ""
+	q.Settled, q.CheckpointId, q.Joined = &t.settled, "", t.last+1
 	if t.shot != nil {
 		q.CheckpointId = t.shot.id
 	}
@@ -237,7 +237,10 @@ func (t *tolaria) gathered() error {
 			return nil
 		}
 	}
-	t.epoch = t.next
+	t.epoch, t.member = t.next, t.joined
+	if t.member {
+		t.last = t.epoch
+	}
 	if err := t.announce(eventsv2.EpochPhase_STARTED, t.epoch); err != nil {
 		return err
 	}

@@ -333,7 +333,8 @@ func (t *tolaria) own() error {
 	t.next, t.epoch, t.step = m.Epoch, m.Epoch-1, 0
 	t.lastShot = m.Epoch
 	t.losses, t.bestAcc, t.accuracy, t.trained = trend{}, 0, 0, 0
-	t.joined, t.shot, t.decided, t.newest = false, nil, true, nil
+	t.joined, t.member, t.last = false, false, -1
+	t.shot, t.decided, t.newest = nil, true, nil
 	t.settled.FullSteps, t.settled.LastFull = t.host.FullSteps, nil
 	ref{m.Epoch, 0, t.gen}.put(t.settled.Step)
 	t.settled.Effect = 0
@@ -348,6 +349,15 @@ func (t *tolaria) own() error {
 func (t *tolaria) done() error {
 	rb := t.rb
 	t.declare(evidencev2.RollbackStep_RB_CONFIRMED, "")
+	// The event is durable before the end is: if Tolaria died between the two
+	// the other way round, the next rollback would leave a generation out of
+	// the epochs on the bus (row T6).
+	if err := t.announce(eventsv2.EpochPhase_ROLLED_BACK, t.next); err != nil {
+		return err
+	}
+	if err := t.announce(eventsv2.EpochPhase_STARTED, t.next); err != nil {
+		return err
+	}
 	if err := t.log.step(t.record(rb, stepDone)); err != nil {
 		return err
 	}
@@ -363,12 +373,6 @@ func (t *tolaria) done() error {
 		t.melt("a rollback ends the freeze")
 	}
 	t.pause.wanted, t.freeze = nil, ""
-	if err := t.announce(eventsv2.EpochPhase_ROLLED_BACK, t.next); err != nil {
-		return err
-	}
-	if err := t.announce(eventsv2.EpochPhase_STARTED, t.next); err != nil {
-		return err
-	}
 	return t.cross()
 }
 

@@ -75,7 +75,9 @@ type tolaria struct {
 	next   int64 // that the boundary is before
 	step   int32
 	gen    uint32
-	joined bool // Kasmina crossed into this epoch
+	member bool  // Kasmina crossed into this epoch
+	joined bool  // and is asked
+	last   int64 // the newest epoch of this generation that it crossed into; -1: none
 	mode   eventsv2.RunMode
 
 	// The step in flight.
@@ -147,7 +149,7 @@ type seed struct {
 func New(j *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
 		t := &tolaria{env: env, job: j, o: o, gen: 1, epoch: -1, every: max(j.Checkpoint, 1),
-			mode: eventsv2.RunMode_NORMAL, lastShot: -1}
+			mode: eventsv2.RunMode_NORMAL, lastShot: -1, last: -1}
 		var err error
 		if t.host, err = lineage.NewHost(j); err != nil {
 			return nil, err

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/lineage"
@@ -20,9 +22,11 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/gpu"
@@ -145,30 +149,30 @@ func (t *tamiyo) publish(i int) {
 
 // witness collects what a run claims, and builds its lineage from it.
 type witness struct {
-	t        testing.TB
-	gen      uint32
-	full     map[[2]int64][]bool // by epoch and generation
-	rate     map[[2]int64]float64
-	crossed  map[[2]int64]*lineage.Epoch
-	epochs   []*evidencev2.EpochFact
-	grafts   map[[2]int64][]byte // digest before crossing into an epoch
-	rolls    []string
-	steps    int
-	identity int
-	commands []string
-	stages   []string
-	pauses   []string
-	modes    []string
-	exits    []string
-	ckpts    []string
-	replay   *lineage.Replay
-	last     lineage.Digests
-	compared int
-	ends     map[string]string
-	started  []string
-	fallback int
-	lines    []string
-	verbose  bool
+	t                    testing.TB
+	gen                  uint32
+	full                 map[[2]int64][]bool // by epoch and generation
+	rate                 map[[2]int64]float64
+	crossed              map[[2]int64]*lineage.Epoch
+	epochs               []*evidencev2.EpochFact
+	grafts               map[[2]int64][]byte // digest before crossing into an epoch
+	rolls                []string
+	steps                int
+	identity             int
+	commands             []string
+	stages               []string
+	pauses               []string
+	modes                []string
+	exits                []string
+	ckpts                []string
+	replay               *lineage.Replay
+	last                 lineage.Digests
+	compared             int
+	ends                 map[string]string
+	startGen, startEpoch int64
+	fallback             int
+	lines                []string
+	verbose              bool
 }
 
 func newWitness(t testing.TB, j *job.Job) *witness {
@@ -216,7 +220,7 @@ func (w *witness) fact(v any) {
 	case *evidencev2.EpochFact:
 		k := [2]int64{f.Epoch, int64(f.Generation)}
 		l := w.crossed[k]
-		if l == nil {
+		if l == nil || !f.KasminaJoined {
 			l = &lineage.Epoch{Epoch: f.Epoch, Generation: f.Generation}
 		}
 		l.LearningRate, l.Full = w.rate[k], w.full[k]
@@ -259,11 +263,30 @@ func (w *witness) fact(v any) {
 		w.pauses = append(w.pauses, fmt.Sprint(f.Subsystem, " ", f.State, " ", f.Reason))
 	case *evidencev2.ModeFact:
 		w.modes = append(w.modes, fmt.Sprint(f.From, " ", f.To, " ", f.Reason))
+	case *evidencev2.BusFact:
+		if f.Action == evidencev2.BusAction_BUS_APPENDED && strings.HasPrefix(f.EventId, "epoch/") && strings.HasSuffix(f.EventId, "/STARTED") {
+			w.start(f.EventId)
+		}
 	case *evidencev2.DecisionFact:
 		if f.Fallback {
 			w.fallback++
 		}
 	}
+}
+
+// start judges the order of STARTED events in the bus's log (row T6).
+func (w *witness) start(id string) {
+	var gen, epoch int64
+	part := strings.Split(id, "/")
+	_, _ = fmt.Sscan(part[2], &gen)
+	_, _ = fmt.Sscan(part[3], &epoch)
+	if gen == w.startGen && epoch == w.startEpoch {
+		return // the bus wrote it once more: the first copy was not durable
+	}
+	if w.startGen > 0 && !(gen == w.startGen && epoch == w.startEpoch+1 || gen == w.startGen+1) {
+		w.t.Errorf("epoch %d of generation %d was started after epoch %d of generation %d", epoch, gen, w.startEpoch, w.startGen)
+	}
+	w.startGen, w.startEpoch = gen, epoch
 }
 
 func (w *witness) rolled(step string) (n int) {
@@ -365,4 +388,341 @@ func TestTrainsCalmEpochs(t *testing.T) {
 		t.Errorf("%d messages in 20 s", n)
 	}
 	t.Log(wit.compared, "epochs", w.Messages(), "messages", wit.modes, wit.ckpts)
+}
+
+func pausing(j *job.Job, id string, target int64, ms int32, pause bool) *adaptationv2.AdaptationCommand {
+	c := &adaptationv2.PauseCommand{Pause: pause, Reason: "test"}
+	if pause {
+		c.MaxDurationMs = ms
+		tok := &pausev2.PauseToken{TokenId: "t", ExpiresAt: timestamppb.New(sim.Epoch.Add(time.Hour)), MaxDuration: durationpb.New(time.Minute)}
+		command.SignToken(tok, j.Key[:])
+		c.PauseToken = tok.AppendCanonical(nil)
+	}
+	return &adaptationv2.AdaptationCommand{CommandId: id, TargetEpoch: target, TtlEpochs: 3,
+		Command: &adaptationv2.AdaptationCommand_Pause{Pause: c}}
+}
+
+func seedCommand(id string, target int64, op adaptationv2.SeedOperation, layer, seed int32, kernel string) *adaptationv2.AdaptationCommand {
+	return &adaptationv2.AdaptationCommand{CommandId: id, TargetEpoch: target, TtlEpochs: 3,
+		Command: &adaptationv2.AdaptationCommand_SeedLifecycle{SeedLifecycle: &adaptationv2.SeedLifecycleCommand{
+			Seed: &telemetryv2.SeedRef{LayerId: layer, SeedId: seed}, Operation: op, KernelArtifactId: kernel}}}
+}
+
+func rateCommand(id string, target int64, rate float64) *adaptationv2.AdaptationCommand {
+	return &adaptationv2.AdaptationCommand{CommandId: id, TargetEpoch: target, TtlEpochs: 2,
+		Command: &adaptationv2.AdaptationCommand_LrUpdate{LrUpdate: &adaptationv2.LearningRateUpdate{
+			GroupRates: []*adaptationv2.LearningRateGroup{{ParamGroup: "default", LearningRate: rate}}}}}
+}
+
+const (
+	toKasmina = "control.kasmina.commands"
+	toTolaria = "control.tolaria.commands"
+)
+
+// busy is a life of adaptations: two seeds germinate, are trained and
+// grafted, and the rate changes.
+func busy() []order {
+	return []order{
+		{at: 0, topic: toKasmina, m: seedCommand("a1", 1, adaptationv2.SeedOperation_GERMINATE, 1, 1, "residual-4")},
+		{at: 0, topic: toKasmina, m: seedCommand("a2", 1, adaptationv2.SeedOperation_GERMINATE, 2, 1, "residual-8")},
+		{at: 1, topic: toKasmina, m: seedCommand("b1", 2, adaptationv2.SeedOperation_GERMINATE, 2, 2, "no-such-kernel")},
+		{at: 2, topic: toKasmina, m: seedCommand("c1", 3, adaptationv2.SeedOperation_START_TRAINING, 1, 1, "")},
+		{at: 2, topic: toKasmina, m: seedCommand("c2", 3, adaptationv2.SeedOperation_GRAFT, 2, 1, "")},
+		{at: 3, topic: toTolaria, m: rateCommand("d1", 5, 0.015)},
+		{at: 8, topic: toKasmina, m: seedCommand("e1", 10, adaptationv2.SeedOperation_GRAFT, 1, 1, "")},
+		{at: 8, topic: toKasmina, m: seedCommand("e2", 10, adaptationv2.SeedOperation_STABILIZE, 2, 1, "")},
+		{at: 12, topic: toTolaria, m: rateCommand("f1", 14, 0.01)},
+	}
+}
+
+func TestAdaptationsEqualTheirReplay(t *testing.T) {
+	w, wit := triad(t, setup{orders: busy()})
+	run(t, w, 15*time.Second)
+	wit.sound(20)
+	for _, want := range []string{"a1 kasmina APPLIED 2", "c2 kasmina APPLIED 4 2/1 GERMINATED→GRAFTING", "d1 tolaria APPLIED 5", "e2 kasmina APPLIED 10", "e1 kasmina APPLIED", "b1 kasmina APPLIED"} {
+		if !wit.has(wit.commands, want) {
+			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
+		}
+	}
+	if !wit.has(wit.stages, "2/2 GERMINATED CULLED BY_LOAD_FAILURE") {
+		t.Errorf("stages: %v", wit.stages)
+	}
+	x := wit.replay.Export()
+	j, _ := job.Default()
+	if err := lineage.Verify(j, x); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPartitionFromKasminaTakesTheIdentityPath(t *testing.T) {
+	w, wit := triad(t, setup{orders: busy()})
+	w.At(5*time.Second, 1, func() {
+		id, err := w.AddLinkFault(sim.LinkFault{Effect: sim.LinkCut, From: []string{"tolaria"}, To: []string{"kasmina"}}, false)
+		if err != nil {
+			t.Error(err)
+		}
+		w.At(12*time.Second, 1, func() { w.RemoveLinkFault(id) })
+	})
+	run(t, w, 25*time.Second)
+	wit.sound(35)
+	if wit.identity < 20 || wit.identity > 150 {
+		t.Errorf("%d of %d steps took the identity path", wit.identity, wit.steps)
+	}
+	if len(wit.full) == 0 || len(wit.rolls) > 0 && wit.rolled("RB_DONE") == 0 {
+		t.Error(wit.rolls)
+	}
+	t.Log(wit.identity, wit.steps, wit.rolls)
+}
+
+func TestCrashOfKasminaRollsBack(t *testing.T) {
+	w, wit := triad(t, setup{orders: busy()})
+	w.At(6*time.Second, 1, func() { _, _ = w.CrashNode("kasmina", 150*time.Millisecond, 0) })
+	run(t, w, 20*time.Second)
+	wit.sound(20)
+	if wit.rolled("tolaria RB_DONE") != 1 {
+		t.Errorf("%s", strings.Join(wit.rolls, "\n"))
+	}
+}
+
+func TestCrashOfTolariaResumesFromItsCheckpoint(t *testing.T) {
+	for _, host := range []bool{false, true} {
+		w, wit := triad(t, setup{orders: busy()})
+		w.At(6*time.Second, 1, func() {
+			if host {
+				_, _ = w.CrashHost("h1", 300*time.Millisecond, 0)
+			} else {
+				_, _ = w.CrashNode("tolaria", 300*time.Millisecond, 0)
+			}
+		})
+		run(t, w, 20*time.Second)
+		wit.sound(20)
+		if wit.rolled("tolaria RB_DONE 8 gen 2") != 1 {
+			t.Errorf("%s", strings.Join(wit.rolls, "\n"))
+		}
+	}
+}
+
+// A coordinator that dies after any of the rollback's messages, or at any of
+// its disk operations, leaves a rollback that ends, and one generation.
+func TestCoordinatorDiesAnywhere(t *testing.T) {
+	kinds := map[string]int{"*RollbackRequest": 2, "*RestorePart": 2, "*RollbackDecision": 2, "*RollbackAck": 2, "*RollbackOutcome": 2}
+	for kind, n := range kinds {
+		for k := 1; k <= n; k++ {
+			t.Run(fmt.Sprint(kind, k), func(t *testing.T) {
+				w, wit := triad(t, setup{orders: busy()})
+				w.At(6*time.Second, 1, func() {
+					_, _ = w.CrashNode("kasmina", 150*time.Millisecond, 0)
+					if err := w.CrashAtSend("tolaria", k, kind, 300*time.Millisecond, 0, nil); err != nil {
+						t.Error(err)
+					}
+				})
+				run(t, w, 25*time.Second)
+				wit.sound(20)
+				if wit.rolled("tolaria RB_DONE") == 0 {
+					t.Errorf("%s", strings.Join(wit.rolls, "\n"))
+				}
+			})
+		}
+	}
+	for k := 1; k <= 12; k++ {
+		t.Run(fmt.Sprint("operation ", k), func(t *testing.T) {
+			w, wit := triad(t, setup{orders: busy()})
+			w.At(6200*time.Millisecond, 1, func() {
+				_, _ = w.CrashNode("kasmina", 0, 0)
+				if err := w.CrashAtOperation("tolaria", k, true, 300*time.Millisecond, 0, nil); err != nil {
+					t.Error(err)
+				}
+			})
+			run(t, w, 25*time.Second)
+			wit.sound(20)
+			if t.Failed() {
+				t.Log(strings.Join(wit.rolls, "\n"))
+			}
+		})
+	}
+}
+
+func TestSilentTamiyoDelaysNoMoreThanItsTimeout(t *testing.T) {
+	w, wit := triad(t, setup{mute: true})
+	run(t, w, 25*time.Second)
+	wit.sound(20)
+	if wit.fallback < 20 {
+		t.Errorf("%d decisions fell back", wit.fallback)
+	}
+}
+
+func TestPauseEndsByItself(t *testing.T) {
+	j, _ := job.Default()
+	for _, topic := range []string{toTolaria, toKasmina} {
+		w, wit := triad(t, setup{orders: []order{{at: 2, topic: topic, m: pausing(j, "p", 4, 2000, true)}}})
+		run(t, w, 12*time.Second)
+		wit.sound(12)
+		if len(wit.pauses) != 2 || !strings.Contains(wit.pauses[0], "PAUSED") || !strings.Contains(wit.pauses[1], "RUNNING its time is over") {
+			t.Errorf("%v %v", wit.pauses, wit.commands)
+		}
+		if topic == toKasmina && wit.identity == 0 {
+			t.Error("Kasmina's pause cost no step its grafts")
+		}
+	}
+}
+
+func TestResumeByCommand(t *testing.T) {
+	j, _ := job.Default()
+	// Tamiyo hears of epoch 2 and 3 before the pause at 4; nothing after it. So
+	// the resume is sent beforehand, and is due in the pause.
+	w, wit := triad(t, setup{orders: []order{
+		{at: 2, topic: toTolaria, m: pausing(j, "p", 4, 8000, true)},
+		{at: 3, topic: toKasmina, m: pausing(j, "q", 4, 8000, true)},
+		{at: 5, topic: toKasmina, m: pausing(j, "r", 5, 0, false)},
+	}})
+	run(t, w, 20*time.Second)
+	wit.sound(12)
+	if !wit.has(wit.pauses, "kasmina RUNNING") {
+		t.Errorf("%v\n%s", wit.pauses, strings.Join(wit.commands, "\n"))
+	}
+}
+
+// The windows of commands are half open, and what is forged, stale or a
+// repetition has no effect.
+func TestCommandsThatMustNotTakeEffect(t *testing.T) {
+	confirm := rateCommand("n1", 4, 0.005)
+	confirm.Constraints = &adaptationv2.ExecutionConstraints{RequireConfirmation: true}
+	requires := rateCommand("r1", 4, 0.005)
+	requires.Constraints = &adaptationv2.ExecutionConstraints{RequiredSubsystems: []string{"tamiyo", "kasmina"}}
+	unknown := rateCommand("r2", 4, 0.005)
+	unknown.Constraints = &adaptationv2.ExecutionConstraints{RequiredSubsystems: []string{"urza"}}
+	late := rateCommand("l1", 1, 0.004) // in force in 1 and 2
+	arch := &adaptationv2.AdaptationCommand{CommandId: "x1", TargetEpoch: 4, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_ArchChange{
+		ArchChange: &adaptationv2.ArchitectureChange{ChangeType: "rhythm", SerializedConfig: []byte("checkpoint-every: 2\n"), ValidationHash: "00"}}}
+	good := &adaptationv2.AdaptationCommand{CommandId: "x2", TargetEpoch: 4, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_ArchChange{
+		ArchChange: &adaptationv2.ArchitectureChange{ChangeType: "rhythm", SerializedConfig: []byte("checkpoint-every: 2\n"),
+			ValidationHash: fmt.Sprintf("%x", sha256.Sum256([]byte("checkpoint-every: 2\n")))}}}
+	w, wit := triad(t, setup{orders: []order{
+		{at: 0, topic: toTolaria, m: rateCommand("ok", 2, 0.019)},
+		{at: 2, topic: toTolaria, m: late},
+		{at: 2, topic: toTolaria, m: rateCommand("forged", 4, 0.9), key: make([]byte, 32)},
+		{at: 2, topic: toTolaria, m: rateCommand("old", 4, 0.9), age: 61 * time.Second},
+		{at: 2, topic: toTolaria, m: rateCommand("future", 4, 0.9), age: -62 * time.Second},
+		{at: 2, topic: toTolaria, m: rateCommand("nonce", 4, 0.9), nonce: 1},
+		{at: 2, topic: toTolaria, m: confirm},
+		{at: 2, topic: toTolaria, m: requires},
+		{at: 2, topic: toTolaria, m: unknown},
+		{at: 2, topic: toTolaria, m: arch},
+		{at: 2, topic: toTolaria, m: good},
+		{at: 2, topic: toTolaria, m: seedCommand("wrong", 4, adaptationv2.SeedOperation_CULL, 1, 1, "")},
+		{at: 3, topic: toTolaria, m: rateCommand("ok", 5, 0.9)},
+	}})
+	run(t, w, 10*time.Second)
+	wit.sound(10)
+	for _, want := range []string{
+		"ok tolaria APPLIED 2", "ok tolaria DUPLICATE", "l1 tolaria EXPIRED 4", "forged tolaria REFUSED",
+		"old tolaria REJECTED", "future tolaria REJECTED", "nonce tolaria REJECTED", "n1 tolaria AWAITING_CONFIRMATION",
+		"n1 tolaria EXPIRED 6", "r1 tolaria APPLIED 4", "r2 tolaria REJECTED", "x1 tolaria REJECTED", "x2 tolaria APPLIED 4 checkpoint-every 4→2",
+		"wrong tolaria REJECTED",
+	} {
+		if !wit.has(wit.commands, want) {
+			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
+			break
+		}
+	}
+	if wit.has(wit.commands, "0.9") {
+		t.Error("a rate that no command may set was set")
+	}
+}
+
+// A captured message does nothing after a restart either.
+func TestReplayedMessageAfterRestart(t *testing.T) {
+	w, wit := triad(t, setup{orders: []order{
+		{at: 0, topic: toTolaria, m: rateCommand("one", 1, 0.019)},
+		{at: 9, topic: toTolaria, m: rateCommand("two", 8, 0.9), nonce: 1},
+		{at: 9, topic: toTolaria, m: rateCommand("one", 10, 0.9)},
+	}})
+	w.At(4*time.Second, 1, func() { _, _ = w.CrashHost("h1", 300*time.Millisecond, 0) })
+	run(t, w, 15*time.Second)
+	wit.sound(12)
+	for _, want := range []string{"one tolaria APPLIED 2", "two tolaria REJECTED", "one tolaria DUPLICATE"} {
+		if !wit.has(wit.commands, want) {
+			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
+		}
+	}
+}
+
+// Repeated, reordered and delayed messages everywhere change nothing about
+// what is equal.
+func TestDuplicatesAndReordering(t *testing.T) {
+	for seed := range uint64(5) {
+		w, wit := triad(t, setup{orders: busy(), seed: seed})
+		all := []string{"tolaria", "kasmina", "tamiyo", "oona"}
+		for _, f := range []sim.LinkFault{
+			{Effect: sim.LinkDuplicate, Rate: 0.3, Delay: 20 * time.Millisecond, From: all, To: all},
+			{Effect: sim.LinkReorder, Rate: 0.2, Delay: 20 * time.Millisecond, From: all, To: all},
+			{Effect: sim.LinkDrop, Rate: 0.02, From: all, To: all},
+		} {
+			if _, err := w.AddLinkFault(f, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(t, w, 30*time.Second)
+		wit.sound(25)
+		if t.Failed() {
+			t.Log(seed, strings.Join(wit.rolls, "\n"))
+			break
+		}
+	}
+}
+
+func BenchmarkTriadSecond(b *testing.B) {
+	w, _ := triad(b, setup{plain: true, orders: busy()})
+	run(b, w, 5*time.Second)
+	b.ResetTimer()
+	b.ReportAllocs()
+	if err := w.Run(5*time.Second + time.Duration(b.N)*time.Second); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// Whatever happens to whom, what was trained equals its replay, the events of
+// epochs are in order, rollbacks end, and training goes on afterwards.
+func TestChaos(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w, wit := triad(t, setup{orders: busy(), seed: seed})
+			src := sim.NewSource(seed)
+			for i := range uint64(6) {
+				v := src.At("chaos", seed, i)
+				at := time.Duration(1+v%20000) * time.Millisecond
+				down := time.Duration(50+v>>20%3000) * time.Millisecond
+				node := []string{"tolaria", "kasmina", "tamiyo", "oona"}[v>>40%4]
+				other := []string{"tolaria", "kasmina", "tamiyo", "oona"}[v>>42%4]
+				host := map[string]string{"tolaria": "h1", "kasmina": "h2", "tamiyo": "h3", "oona": "h4"}[node]
+				w.At(at, i, func() {
+					switch v >> 50 % 4 {
+					case 0:
+						_, _ = w.CrashNode(node, down, 0)
+					case 1:
+						_, _ = w.CrashHost(host, down, 0)
+					case 2:
+						if node != other {
+							id, _ := w.AddLinkFault(sim.LinkFault{Effect: sim.LinkCut, From: []string{node}, To: []string{other}}, v>>53%2 == 0)
+							w.At(at+down, i, func() { w.RemoveLinkFault(id) })
+						}
+					case 3:
+						_ = w.PauseNode(node, 0)
+						w.At(at+down, i, func() { _ = w.ResumeNode(node) })
+					}
+				})
+			}
+			run(t, w, 30*time.Second)
+			before := wit.compared
+			run(t, w, 50*time.Second)
+			wit.sound(before + 10)
+			if t.Failed() {
+				t.Log(strings.Join(wit.rolls, "\n"), wit.modes)
+			}
+		})
+	}
 }

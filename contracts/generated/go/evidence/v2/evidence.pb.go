@@ -729,7 +729,9 @@ func (x *StepFact) GetLoss() float64 {
 	return 0
 }
 
-// BoundaryFact is declared by Kasmina when it has crossed an epoch boundary.
+// BoundaryFact is declared by Kasmina when it is ready to cross an epoch
+// boundary. Whether it crosses is Tolaria's decision: EpochFact.kasmina_joined
+// of that epoch. The state digest is the one before crossing.
 type BoundaryFact struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Epoch          int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`

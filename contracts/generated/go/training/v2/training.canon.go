@@ -1411,6 +1411,7 @@ var schemaOfBoundaryRequest = canon.Schema{
 		{Number: 5, Name: "validation_loss", Wire: 1, Elem: 2},
 		{Number: 6, Name: "checkpoint_id", Wire: 2, Elem: 2},
 		{Number: 7, Name: "present", Wire: 2, Elem: 2, List: true},
+		{Number: 8, Name: "joined", Wire: 0, Elem: 2},
 	},
 }
 
@@ -1447,6 +1448,9 @@ func (m *BoundaryRequest) CanonicalSize() int {
 			n += canon.SizeSpan(len(v))
 		}
 	}
+	if m.Joined != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Joined))
+	}
 	return n
 }
 
@@ -1463,6 +1467,11 @@ func (m *BoundaryRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if m.Joined != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Joined))
+		i--
+		b[i] = 0x40
 	}
 	if len(m.Present) != 0 {
 		for k := len(m.Present) - 1; k >= 0; k-- {
@@ -1614,6 +1623,19 @@ func (m *BoundaryRequest) ParseCanonical(b []byte) error {
 		m.Present = canon.NextString(m.Present, b[at:n])
 		tag, i = canon.Tag(b, n)
 	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBoundaryRequest.Fail(8, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfBoundaryRequest.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Joined = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Joined = 0
+	}
 	if tag != canon.End {
 		return schemaOfBoundaryRequest.Unexpected(b, tag, i)
 	}
@@ -1650,6 +1672,10 @@ func (m *BoundaryRequest) IdentityHash(h uint64) uint64 {
 		for _, v := range m.Present {
 			h = canon.MixString(h, v)
 		}
+	}
+	if m.Joined != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.Joined)))
 	}
 	return canon.Mix(h, 0)
 }

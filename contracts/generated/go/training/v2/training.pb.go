@@ -682,8 +682,11 @@ type BoundaryRequest struct {
 	ValidationLoss float64                `protobuf:"fixed64,5,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`
 	CheckpointId   string                 `protobuf:"bytes,6,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"` // set: the reply carries Kasmina's state part
 	Present        []string               `protobuf:"bytes,7,rep,name=present,proto3" json:"present,omitempty"`                               // subsystems that took part in the boundary so far
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The newest epoch of this generation that runs with Kasmina, plus one; 0 is
+	// none. It makes a crossing final that Kasmina was ready for.
+	Joined        int64 `protobuf:"varint,8,opt,name=joined,proto3" json:"joined,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BoundaryRequest) Reset() {
@@ -763,6 +766,13 @@ func (x *BoundaryRequest) GetPresent() []string {
 		return x.Present
 	}
 	return nil
+}
+
+func (x *BoundaryRequest) GetJoined() int64 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
 }
 
 // BoundaryReply answers it; a repeated request gets the same reply.
@@ -1308,7 +1318,7 @@ const file_v2_training_proto_rawDesc = "" +
 	"\rBackwardReply\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x126\n" +
-	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\x90\x02\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\xa8\x02\n" +
 	"\x0fBoundaryRequest\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
@@ -1318,7 +1328,8 @@ const file_v2_training_proto_rawDesc = "" +
 	"\asettled\x18\x04 \x01(\v2\x1d.esper.training.v2.SettlementR\asettled\x12'\n" +
 	"\x0fvalidation_loss\x18\x05 \x01(\x01R\x0evalidationLoss\x12#\n" +
 	"\rcheckpoint_id\x18\x06 \x01(\tR\fcheckpointId\x12\x18\n" +
-	"\apresent\x18\a \x03(\tR\apresent\"\x86\x02\n" +
+	"\apresent\x18\a \x03(\tR\apresent\x12\x16\n" +
+	"\x06joined\x18\b \x01(\x03R\x06joined\"\x86\x02\n" +
 	"\rBoundaryReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
