@@ -5,6 +5,7 @@ import (
 
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
 )
 
 // equivalence judges E1, recovery equivalence: whatever faults a run survived,
@@ -18,14 +19,14 @@ import (
 // one epoch behind, and compares after every epoch; a rollback takes it back to
 // its own mark of the checkpoint, so that its memory is bounded.
 type equivalence struct {
-	replay  Replayer
-	broken  error
-	cur     LineageEpoch
-	open    bool
-	grafts  map[int64][]byte // state digest that Kasmina declared when it crossed into an epoch
-	bounds  map[int64]*LineageEpoch
-	gen     uint32
-	history int
+	replay Replayer
+	broken error
+	cur    LineageEpoch
+	open   bool
+	grafts map[int64][]byte // state digest that Kasmina declared when it crossed into an epoch
+	bounds map[int64]*LineageEpoch
+	gen    uint32
+	asked  string // the checkpoint that the last boundary asked for
 }
 
 func newEquivalence(p Params) Checker {
@@ -51,6 +52,15 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 	if c.replay == nil {
 		return
 	}
+	if e.Kind == trace.MessageSent {
+		// The state that a checkpoint would hold. Whether it is saved may never
+		// be told: a crash can fall between its COMMIT and the word of it.
+		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryRequest); ok && m.CheckpointId != "" && m.CheckpointId != c.asked {
+			c.asked = m.CheckpointId
+			c.replay.Mark(m.Epoch)
+		}
+		return
+	}
 	switch f := e.Fact.(type) {
 	case *evidencev2.StepFact:
 		c.step(f)
@@ -59,8 +69,8 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 	case *evidencev2.EpochFact:
 		c.epoch(e, f, j)
 	case *evidencev2.CheckpointFact:
-		if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
-			c.replay.Mark(f.Epoch)
+		if f.Action == evidencev2.CheckpointAction_CHECKPOINT_EVICTED {
+			c.replay.Forget(f.Epoch + 1)
 		}
 	case *evidencev2.RollbackFact:
 		if f.Step == evidencev2.RollbackStep_RB_RESTORED && f.Subsystem == "tolaria" {

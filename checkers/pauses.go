@@ -61,10 +61,6 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 				clear(c.kinds)
 			}
 		}
-	case trace.MessageDelivered:
-		if m, ok := e.Mail.Payload.(*trainingv2.ForwardRequest); ok {
-			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
-		}
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardReply); ok {
 			if p := c.paused[e.Node]; p != nil && m.Status == trainingv2.ReplyStatus_OK {
 				if in := c.input[m.LayerId]; len(in) == len(m.Activations) && !sameBits(in, m.Activations) {
@@ -73,6 +69,10 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 					j.Judged("A6")
 				}
 			}
+		}
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*trainingv2.ForwardRequest); ok {
+			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
 		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {

@@ -15,8 +15,8 @@ import (
 type seeds struct {
 	p        Params
 	rows     map[seedKey]*seedRow
-	handling map[string]string // node to the type of the message it handles
-	causes   map[string]uint64
+	causes   map[string]uint64   // node to the last message at which stages may change
+	worked   map[string][2]int64 // node to the epoch and generation it last took part in
 	input    map[int32][]float32
 	inputSeq map[int32]uint64
 }
@@ -78,7 +78,7 @@ func blended(s telemetryv2.SeedStage) bool {
 }
 
 func newSeeds(p Params) Checker {
-	return &seeds{p: p, rows: map[seedKey]*seedRow{}, handling: map[string]string{}, causes: map[string]uint64{},
+	return &seeds{p: p, rows: map[seedKey]*seedRow{}, causes: map[string]uint64{}, worked: map[string][2]int64{},
 		input: map[int32][]float32{}, inputSeq: map[int32]uint64{}}
 }
 
@@ -105,10 +105,15 @@ func (c *seeds) Observe(e *Event, j *Judge) {
 	case trace.MessageDelivered:
 		switch m := e.Mail.Payload.(type) {
 		case *trainingv2.BoundaryRequest:
-			c.handling[e.Peer], c.causes[e.Peer] = "boundary", e.Seq
+			c.causes[e.Peer] = e.Seq
 		case *trainingv2.ForwardRequest:
 			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
 			c.inputSeq[m.LayerId] = e.Seq
+			// An epoch begins with its first step, if Kasmina put off what it
+			// had promised until Tolaria knew of the promise.
+			if c.worked[e.Peer] != epochOf(m.Step) && m.Training {
+				c.causes[e.Peer] = e.Seq
+			}
 		}
 	case trace.MessageSent:
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardReply); ok {
@@ -141,7 +146,7 @@ func (c *seeds) stage(e *Event, f *evidencev2.StageFact, j *Judge) {
 	switch f.Cause {
 	case evidencev2.StageCause_BY_COMMAND:
 		// Not what the fact says of itself, but what Kasmina was handling.
-		if e.Cause != c.causes[e.Node] || c.handling[e.Node] != "boundary" {
+		if e.Cause != c.causes[e.Node] {
 			j.Violate("K2", e.Node, fmt.Sprintf("%s goes from %v to %v between two epoch boundaries", name, f.From, f.To), e.Cause)
 		} else if f.CommandId == "" {
 			j.Violate("K2", e.Node, fmt.Sprintf("%s goes from %v to %v without a command", name, f.From, f.To), e.Cause)
@@ -179,6 +184,9 @@ func (c *seeds) stage(e *Event, f *evidencev2.StageFact, j *Judge) {
 func (c *seeds) forward(e *Event, m *trainingv2.ForwardReply, j *Judge) {
 	if m.Status != trainingv2.ReplyStatus_OK {
 		return
+	}
+	if m.Training {
+		c.worked[e.Node] = epochOf(m.Step)
 	}
 	in := c.input[m.LayerId]
 	identity := true // by what the reply says of its kernels
@@ -227,6 +235,8 @@ func (c *seeds) forward(e *Event, m *trainingv2.ForwardReply, j *Judge) {
 }
 
 func (*seeds) Finish(*Judge) {}
+
+func epochOf(s *trainingv2.StepRef) [2]int64 { return [2]int64{s.GetEpoch(), int64(s.GetGeneration())} }
 
 // sameBits compares numbers bit for bit: −0 is not 0 here.
 func sameBits(a, b []float32) bool {

@@ -56,7 +56,7 @@ func kinds(lists ...[]trace.Kind) []trace.Kind {
 
 // groups are the checkers.
 var groups = []group{
-	{[]string{"P1"}, []trace.Kind{trace.NodeExited, trace.NodeReady}, newProcesses},
+	{[]string{"P1"}, []trace.Kind{trace.NodeExited, trace.NodeReady, trace.NodeStarted, trace.DiskOperation}, newProcesses},
 	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused}), newContract},
 	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
 	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},
@@ -68,7 +68,7 @@ var groups = []group{
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
 	{[]string{"W1", "W4"}, facts, newLogs},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
-	{[]string{"E1"}, facts, newEquivalence},
+	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newRegister},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
 }

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"errors"
+	"io"
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -142,6 +144,7 @@ func (g gate) Flight(op *disk.Op) error {
 		n.await() // nothing will ever resume it but a crash
 	case op.Hang:
 		n.suspend(limit)
+		g.failed(op, actor.ErrDeadline)
 		return actor.ErrDeadline
 	case op.Deadline > 0 && took > limit:
 		d := n.host.spec.Disk
@@ -149,6 +152,7 @@ func (g gate) Flight(op *disk.Op) error {
 			_ = d.Complete(op) // it lands after its caller gave up: nobody learns how
 		})
 		n.suspend(limit)
+		g.failed(op, actor.ErrDeadline)
 		return actor.ErrDeadline
 	case took > 0:
 		n.suspend(took)
@@ -160,14 +164,19 @@ func (g gate) Flight(op *disk.Op) error {
 func (g gate) After(op *disk.Op, err error) error {
 	n := g.n
 	n.alive()
-	if err != nil && op.Kind != disk.OpRead && op.Kind != disk.OpOpen {
-		w := n.w
-		e := w.log.Next(w.now, trace.DiskOperation)
-		e.Node, e.Incarnation, e.Cause = string(n.spec.ID), n.life, n.cause
-		e.Text, e.Arg = opText(op)+" failed: "+err.Error(), op.Off
-		w.log.Commit()
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, actor.ErrNotExist) {
+		g.failed(op, err)
 	}
 	return err
+}
+
+// failed writes an operation's failure into the trace.
+func (g gate) failed(op *disk.Op, err error) {
+	n := g.n
+	e := n.w.log.Next(n.w.now, trace.DiskOperation)
+	e.Node, e.Incarnation, e.Cause = string(n.spec.ID), n.life, n.cause
+	e.Text, e.Arg = opText(op)+" failed: "+err.Error(), op.Off
+	n.w.log.Commit()
 }
 
 // opText is an operation and its path; constant strings for the common ones,

@@ -56,7 +56,8 @@ func Command() Model {
 		}
 		switch o.value {
 		case "DUPLICATE":
-			return state != "unknown" && state != "issued", state
+			// The receiver has it already; it may still be waiting for its epoch.
+			return state != "unknown", state
 		case "AWAITING_CONFIRMATION", "ACCEPTED":
 			return state == "issued" || state == "waiting", "waiting"
 		}
