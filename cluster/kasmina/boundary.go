@@ -177,9 +177,7 @@ func (k *kasmina) enter() error {
 	}
 	for _, o := range x.outcomes {
 		switch {
-		case !o.c.Pending():
-		case o.c.M.GetPause() != nil:
-			k.pauseCommand(o.c, o.c.M.GetPause(), x.epoch)
+		case !o.c.Pending() || o.c.M.GetPause() != nil:
 		case o.err != nil:
 			k.desk.Settle(o.c, adaptationv2.CommandStatus_REJECTED, x.epoch, k.part.gen, "", o.err.Error())
 		default:
@@ -189,14 +187,31 @@ func (k *kasmina) enter() error {
 			k.desk.Settle(o.c, adaptationv2.CommandStatus_APPLIED, x.epoch, k.part.gen, o.effect, o.trouble)
 		}
 	}
-	// Durable before anybody is told. If the log fails here, the commands have
-	// had their effect in memory only: die, and be rolled back, with them due
-	// again.
-	if err := k.desk.Flush(); err != nil {
-		return fmt.Errorf("kasmina: command log: %w", err)
+	if err := k.flush(); err != nil {
+		return err
+	}
+	// A pause begins when everything else that is due was carried out, and is
+	// told: in a pause nothing is.
+	for _, o := range x.outcomes {
+		if o.c.Pending() && o.c.M.GetPause() != nil {
+			k.pauseCommand(o.c, o.c.M.GetPause(), x.epoch)
+		}
+	}
+	if err := k.flush(); err != nil {
+		return err
 	}
 	for _, s := range k.bed.Slots() {
 		k.report(s, "", 3)
+	}
+	return nil
+}
+
+// flush makes settlements durable before anybody is told. If the log fails,
+// the commands have had their effect in memory only: die, and be rolled back,
+// with them due again.
+func (k *kasmina) flush() error {
+	if err := k.desk.Flush(); err != nil {
+		return fmt.Errorf("kasmina: command log: %w", err)
 	}
 	return nil
 }

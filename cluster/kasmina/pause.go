@@ -57,7 +57,7 @@ func (k *kasmina) atOnce() error {
 	for _, c := range k.desk.Due(k.crossed, k.part.gen, nil, isResume) {
 		k.pauseCommand(c, c.M.GetPause(), k.crossed)
 	}
-	return k.desk.Flush()
+	return k.flush()
 }
 
 func (k *kasmina) pauseCommand(c *command.Command, m *adaptationv2.PauseCommand, epoch int64) {
