@@ -27,6 +27,7 @@ type Log struct {
 	durable  LSN
 	vouched  LSN // highest synced-up-to that is in a durable record
 	promised LSN // highest synced-up-to in buf
+	sealed   LSN // of the last mark of this life
 	start    LSN
 	previous uint32
 	nextID   uint64
@@ -45,6 +46,7 @@ type txn struct {
 	kind  uint16
 	epoch int64
 	begin place
+	tried bool // a COMMIT may be on the disk in spite of ErrNoSpace
 }
 
 // Append adds a record outside transactions and returns its number. The
@@ -91,7 +93,9 @@ func (l *Log) Seal() error {
 	if err := l.Sync(); err != nil {
 		return err
 	}
-	if l.vouched == l.durable || !l.fits(l.unit) {
+	// A mark needs none that vouches for it: an owner that seals on a timer
+	// would fill its disk with them.
+	if l.vouched == l.durable || l.sealed == l.durable && l.vouched == l.durable-1 || !l.fits(l.unit) {
 		return nil
 	}
 	return l.mark()
@@ -193,6 +197,9 @@ func (l *Log) append(op Op, kind uint16, txn uint64, epoch int64, payload []byte
 	}
 	l.buf = encode(l.buf, &h, payload)
 	l.previous, l.promised = h.HeaderSum, h.SyncedUpTo
+	if op == Mark {
+		l.sealed = h.LSN
+	}
 	l.next++
 	if l.o.Facts != nil {
 		l.tell(Event{What: Appended, LSN: h.LSN, Op: op, Kind: kind, Epoch: epoch, Sum: h.PayloadSum, Bytes: len(payload), Segment: h.Segment, Offset: int64(h.Offset)})
@@ -217,13 +224,15 @@ type undo struct {
 	next     LSN
 	previous uint32
 	promised LSN
+	sealed   LSN
 	txn      txn
 }
 
-func (l *Log) save() undo { return undo{len(l.buf), l.next, l.previous, l.promised, l.txn} }
+func (l *Log) save() undo { return undo{len(l.buf), l.next, l.previous, l.promised, l.sealed, l.txn} }
 
 func (l *Log) restore(u undo) {
-	l.buf, l.next, l.previous, l.promised, l.txn = l.buf[:u.buffered], u.next, u.previous, u.promised, u.txn
+	l.buf, l.next, l.previous = l.buf[:u.buffered], u.next, u.previous
+	l.promised, l.sealed, l.txn = u.promised, u.sealed, u.txn
 }
 
 // keepBuffer is the largest buffer that is kept from one batch to the next,

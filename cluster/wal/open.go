@@ -39,7 +39,7 @@ func Open(fs actor.FS, dir string, o Options) (*Log, error) {
 	if err := makeDir(fs, dir); err != nil {
 		return nil, err
 	}
-	highest, err := removeUnfinished(fs, dir)
+	unfinished, err := listUnfinished(fs, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +47,13 @@ func Open(fs actor.FS, dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, seg := range unfinished {
+		s.maxID = max(s.maxID, seg.id)
+		s.dead = append(s.dead, seg)
+	}
 	l := &Log{
 		fs: fs, dir: dir, o: o, unit: unit,
-		segs: s.live, nextID: max(s.maxID, highest) + 1,
+		segs: s.live, nextID: s.maxID + 1,
 		next: s.next.lsn, previous: s.next.previous,
 		durable: min(s.durable, s.last()), vouched: min(s.durable, s.last()), start: s.start,
 		repair: s,
@@ -59,6 +63,7 @@ func Open(fs actor.FS, dir string, o Options) (*Log, error) {
 		l.tell(Event{What: Cut, LSN: s.next.lsn, Segment: s.next.segment, Offset: s.next.off, Err: s.defect})
 	}
 	if err := l.finishRepair(); err != nil && !errors.Is(err, actor.ErrNoSpace) {
+		l.abandon()
 		return nil, err
 	}
 	l.tell(Event{What: Recovered, First: s.first, LSN: s.last(), Synced: s.durable})
@@ -83,29 +88,21 @@ func makeDir(fs actor.FS, dir string) error {
 	return nil
 }
 
-// removeUnfinished removes the files of recoveries that died, and returns the
-// highest segment number that one was to have. The number is not used again:
-// a freed block may come back with what it held, and a record of the same
-// segment number and place would look right.
-func removeUnfinished(fs actor.FS, dir string) (uint64, error) {
+// listUnfinished finds the files of recoveries that died. Their numbers are
+// not used again, see mustMove.
+func listUnfinished(fs actor.FS, dir string) ([]segment, error) {
 	names, err := fs.ReadDir(dir)
 	if err != nil {
-		return 0, fmt.Errorf("wal: list %s: %w", dir, err)
+		return nil, fmt.Errorf("wal: list %s: %w", dir, err)
 	}
-	var highest uint64
+	var list []segment
 	for _, name := range names {
 		base, ok := strings.CutSuffix(path.Base(name), tmpSuffix)
-		id, isSegment := ParseSegmentName(base)
-		if !ok || !isSegment {
-			continue
-		}
-		highest = max(highest, id)
-		name = path.Join(dir, base+tmpSuffix)
-		if err := fs.Remove(name); err != nil && !errors.Is(err, actor.ErrNotExist) {
-			return 0, fmt.Errorf("wal: remove %s: %w", name, err)
+		if id, isSegment := ParseSegmentName(base); ok && isSegment {
+			list = append(list, segment{id: id, path: path.Join(dir, base+tmpSuffix)})
 		}
 	}
-	return highest, nil
+	return list, nil
 }
 
 func (l *Log) abandon() {

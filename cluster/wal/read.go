@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 
@@ -73,6 +74,9 @@ func (l *Log) walkSegment(seg *segment, p *place, to LSN, fn func(Header, []byte
 	defer l.r.reset(nil, 0)
 	for p.off < seg.end && p.lsn <= to {
 		h, payload, err := l.r.record(*p)
+		if isReadError(err) && !errors.Is(err, actor.ErrIO) {
+			return fmt.Errorf("wal: %s: %w", seg.path, err)
+		}
 		if err != nil {
 			return &CorruptionError{Path: seg.path, LSN: p.lsn, Offset: p.off, Reason: "a durable record is damaged", Err: err}
 		}

@@ -142,16 +142,22 @@ func isReadError(err error) bool {
 
 // rest is what lies behind the last good record of a segment.
 type rest struct {
-	dirty   bool // a byte that is not zero
-	voucher LSN  // the highest synced-up-to of any whole header found, 0 for none
+	dirty   bool  // a byte that is not zero
+	voucher LSN   // the highest synced-up-to of any whole header found, 0 for none
+	strayed int64 // where the record that was to come next stands instead, 0 for nowhere
 }
 
-// survey searches a segment from off to its end, at every place a record
+// survey searches a segment from next to its end, at every place a record
 // could begin. The places do not depend on lengths, for a damaged record's
 // length cannot be trusted.
-func (r *reader) survey(segment uint64, off int64) (rest, error) {
+//
+// A record found elsewhere that says it belongs at next, where no whole header
+// stands, is a misdirected write. A mark does not count: it may have stood at
+// next and been taken back, and a crash may leave an old copy of its block.
+func (r *reader) survey(segment uint64, next place) (rest, error) {
 	var found rest
-	for off = off / minUnit * minUnit; off < r.size; {
+	var inPlace bool
+	for off := next.off / minUnit * minUnit; off < r.size; {
 		b, err := r.at(off, windowSize)
 		if err != nil {
 			return found, err
@@ -167,12 +173,22 @@ func (r *reader) survey(segment uint64, off int64) (rest, error) {
 				}
 				// A record of this segment in the wrong place of it vouches
 				// too: it was written after what it vouches for.
-				if h, err := DecodeHeader(b[i:]); err == nil && h.Segment == segment {
-					found.voucher = max(found.voucher, h.SyncedUpTo)
+				h, err := DecodeHeader(b[i:])
+				if err != nil || h.Segment != segment {
+					continue
+				}
+				found.voucher = max(found.voucher, h.SyncedUpTo)
+				at := off + int64(i)
+				inPlace = inPlace || at == next.off && h.checkPlace(next) == nil
+				if at != next.off && h.Op != Mark && next.lsn != 0 && h.checkPlace(next) == nil {
+					found.strayed = at
 				}
 			}
 		}
 		off += int64((len(b) + minUnit - 1) / minUnit * minUnit)
+	}
+	if inPlace {
+		found.strayed = 0
 	}
 	return found, nil
 }

@@ -56,6 +56,13 @@ func (l *Log) mustMove(s *scan) bool {
 	switch {
 	case len(s.tail) > 0, s.dirty, s.unit != l.unit:
 		return true
+	case s.maxID > last.id:
+		// A file that never counted, but that records may have been written
+		// into: 10, 11 and 12 of segment 3, say. If it is removed and the next
+		// segment is number 3 again, freed blocks may show under it, and in
+		// them a perfect record 11 that was cut for good. So a higher number
+		// becomes durable before it is removed.
+		return true
 	case s.durable < last.first:
 		// Nothing vouches for any record of this segment, so nothing says
 		// that its name was ever synced.
@@ -94,6 +101,10 @@ func (l *Log) moveTail(s *scan) error {
 
 	tmp := seg.path + tmpSuffix
 	f, op, err := l.prepare(tmp, size)
+	if err == nil {
+		// So that the number is known to be used, whatever comes, see mustMove.
+		op, err = "sync of the directory before copying", l.fs.SyncDir(l.dir)
+	}
 	var w tailWriter
 	if err == nil {
 		w = tailWriter{l: l, f: f, seg: seg.id, lsn: from.lsn, previous: from.previous, synced: l.durable}
@@ -106,8 +117,8 @@ func (l *Log) moveTail(s *scan) error {
 		op, err = "sync of the directory", l.fs.SyncDir(l.dir)
 	}
 	if err != nil {
-		if errors.Is(err, actor.ErrNoSpace) && op != "sync of the directory" {
-			l.discard(f, tmp)
+		if f != nil && op != "sync of the directory" {
+			l.setAside(s, f, seg.id, tmp)
 		}
 		var c *CorruptionError
 		if errors.As(err, &c) {
@@ -133,6 +144,16 @@ func (l *Log) moveTail(s *scan) error {
 	l.durable = w.lsn - 1
 	l.tell(Event{What: Rewritten, First: seg.first, LSN: l.durable, Segment: seg.id})
 	return l.trimOld(s, from)
+}
+
+// setAside gives up a file that could not be completed. Its space is freed,
+// its name stays until a higher number is durable.
+func (l *Log) setAside(s *scan, f actor.File, id uint64, name string) {
+	_ = f.Truncate(0)
+	_ = f.Close()
+	s.dead = append(s.dead, segment{id: id, path: name})
+	s.maxID = max(s.maxID, id)
+	l.nextID++
 }
 
 // tailWriter encodes records for a new segment and writes them.

@@ -18,7 +18,8 @@ type scan struct {
 	start   LSN // records before it may have been removed on purpose
 	records int // without marks
 	lastOp  Op
-	unit    int // of the last record
+	raised  bool // the last record raised start
+	unit    int  // of the last record
 
 	next place   // where the next record belongs
 	tail []place // of the records after durable, all in the last live segment
@@ -92,7 +93,9 @@ func (s *scanner) sort(segs []segment) error {
 		switch {
 		case err == nil:
 			headed[i], segs[i].first = true, h.LSN
-		case isReadError(err) || isFieldError(err):
+		case isReadError(err) && errors.Is(err, actor.ErrIO):
+			segs[i].unread = err
+		case isFieldError(err):
 		default:
 			return err
 		}
@@ -179,7 +182,7 @@ func (s *scanner) segment(seg *segment, limit LSN) error {
 		if err != nil {
 			seg.end = s.next.off
 			if limit != 0 {
-				return s.corrupt(seg.path, "a later segment vouches for it", err)
+				return s.damaged(seg.path, "a later segment vouches for it", err)
 			}
 			return s.end(*seg, err)
 		}
@@ -196,6 +199,15 @@ func (s *scanner) segment(seg *segment, limit LSN) error {
 
 func (s *scanner) corrupt(path, reason string, err error) error {
 	return &CorruptionError{Path: path, LSN: s.next.lsn, Offset: s.next.off, Reason: reason, Err: err}
+}
+
+// damaged is corrupt, except for a read that failed for another reason than
+// the device's: a call that exceeded its deadline says nothing about the data.
+func (s *scanner) damaged(path, reason string, err error) error {
+	if isReadError(err) && !errors.Is(err, actor.ErrIO) {
+		return fmt.Errorf("wal: %s: %w", path, err)
+	}
+	return s.corrupt(path, reason, err)
 }
 
 // vouch notes that everything up to lsn is durable.
@@ -232,6 +244,7 @@ func (s *scanner) accept(h Header) error {
 	if h.Op != Mark {
 		s.records++
 	}
+	s.raised = h.Start > s.start
 	s.start = max(s.start, h.Start)
 	s.unit = int(h.Unit)
 	s.vouch(h.SyncedUpTo)
@@ -248,16 +261,19 @@ func (s *scanner) accept(h Header) error {
 // belongs there. Without such a witness it is what an unfinished write left.
 func (s *scanner) end(seg segment, defect error) error {
 	if isReadError(defect) {
-		return s.corrupt(seg.path, "the device cannot read it", defect)
+		return s.damaged(seg.path, "the device cannot read it", defect)
 	}
 	if s.next.lsn <= s.floor {
 		return s.corrupt(seg.path, fmt.Sprintf("missing, but the caller knows that %d was durable", s.floor), defect)
 	}
 	var voucher LSN
 	if seg.path != "" {
-		found, err := s.r.survey(seg.id, s.next.off)
+		found, err := s.r.survey(seg.id, s.next)
 		if err != nil {
-			return s.corrupt(seg.path, "the device cannot read what follows", err)
+			return s.damaged(seg.path, "the device cannot read what follows", err)
+		}
+		if found.strayed != 0 {
+			return s.corrupt(seg.path, fmt.Sprintf("it was written to offset %d instead", found.strayed), defect)
 		}
 		voucher = found.voucher
 		s.dirty = found.dirty
@@ -266,9 +282,14 @@ func (s *scanner) end(seg segment, defect error) error {
 		if d.first != 0 || d.id < seg.id {
 			continue
 		}
+		if d.unread != nil {
+			// Not to be taken for an empty one and removed, even if the device
+			// can read it the next time: it may hold the last batch.
+			return s.corrupt(d.path, "the device could not read what follows", d.unread)
+		}
 		found, err := s.surveyDead(d)
 		if err != nil {
-			return s.corrupt(d.path, "the device cannot read what follows", err)
+			return s.damaged(d.path, "the device cannot read what follows", err)
 		}
 		if found.voucher > voucher {
 			voucher = found.voucher
@@ -295,14 +316,19 @@ func (s *scanner) surveyDead(d segment) (rest, error) {
 		return rest{}, err
 	}
 	defer done()
-	return s.r.survey(d.id, 0)
+	return s.r.survey(d.id, place{})
 }
 
 // dropMark takes back a mark that ends the log and that nothing vouches for.
 // It may be in the cache only, and says nothing that must be kept: the next
 // record takes its number and its place.
+//
+// Not so a mark that raised start. Say the segments up to 20 were removed on
+// the word of the mark at 30, record 30 is then written over it and tears: the
+// log begins at 21, and nothing remembers that this was wanted. Such a mark
+// stays in the tail and is written anew with it.
 func (s *scanner) dropMark() {
-	if n := len(s.tail); n > 0 && s.lastOp == Mark {
+	if n := len(s.tail); n > 0 && s.lastOp == Mark && !s.raised {
 		s.next = s.tail[n-1]
 		s.tail = s.tail[:n-1]
 		s.live[len(s.live)-1].end = s.next.off

@@ -36,6 +36,8 @@ type segment struct {
 	path  string
 	first LSN   // of its first record
 	end   int64 // bytes that count; what lies behind is free or superseded
+	// unread is the device's error about the first header, if there was one.
+	unread error
 }
 
 // listSegments finds the segment files of a directory, oldest first.

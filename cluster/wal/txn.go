@@ -74,6 +74,7 @@ func (l *Log) Commit(payload []byte) (LSN, error) {
 	if err := l.flush(); err != nil {
 		if errors.Is(err, actor.ErrNoSpace) {
 			l.restore(u)
+			l.txn.tried = true
 		}
 		return 0, err
 	}
@@ -82,14 +83,30 @@ func (l *Log) Commit(payload []byte) (LSN, error) {
 
 // Abort closes the transaction without effect. It does not sync: if the
 // record is lost, the transaction has no COMMIT and is as absent.
+//
+// It does after a Commit that found no space. A short write may have put the
+// 288 bytes of the COMMIT onto the disk and only its padding found none: were
+// the power to fail now, recovery would see a COMMIT that is whole. If there is
+// no space for the ABORT either, the transaction stays open.
 func (l *Log) Abort() error {
 	if err := l.inTxn(); err != nil {
 		return err
 	}
+	u := l.save()
 	if _, err := l.append(Abort, l.txn.kind, l.txn.id, l.txn.epoch, nil); err != nil {
 		return err
 	}
+	tried := l.txn.tried
 	l.txn = txn{}
+	if !tried {
+		return nil
+	}
+	if err := l.flush(); err != nil {
+		if errors.Is(err, actor.ErrNoSpace) {
+			l.restore(u)
+		}
+		return err
+	}
 	return nil
 }
 
