@@ -456,3 +456,59 @@ func TestLongRun(t *testing.T) {
 		t.Errorf("%d snapshots", w.Probes()["oona/snapshot"])
 	}
 }
+
+// Everything survivable at once, for many seeds: crashes of processes and of
+// the host, failing disks, a bad network, and the bus's own faults.
+func TestEverythingAtOnce(t *testing.T) {
+	seeds := 40
+	if testing.Short() {
+		seeds = 5
+	}
+	for seed := range seeds {
+		r := newWatch()
+		o := defaults()
+		o.seed = uint64(seed + 1)
+		o.publisher.Quiet = 3 * time.Second
+		o.oona.Retain, o.oona.Snapshot, o.oona.Segment = 100, 32<<10, 16<<10
+		o.subscriber[0].Slow, o.subscriber[0].Forget = 20*time.Millisecond, 0.05
+		second, other := *o.subscriber[0], *o.subscriber[0]
+		other.Group = "others"
+		o.subscriber = append(o.subscriber, &second, &other)
+		w := o.world(t, r)
+		var sites, links []int
+		for _, s := range []string{"duplicate", "reorder", "drop-ack", "claim", "poison", "rewind-cursor", "zombie-ack"} {
+			id, err := w.AddSite("oona", s, 0.05, 0)
+			must(t, err)
+			sites = append(sites, id)
+		}
+		for _, e := range []sim.LinkEffect{sim.LinkDrop, sim.LinkDuplicate, sim.LinkReorder, sim.LinkDelay, sim.LinkCorrupt} {
+			id, err := w.AddLinkFault(sim.LinkFault{Effect: e, Rate: 0.03, Delay: 200 * time.Millisecond}, false)
+			must(t, err)
+			links = append(links, id)
+		}
+		for k := range 5 {
+			at := time.Duration(300+500*k+7*seed) * time.Millisecond
+			w.At(at, uint64(k), func() {
+				must(t, w.CrashAtOperation("oona", 1+(seed*5+k*3)%23, k%2 == 0, 30*time.Millisecond, 0, nil))
+				d, err := w.Disk("bus")
+				must(t, err)
+				kinds := []disk.Kind{disk.DSyncError, disk.NoSpaceWrite, disk.ShortWrite, disk.Interrupted, disk.SyncError}
+				_, err = d.Inject(disk.Fault{Kind: kinds[(k+seed)%len(kinds)], Limit: 2})
+				must(t, err)
+			})
+		}
+		w.At(3500*time.Millisecond, 1, func() {
+			for i, id := range sites {
+				w.RemoveSite(id)
+				if i < len(links) {
+					w.RemoveLinkFault(links[i])
+				}
+			}
+		})
+		run(t, w, 30*time.Second)
+		r.complete(t, "readers", "others")
+		if t.Failed() {
+			t.Fatalf("seed %d", seed+1)
+		}
+	}
+}
