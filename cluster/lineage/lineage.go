@@ -64,7 +64,7 @@ type Digests struct {
 type mark struct {
 	host   statev2.HostState
 	grafts statev2.KasminaState
-	epochs int // of the lineage so far
+	epochs []Epoch // the lineage so far
 }
 
 // Replay is a run in a calm world.
@@ -74,6 +74,7 @@ type Replay struct {
 	bed    *graft.Bed
 	epochs []Epoch // that survive
 	marks  map[int64]*mark
+	ends   map[int64]*mark // by the epoch that starts next, also unmarked
 	acts   []float32
 }
 
@@ -83,7 +84,7 @@ func NewReplay(j *job.Job) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Replay{job: j, host: h, marks: make(map[int64]*mark)}
+	r := &Replay{job: j, host: h, marks: make(map[int64]*mark), ends: make(map[int64]*mark)}
 	r.bed = graft.New(h.Model.Grafts(), j.Slots, j.Kernels, j.Rules)
 	return r, nil
 }
@@ -115,8 +116,13 @@ func (r *Replay) Epoch(e *Epoch) (Digests, error) {
 			return Digests{}, fmt.Errorf("epoch %d, step %d: %w", e.Epoch, s, err)
 		}
 	}
+	r.ends[e.Epoch+1] = r.here(e.Epoch + 1)
+	delete(r.ends, e.Epoch+1-keptEnds)
 	return r.Digests(), nil
 }
+
+// keptEnds is how many epochs back Return finds a state that nobody marked.
+const keptEnds = 32
 
 func (r *Replay) apply(c Command) error {
 	ref := graft.Ref{Layer: c.Layer, Seed: c.Seed}
@@ -179,16 +185,25 @@ func grafts(b *graft.Bed) [32]byte {
 
 // Mark remembers the present state under a checkpoint's epoch: the state
 // before the boundary into that epoch is crossed.
-func (r *Replay) Mark(epoch int64) {
-	m := &mark{epochs: len(r.epochs)}
+func (r *Replay) Mark(epoch int64) { r.marks[epoch] = r.here(epoch) }
+
+func (r *Replay) here(epoch int64) *mark {
+	// A branch that is returned to and trained on must not write into the
+	// lineage of another: no room behind it.
+	m := &mark{epochs: r.epochs[:len(r.epochs):len(r.epochs)]}
 	r.host.Save(&m.host, epoch)
 	r.bed.Save(&m.grafts)
-	r.marks[epoch] = m
+	return m
 }
 
-// Return goes back to a mark, and forgets the epochs trained since.
+// Return goes back to a mark, and forgets the epochs trained since. A crash
+// between a checkpoint's commit and the word that it was saved leaves one that
+// nobody marked: then it is the state in which an epoch last ended.
 func (r *Replay) Return(epoch int64) error {
 	m := r.marks[epoch]
+	if m == nil {
+		m = r.ends[epoch]
+	}
 	if m == nil {
 		return fmt.Errorf("there is no mark for epoch %d", epoch)
 	}
@@ -198,7 +213,7 @@ func (r *Replay) Return(epoch int64) error {
 	if err := r.bed.Restore(&m.grafts); err != nil {
 		return err
 	}
-	r.epochs = r.epochs[:m.epochs]
+	r.epochs = m.epochs
 	return nil
 }
 
