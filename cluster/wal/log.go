@@ -28,6 +28,8 @@ type Log struct {
 	vouched  LSN // highest synced-up-to that is in a durable record
 	promised LSN // highest synced-up-to in buf
 	sealed   LSN // of the last mark of this life
+	record   LSN // of the last record that is no mark
+	acked    LSN // what Durable says
 	start    LSN
 	previous uint32
 	nextID   uint64
@@ -60,9 +62,14 @@ func (l *Log) Append(kind uint16, epoch int64, payload []byte) (LSN, error) {
 }
 
 // Durable is the highest LSN that is durable together with everything before.
-func (l *Log) Durable() LSN { return l.durable }
+//
+// It never is that of a mark at the end of the log, since recovery may take
+// that back: a log sealed at 2, opened and killed while appending would else
+// have called 2 durable, and have lost it.
+func (l *Log) Durable() LSN { return l.acked }
 
-// Last is the LSN of the last record, durable or not; 0 for an empty log.
+// Last is the LSN of the last record or mark, durable or not; 0 for an empty
+// log.
 func (l *Log) Last() LSN { return l.next - 1 }
 
 // First is the LSN of the oldest record that is kept, the next one's if there
@@ -199,6 +206,8 @@ func (l *Log) append(op Op, kind uint16, txn uint64, epoch int64, payload []byte
 	l.previous, l.promised = h.HeaderSum, h.SyncedUpTo
 	if op == Mark {
 		l.sealed = h.LSN
+	} else {
+		l.record = h.LSN
 	}
 	l.next++
 	if l.o.Facts != nil {
@@ -225,14 +234,17 @@ type undo struct {
 	previous uint32
 	promised LSN
 	sealed   LSN
+	record   LSN
 	txn      txn
 }
 
-func (l *Log) save() undo { return undo{len(l.buf), l.next, l.previous, l.promised, l.sealed, l.txn} }
+func (l *Log) save() undo {
+	return undo{len(l.buf), l.next, l.previous, l.promised, l.sealed, l.record, l.txn}
+}
 
 func (l *Log) restore(u undo) {
 	l.buf, l.next, l.previous = l.buf[:u.buffered], u.next, u.previous
-	l.promised, l.sealed, l.txn = u.promised, u.sealed, u.txn
+	l.promised, l.sealed, l.record, l.txn = u.promised, u.sealed, u.record, u.txn
 }
 
 // keepBuffer is the largest buffer that is kept from one batch to the next,
@@ -256,7 +268,8 @@ func (l *Log) flush() error {
 		l.buf = nil
 	}
 	l.durable, l.vouched = l.next-1, max(l.vouched, l.promised)
-	l.tell(Event{What: Durable, LSN: l.durable, Segment: seg.id, Offset: seg.end})
+	l.acked = l.record
+	l.tell(Event{What: Durable, LSN: l.acked, Segment: seg.id, Offset: seg.end})
 	return nil
 }
 
@@ -340,6 +353,6 @@ func (l *Log) failed(op, name string, err error) error {
 }
 
 func (l *Log) refused(err error) error {
-	l.tell(Event{What: Refused, LSN: l.durable, Err: err})
+	l.tell(Event{What: Refused, LSN: l.acked, Err: err})
 	return err
 }

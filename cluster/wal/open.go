@@ -56,6 +56,7 @@ func Open(fs actor.FS, dir string, o Options) (*Log, error) {
 		segs: s.live, nextID: s.maxID + 1,
 		next: s.next.lsn, previous: s.next.previous,
 		durable: min(s.durable, s.last()), vouched: min(s.durable, s.last()), start: s.start,
+		record: s.record, acked: min(s.record, s.durable),
 		repair: s,
 	}
 	if s.dirty {

@@ -142,6 +142,10 @@ func (l *Log) moveTail(s *scan) error {
 	// mark. If the name of this file were lost in a crash, so would be the
 	// claim.
 	l.durable = w.lsn - 1
+	if s.isOpen {
+		l.record = l.durable // the ABORT
+	}
+	l.acked = l.record
 	l.tell(Event{What: Rewritten, First: seg.first, LSN: l.durable, Segment: seg.id})
 	return l.trimOld(s, from)
 }

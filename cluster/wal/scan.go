@@ -18,6 +18,7 @@ type scan struct {
 	start   LSN // records before it may have been removed on purpose
 	records int // without marks
 	lastOp  Op
+	record  LSN  // the last that is no mark; one less than the first if none is
 	raised  bool // the last record raised start
 	unit    int  // of the last record
 
@@ -173,6 +174,7 @@ func (s *scanner) segment(seg *segment, limit LSN) error {
 	s.next.segment, s.next.off = seg.id, 0
 	if s.first == 0 {
 		s.first, s.next.lsn, s.next.anyPrev = seg.first, seg.first, true
+		s.record = seg.first - 1
 	}
 	// The next segment began, or the tail moved into this one, only after
 	// everything before was synced.
@@ -243,6 +245,7 @@ func (s *scanner) accept(h Header) error {
 	}
 	if h.Op != Mark {
 		s.records++
+		s.record = h.LSN
 	}
 	s.raised = h.Start > s.start
 	s.start = max(s.start, h.Start)

@@ -51,8 +51,9 @@ func (l *Log) Data(kind uint16, payload []byte) (LSN, error) {
 // back, and is then synced by itself: a COMMIT on the disk is the proof that
 // its DATA is.
 //
-// After ErrNoSpace the transaction is still open: Commit again, or Abort. An
-// error otherwise means an unknown outcome; recovery decides.
+// After an error the transaction is still open, see InTxn, if the disk is full
+// or what was written does not read back: Commit again, or Abort. If it is not
+// open, the log is poisoned and the outcome unknown; recovery decides.
 func (l *Log) Commit(payload []byte) (LSN, error) {
 	if err := l.inTxn(); err != nil {
 		return 0, err
