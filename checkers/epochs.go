@@ -10,8 +10,8 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// epochs judges T6 and T7: the master heartbeat, and how long it waits for
-// Tamiyo.
+// epochs judges T6, T7 and L7: the master heartbeat, how long it waits for
+// Tamiyo, and whether it goes on.
 type epochs struct {
 	p     Params
 	life  downtime
@@ -23,6 +23,10 @@ type epochs struct {
 	asked int64           // when the packet of the boundary under way was first sent
 	id    string          // its packet id
 	stood int64
+
+	now      int64
+	ended    int64 // when the last epoch ended
+	training bool  // there is a Tolaria
 }
 
 // tamiyoLimit is the hard time-out of card 01, with room for mail.
@@ -32,9 +36,11 @@ func newEpochs(p Params) Checker {
 	return &epochs{p: p, life: newDowntime(), seen: map[string]bool{}}
 }
 
-func (*epochs) Invariants() []string { return []string{"T6", "T7"} }
+func (*epochs) Invariants() []string { return []string{"T6", "T7", "L7"} }
 
 func (c *epochs) Observe(e *Event, j *Judge) {
+	c.now = e.At
+	c.training = c.training || e.Node == "tolaria" && e.Kind == trace.NodeStarted
 	if c.life.observe(e) && e.Node == "tolaria" {
 		c.asked, c.id = 0, ""
 		return
@@ -52,8 +58,11 @@ func (c *epochs) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.FactDeclared:
-		if f, ok := e.Fact.(*evidencev2.DecisionFact); ok {
+		switch f := e.Fact.(type) {
+		case *evidencev2.DecisionFact:
 			c.decided(e, f, j)
+		case *evidencev2.EpochFact:
+			c.ended = e.At
 		}
 	}
 }
@@ -94,4 +103,18 @@ func (c *epochs) decided(e *Event, f *evidencev2.DecisionFact, j *Judge) {
 	c.asked, c.id = 0, ""
 }
 
-func (*epochs) Finish(*Judge) {}
+// noProgress is how long a healthy run may go without ending an epoch, which
+// lasts about a second; a pause or a rollback takes its time, too.
+const noProgress = int64(15 * time.Second)
+
+// Finish judges L7: once the faults are over, training goes on.
+func (c *epochs) Finish(j *Judge) {
+	if c.p.Settled == nil || c.now < noProgress || !c.p.Settled(c.now-noProgress) || !c.training {
+		return
+	}
+	if c.now-c.ended > noProgress {
+		j.Violate("L7", "tolaria", fmt.Sprintf("no epoch has ended since %s, and the faults were over", trace.Stamp(c.ended)))
+		return
+	}
+	j.Judged("L7")
+}

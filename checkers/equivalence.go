@@ -116,10 +116,12 @@ func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
 	if !c.open || c.cur.Epoch != f.Epoch || c.cur.Generation != f.Generation {
 		c.cur = LineageEpoch{Epoch: f.Epoch, Generation: f.Generation, LearningRate: f.LearningRate, Full: c.cur.Full[:0]}
 	}
+	c.cur.Commands = nil
 	c.open = false
 	c.cur.Joined = f.KasminaJoined
-	if b := c.bounds[f.Epoch]; b != nil && b.Generation == f.Generation {
-		c.cur.Joined = true // it crossed, whether or not Tolaria has heard of it
+	if b := c.bounds[f.Epoch]; b != nil && b.Generation == f.Generation && f.KasminaJoined {
+		// Without Tolaria's word it is a promise that was never kept: Kasmina
+		// crosses for good with the first step of the epoch.
 		c.cur.Commands, c.cur.ValidationLoss = b.Commands, b.ValidationLoss
 	}
 	got, err := c.replay.Epoch(&c.cur)

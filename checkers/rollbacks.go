@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -17,8 +18,9 @@ type rollbacks struct {
 	p      Params
 	life   downtime
 	active *rollback
-	at     map[string]position // by subsystem
-	held   map[string]*hold    // subsystems that are PREPARED or FENCED
+	at     map[string]position  // by subsystem
+	held   map[string]*hold     // subsystems that are PREPARED or FENCED
+	left   map[string]*rollback // participants that a rollback was done without
 	last   int64
 }
 
@@ -33,6 +35,7 @@ type rollback struct {
 	target   position
 	decided  bool
 	late     bool
+	order    []string // who takes part, by the decision as it was sent
 }
 
 // position is where a subsystem stands after a restore.
@@ -63,7 +66,7 @@ const (
 )
 
 func newRollbacks(p Params) Checker {
-	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}}
+	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}}
 }
 
 func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
@@ -103,6 +106,14 @@ func (c *rollbacks) sent(e *Event, j *Judge) {
 				what = "fenced in"
 			}
 			j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and takes part in a step", what, h.id), h.seq)
+		}
+	case *adaptationv2.AdaptationCommand:
+		if r := c.left[e.Node]; r != nil && m.GetRollback() == nil && m.GetPause() == nil {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s was done without it, and it commands before it has restored", r.id), r.seq)
+		}
+	case *rollbackv2.RollbackDecision:
+		if m.Decision == rollbackv2.Decision_COMMIT && c.active != nil && m.RollbackId == c.active.id && len(c.active.order) == 0 {
+			c.active.order = slices.Clone(m.Order)
 		}
 	case *rollbackv2.RollbackAck:
 		if m.Phase == rollbackv2.Phase_RESTORED && m.Ok && c.active != nil && m.RollbackId == c.active.id {
@@ -159,6 +170,7 @@ func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 	pos := position{f.Epoch, f.Generation, string(f.Root), e.Seq, true}
 	c.at[f.Subsystem] = pos
+	delete(c.left, f.Subsystem)
 	r := c.active
 	if r == nil || r.id != f.RollbackId {
 		return // the decision of an earlier rollback, learned late
@@ -195,6 +207,11 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	case evidencev2.RollbackStep_RB_DONE:
 		for _, s := range []string{"tamiyo", "kasmina", "tolaria"} {
 			p, ok := c.at[s]
+			if len(r.order) > 0 && !slices.Contains(r.order, s) {
+				// Given up as dead: it restores before it acts again.
+				c.left[s] = r
+				continue
+			}
 			if !ok {
 				continue // it is down, and will be brought back before it acts
 			}

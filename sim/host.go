@@ -49,8 +49,11 @@ func (h *host) trueDuration(d int64) int64 {
 	if h.clock.drift == 0 {
 		return d
 	}
+	// Rounded up, and one more for the rounding in monotonic: a timer that
+	// fired before its time by the node's own clock would be set again for the
+	// rest, which rounds to nothing, for ever.
 	rate := 1_000_000 + h.clock.drift
-	return d/rate*1e6 + d%rate*1e6/rate
+	return d/rate*1e6 + (d%rate*1e6+rate-1)/rate + 1
 }
 
 // setDrift changes the rate of the clock from now on.

@@ -231,7 +231,7 @@ func (w *World) At(at time.Duration, key uint64, f func()) {
 // without virtual time going on.
 var ErrRunaway = errors.New("events without end at one instant of virtual time")
 
-const runawayLimit = 10_000_000
+const runawayLimit = 200_000
 
 // Run starts every node that was never started and runs the world until the
 // given time, until Stop, or until nothing is left to happen.

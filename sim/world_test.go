@@ -425,9 +425,6 @@ func TestConfigErrors(t *testing.T) {
 
 // An actor that never lets time go on is reported, not waited for.
 func TestRunawayIsReported(t *testing.T) {
-	if testing.Short() {
-		t.Skip("ten million events")
-	}
 	w := pingWorld(t, 1, nil, func(c *Config) {
 		c.Nodes[0].Make = func(env actor.Env) (actor.Actor, error) {
 			return funcs{

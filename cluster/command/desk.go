@@ -253,7 +253,9 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 		return nil
 	}
 	if c := d.byID[cmd.CommandId]; c != nil && cmd.CommandId != "" {
-		if !c.has.command && d.sync() != nil {
+		// It may still wait for the disk to have space: an acknowledgement now
+		// would let the bus forget what a crash makes this node forget, too.
+		if d.sync() != nil || !c.has.command {
 			d.answer(m, false)
 			return nil
 		}
@@ -401,6 +403,17 @@ func (d *Desk) Confirm(m *adaptationv2.CommandConfirm, e *envelopev2.EventEnvelo
 		return nil
 	}
 	return c
+}
+
+// Obeyed says whether any command has ever taken effect, in this life or an
+// earlier one.
+func (d *Desk) Obeyed() bool {
+	for _, c := range d.order {
+		if c.result != nil && c.result.Status == adaptationv2.CommandStatus_APPLIED {
+			return true
+		}
+	}
+	return false
 }
 
 // Find is the command with an id, or nil.

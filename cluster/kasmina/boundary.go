@@ -90,7 +90,7 @@ func (k *kasmina) mayCross(m *trainingv2.BoundaryRequest) trainingv2.ReplyStatus
 	case k.part.gen == 0:
 		// The run begins, unless a former life has been in it: it may have
 		// obeyed commands that this one knows only as obeyed.
-		if m.Epoch == 0 && m.Generation == 1 && m.Settled.GetFullSteps() == 0 && k.env.Incarnation == 1 {
+		if m.Epoch == 0 && m.Generation == 1 && m.Settled.GetFullSteps() == 0 && !k.desk.Obeyed() {
 			k.part.gen = m.Generation
 			return trainingv2.ReplyStatus_OK
 		}

@@ -188,7 +188,7 @@ func (t *tolaria) kasminaCrossed(m *trainingv2.BoundaryReply) error {
 			t.shot.take(m.Part, "kasmina")
 		}
 	case trainingv2.ReplyStatus_OUT_OF_SYNC:
-		t.wish(&wish{reason: "kasmina is out of sync", severity: "SEVERE", fast: true})
+		t.wish(&wish{reason: "kasmina is out of sync", severity: "SEVERE", fast: true, patient: true})
 	}
 	if t.shot != nil && (t.shot.kasmina == nil || t.shot.tamiyo == nil) {
 		if t.shot.kasmina == nil && t.lastShot >= 0 {

@@ -25,13 +25,17 @@ type wish struct {
 	reason     string
 	severity   string
 	culprits   []*telemetryv2.SeedRef
+	patient    bool // because a participant is out of step, which it stays
 }
 
-// wish notes that a rollback is wanted. The first reason stands.
+// wish notes that a rollback is wanted. The first reason stands; while one
+// that was aborted waits for its next try, a participant that is still out of
+// step is no reason to hurry.
 func (t *tolaria) wish(w *wish) {
-	if t.want == nil {
-		t.want = w
+	if t.want != nil || t.lastWish != nil && w.patient {
+		return
 	}
+	t.want, t.lastWish = w, nil
 }
 
 // rollback is the one that is under way.
@@ -143,7 +147,7 @@ func (t *tolaria) roll(after phase) error {
 	rb := &rollback{id: fmt.Sprintf("rollback-%d-%d-%d", t.gen+1, t.env.Incarnation, t.log.count), tier: tier, gen: t.gen + 1, ckpt: c,
 		reason: w.reason, severity: w.severity}
 	for _, p := range t.parties() {
-		// A participant that has been silent for three tries is left out. It
+		// A participant that has been silent for all of them is left out. It
 		// has the older generation then, and restores before it acts again.
 		if t.tries < excludeAfter || !t.silentParty(p.name) {
 			rb.parties = append(rb.parties, p)
@@ -169,7 +173,9 @@ func (t *tolaria) roll(after phase) error {
 	return t.push()
 }
 
-const excludeAfter = 3
+// excludeAfter is how many tries everybody is waited for: half a minute in
+// all, so that only a participant that is gone is left out.
+const excludeAfter = 5
 
 // lock remembers the culprit of a rollback for all later ones: a checkpoint
 // from before knows nothing of it.
@@ -270,8 +276,9 @@ func (t *tolaria) retry() error {
 	if t.lastWish == nil || t.rb != nil {
 		return nil
 	}
-	t.wish(t.lastWish)
+	w := t.lastWish
 	t.lastWish = nil
+	t.wish(w)
 	if t.phase == recovering {
 		return t.roll(recovering)
 	}
@@ -307,7 +314,8 @@ func (t *tolaria) abort(why string) error {
 	}
 	t.outcome(rollbackv2.Result_RESULT_ABORTED, why)
 	t.rb = nil
-	t.want = &wish{fast: rb.tier == rollbackv2.Tier_FAST, checkpoint: "", reason: rb.reason, severity: rb.severity}
+	// The next try is one of the full tier: who is slow needs its time limits.
+	t.want = &wish{reason: rb.reason, severity: rb.severity}
 	t.lastMissing = append(t.lastMissing[:0], t.missing...)
 	return t.postpone()
 }

@@ -185,7 +185,7 @@ func (t *tolaria) declined(s trainingv2.ReplyStatus) error {
 	switch s {
 	case trainingv2.ReplyStatus_OUT_OF_SYNC:
 		t.joined = false
-		t.wish(&wish{reason: "kasmina is out of sync", severity: "SEVERE", fast: true})
+		t.wish(&wish{reason: "kasmina is out of sync", severity: "SEVERE", fast: true, patient: true})
 	case trainingv2.ReplyStatus_STALE:
 		t.joined = false // it is not in this epoch: do not ask before the boundary
 	}

@@ -72,11 +72,14 @@ func (t *tolaria) offer(p *party) {
 
 func (t *tolaria) decide(p *party, id string, d rollbackv2.Decision, why string) {
 	m := &rollbackv2.RollbackDecision{RollbackId: id, Decision: d, Reason: why}
-	m.Order = append(m.Order, "tamiyo", "kasmina", Subsystem)
 	var attempt uint32
 	if t.rb != nil {
 		attempt = t.rb.attempt
+		for _, p := range t.rb.parties { // without those who are given up as dead
+			m.Order = append(m.Order, p.name)
+		}
 	}
+	m.Order = append(m.Order, Subsystem)
 	t.env.Net.Send(p.id, m, actor.SendOptions{Key: "rollback-decision/" + d.String(), Attempt: attempt})
 }
 
@@ -233,12 +236,8 @@ func (t *tolaria) queried(from actor.ID, m *trainingv2.RollbackQuery) error {
 	if t.lastShot < 0 || t.rb != nil || t.phase == broken {
 		return nil // the run has not begun, or a rollback is under way
 	}
-	t.wish(&wish{reason: p.name + " has lost its memory", severity: "SEVERE", fast: true})
-	if t.lastWish != nil {
-		t.want = nil // it is tried again in time
-		return nil
-	}
-	if t.phase == paused || t.phase == frozen {
+	t.wish(&wish{reason: p.name + " has lost its memory", severity: "SEVERE", fast: true, patient: true})
+	if t.want != nil && (t.phase == paused || t.phase == frozen) {
 		return t.roll(t.phase)
 	}
 	return nil

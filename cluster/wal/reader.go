@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/esper-sim/espersim/cluster/actor"
 )
 
 // source is what the reader reads: an actor.File, or any io.ReaderAt.
@@ -58,7 +60,10 @@ func (r *reader) at(off int64, n int) ([]byte, error) {
 	r.buf, r.off, r.n = r.buf[:want], off, 0
 	got, err := r.f.ReadAt(r.buf, off)
 	if err != nil && !errors.Is(err, io.EOF) {
-		// A latent sector error may pass; one more try, then it is final.
+		// A latent sector error may pass; one more try, then it is final. The
+		// try asks for no more than is needed: one bad sector in the window,
+		// perhaps in free space, must not be blamed on every record in it.
+		r.buf = r.buf[:n]
 		if got, err = r.f.ReadAt(r.buf, off); err != nil && !errors.Is(err, io.EOF) {
 			return nil, &readError{off, err}
 		}
@@ -154,11 +159,23 @@ type rest struct {
 // A record found elsewhere that says it belongs at next, where no whole header
 // stands, is a misdirected write. A mark does not count: it may have stood at
 // next and been taken back, and a crash may leave an old copy of its block.
-func (r *reader) survey(segment uint64, next place) (rest, error) {
+//
+// A sector that cannot be read ends the search with an error, unless the search
+// began in space that was never written, see free: then nothing was ever
+// acknowledged behind, and the sector only makes what follows dirty.
+func (r *reader) survey(segment uint64, next place, free bool) (rest, error) {
 	var found rest
 	var inPlace bool
 	for off := next.off / minUnit * minUnit; off < r.size; {
 		b, err := r.at(off, windowSize)
+		if err != nil { // find out where
+			b, err = r.at(off, minUnit)
+		}
+		if isReadError(err) && errors.Is(err, actor.ErrIO) && free {
+			found.dirty = true
+			off += minUnit
+			continue
+		}
 		if err != nil {
 			return found, err
 		}

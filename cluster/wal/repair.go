@@ -121,8 +121,12 @@ func (l *Log) moveTail(s *scan) error {
 			l.setAside(s, f, seg.id, tmp)
 		}
 		var c *CorruptionError
-		if errors.As(err, &c) {
-			return err
+		if errors.As(err, &c) && c.LSN > s.durable {
+			// The tail was in the page cache only, and is gone since recovery
+			// read it: a failed write, an opening that found no space to write
+			// it anew, then memory pressure. No promise is broken, but what
+			// was replayed no longer holds: start over from the disk.
+			err = c.Err
 		}
 		if op == "sync of the directory" {
 			// The new segment is in the name space of this process already,

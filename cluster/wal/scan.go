@@ -271,7 +271,7 @@ func (s *scanner) end(seg segment, defect error) error {
 	}
 	var voucher LSN
 	if seg.path != "" {
-		found, err := s.r.survey(seg.id, s.next)
+		found, err := s.r.survey(seg.id, s.next, errors.Is(defect, errZero))
 		if err != nil {
 			return s.damaged(seg.path, "the device cannot read what follows", err)
 		}
@@ -319,7 +319,7 @@ func (s *scanner) surveyDead(d segment) (rest, error) {
 		return rest{}, err
 	}
 	defer done()
-	return s.r.survey(d.id, place{})
+	return s.r.survey(d.id, place{}, false)
 }
 
 // dropMark takes back a mark that ends the log and that nothing vouches for.
