@@ -277,6 +277,9 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 	if why == "" {
 		why = d.unacceptable(cmd)
 	}
+	if why == "" {
+		why = overtaken(cmd, generation)
+	}
 	c := d.keep(cmd, e)
 	if c == nil {
 		d.answer(m, false)
@@ -308,6 +311,16 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 		d.ask(c, epoch, generation)
 	}
 	return c
+}
+
+// overtaken says why a command of an older generation is rejected: what it was
+// decided on was rolled back. Its issuer may have been left out of the rollback
+// as dead, and not know of it yet.
+func overtaken(c *adaptationv2.AdaptationCommand, generation uint32) string {
+	if g := c.RollbackGeneration; g != 0 && g < generation {
+		return fmt.Sprintf("it is of generation %d, and this is %d", g, generation)
+	}
+	return ""
 }
 
 // unacceptable says why an authentic command is rejected at once.
@@ -444,6 +457,8 @@ func (d *Desk) Due(epoch int64, generation uint32, present func(string) bool, on
 			d.Settle(c, adaptationv2.CommandStatus_EXPIRED, epoch, generation, "", why)
 		case latest > 0 && (c.taken < 0 || now-c.taken > latest):
 			d.Settle(c, adaptationv2.CommandStatus_EXPIRED, epoch, generation, "", "it could not be carried out within "+latest.String())
+		case overtaken(c.M, generation) != "":
+			d.Settle(c, adaptationv2.CommandStatus_REJECTED, epoch, generation, "", overtaken(c.M, generation))
 		case epoch < c.M.TargetEpoch || c.waits:
 		case only != nil && !only(c.M):
 		case !all(limits.GetRequiredSubsystems(), present):
