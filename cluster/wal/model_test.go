@@ -63,6 +63,9 @@ type rec struct {
 	text string
 }
 
+// String is one word; a payload begins with its number.
+func (r rec) String() string { return fmt.Sprintf("%d:%v:%.6s/%d", r.lsn, r.op, r.text, len(r.text)) }
+
 // model is a log as it should be: a list. What the log may return after a
 // crash follows from it without any thought of files.
 type model struct {
@@ -231,7 +234,9 @@ func (m *model) recovered(l *wal.Log, got []rec) error {
 				break
 			}
 			if slices.Equal(visible(recs[:p], first), got) {
-				m.recs, m.maybe, m.txn = slices.Clone(got), nil, 0
+				// What was removed stays in the model: a crash may undo a
+				// removal whose sync has failed.
+				m.recs, m.maybe, m.txn = visible(recs[:p], 0), nil, 0
 				m.note(l)
 				return nil
 			}
