@@ -21,6 +21,7 @@ type rollbacks struct {
 	at     map[string]position  // by subsystem
 	held   map[string]*hold     // subsystems that are PREPARED or FENCED
 	left   map[string]*rollback // participants that a rollback was done without
+	stale  map[string]string    // commands that such a participant sent, and the rollback
 	last   int64
 }
 
@@ -66,7 +67,7 @@ const (
 )
 
 func newRollbacks(p Params) Checker {
-	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}}
+	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{}}
 }
 
 func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
@@ -91,6 +92,10 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 			c.fact(e, f, j)
 		case *evidencev2.StepFact:
 			c.step(e, f, j)
+		case *evidencev2.CommandFact:
+			if r, ok := c.stale[f.CommandId]; ok && f.Status == "APPLIED" {
+				j.Violate("T3", e.Node, fmt.Sprintf("it obeys the command %s of a Tamiyo that the rollback %s was done without, and that had not restored", f.CommandId, r))
+			}
 		}
 	}
 }
@@ -109,7 +114,11 @@ func (c *rollbacks) sent(e *Event, j *Judge) {
 		}
 	case *adaptationv2.AdaptationCommand:
 		if r := c.left[e.Node]; r != nil && m.GetRollback() == nil && m.GetPause() == nil {
-			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s was done without it, and it commands before it has restored", r.id), r.seq)
+			// It cannot know yet; whoever hears it must not obey.
+			if len(c.stale) > remembered {
+				clear(c.stale)
+			}
+			c.stale[m.CommandId] = r.id
 		}
 	case *rollbackv2.RollbackDecision:
 		if m.Decision == rollbackv2.Decision_COMMIT && c.active != nil && m.RollbackId == c.active.id && len(c.active.order) == 0 {

@@ -26,7 +26,6 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/cluster/wal"
-	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
@@ -538,5 +537,3 @@ func (d *Desk) declare(id, status string, epoch int64, generation uint32, effect
 	d.fact.Epoch, d.fact.Generation, d.fact.Effect, d.fact.Reason = epoch, generation, effect, why
 	d.env.Facts.Record(&d.fact)
 }
-
-var _ canon.Message = (*adaptationv2.CommandConfirm)(nil)

@@ -303,7 +303,7 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 			if b.Epoch < s.EmbargoUntil {
 				return nil, fmt.Errorf("seed %v is under embargo until epoch %d", c.Ref, s.EmbargoUntil)
 			}
-			if s.occupied(b) {
+			if s.Kernel != nil {
 				return nil, fmt.Errorf("seed %v is occupied", c.Ref)
 			}
 			changes = append(changes, Change{c.Ref, s.Stage, Dormant, "", c.ID})
@@ -354,8 +354,6 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 	}
 	return append(changes, Change{c.Ref, from, to, id, c.ID}), nil
 }
-
-func (s *Slot) occupied(*Bed) bool { return s.Kernel != nil }
 
 func (b *Bed) inFlight() (n int) {
 	for _, s := range b.slots {

@@ -101,6 +101,9 @@ func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
 		return
 	}
 	c.CommandId = fmt.Sprint(name, "/e", epoch, "/g", t.p.generation)
+	if a.Kind != GoBack {
+		c.RollbackGeneration = t.p.generation
+	}
 	t.fill(c, epoch)
 	if !t.journal.write(&statev2.TamiyoRecord{Issued: c, Epoch: epoch, Generation: t.p.generation, PreMetric: loss}) {
 		return

@@ -285,8 +285,8 @@ func (t *tolaria) timer(m *localv2.TimerFired) error {
 	return nil
 }
 
-// settle sets the phase to one where nothing is awaited; earlier timers of
-// steps and boundaries are void from here.
+// enter sets the phase. Earlier timers of steps and boundaries are void from
+// here.
 func (t *tolaria) enter(p phase) {
 	t.phase = p
 	t.serial++

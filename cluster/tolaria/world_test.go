@@ -60,22 +60,30 @@ type tamiyo struct {
 	last   string
 	root   []byte
 	mute   bool
+	alarm  telemetryv2.EmergencyLevel
 }
 
-func newTamiyo(j *job.Job, orders []order, mute bool) actor.Constructor {
+func newTamiyo(j *job.Job, orders []order, mute bool, alarm telemetryv2.EmergencyLevel) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		return &tamiyo{env: env, job: j, orders: orders, mute: mute}, nil
+		return &tamiyo{env: env, job: j, orders: orders, mute: mute, alarm: alarm}, nil
 	}
 }
 
 func (t *tamiyo) Start() error {
 	t.env.Clock.SetTimer("query", 0, 300*time.Millisecond)
+	if t.alarm != 0 {
+		t.env.Clock.SetTimer("alarm", 0, 5*time.Second)
+	}
 	return nil
 }
 
 func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 	switch m := m.(type) {
 	case *localv2.TimerFired:
+		if m.Name == "alarm" {
+			t.env.Net.Send(t.job.Tolaria, &telemetryv2.EmergencyNotice{NoticeId: "n1", Level: t.alarm, Source: "tamiyo"}, actor.SendOptions{})
+			return nil
+		}
 		if t.gen == 0 {
 			t.env.Net.Send(t.job.Tolaria, &trainingv2.RollbackQuery{Subsystem: "tamiyo"}, actor.SendOptions{})
 		}
@@ -194,6 +202,14 @@ func (w *witness) Observe(e *trace.Event) {
 	case trace.FactDeclared:
 		w.fact(e.Value)
 	case trace.MessageSent:
+		if mail, ok := e.Value.(*wire.Mail); ok {
+			switch mail.Payload.(type) {
+			case *telemetryv2.EmergencyNotice:
+				w.alarmed = e.Time
+			case *pausev2.PauseAck:
+				w.ackAfter = e.Time - w.alarmed
+			}
+		}
 	}
 }
 
@@ -330,6 +346,7 @@ type setup struct {
 	mute   bool
 	change func(*job.Job)
 	plain  bool // no poison, for benchmarks
+	alarm  telemetryv2.EmergencyLevel
 }
 
 func triad(t testing.TB, s setup) (*sim.World, *witness) {
@@ -360,7 +377,7 @@ func triad(t testing.TB, s setup) (*sim.World, *witness) {
 		Nodes: []sim.Node{
 			{ID: "tolaria", Host: "h1", Make: tolaria.New(j, *tolaria.Defaults()), Restart: 300 * time.Millisecond},
 			{ID: "kasmina", Host: "h2", Make: kasmina.New(j, *kasmina.Defaults()), Restart: 200 * time.Millisecond},
-			{ID: "tamiyo", Host: "h3", Make: newTamiyo(j, s.orders, s.mute), Restart: 200 * time.Millisecond},
+			{ID: "tamiyo", Host: "h3", Make: newTamiyo(j, s.orders, s.mute, s.alarm), Restart: 200 * time.Millisecond},
 			{ID: "oona", Host: "h4", Make: oona.New(j, *oona.Defaults()), Restart: 200 * time.Millisecond},
 		},
 	})
@@ -724,5 +741,25 @@ func TestChaos(t *testing.T) {
 				t.Log(strings.Join(wit.rolls, "\n"), wit.modes)
 			}
 		})
+	}
+}
+
+// A CRITICAL notice is acknowledged within 90 ms and freezes training, which
+// goes on by itself; a SEVERE one rolls back.
+func TestEmergency(t *testing.T) {
+	for _, level := range []telemetryv2.EmergencyLevel{telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL, telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_SEVERE} {
+		w, wit := triad(t, setup{alarm: level})
+		run(t, w, 30*time.Second)
+		wit.sound(20)
+		if level == telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL {
+			if !wit.has(wit.modes, "FROZEN emergency n1") || !wit.has(wit.modes, "FROZEN CONSERVATIVE its time is over") {
+				t.Error(wit.modes)
+			}
+			if wit.ackAfter == 0 || wit.ackAfter > int64(90*time.Millisecond) {
+				t.Errorf("acknowledged after %v", time.Duration(wit.ackAfter))
+			}
+		} else if wit.rolled("tolaria RB_DONE") != 1 {
+			t.Error(wit.rolls)
+		}
 	}
 }

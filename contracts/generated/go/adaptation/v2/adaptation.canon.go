@@ -29,6 +29,7 @@ var schemaOfAdaptationCommand = canon.Schema{
 		{Number: 22, Name: "issuer", Wire: 2, Elem: 2},
 		{Number: 23, Name: "risk_level", Wire: 1, Elem: 2},
 		{Number: 24, Name: "policy_version", Wire: 2, Elem: 2},
+		{Number: 25, Name: "rollback_generation", Wire: 0, Elem: 2},
 	},
 }
 
@@ -86,6 +87,9 @@ func (m *AdaptationCommand) CanonicalSize() int {
 	if len(m.PolicyVersion) != 0 {
 		n += 2 + canon.SizeSpan(len(m.PolicyVersion))
 	}
+	if m.RollbackGeneration != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.RollbackGeneration))
+	}
 	return n
 }
 
@@ -102,6 +106,12 @@ func (m *AdaptationCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if m.RollbackGeneration != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.RollbackGeneration))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xc8
 	}
 	if len(m.PolicyVersion) != 0 {
 		i = canon.PutString(b, i, m.PolicyVersion)
@@ -477,6 +487,22 @@ func (m *AdaptationCommand) ParseCanonical(b []byte) error {
 		tag, i = canon.Tag(b, n)
 	} else {
 		m.PolicyVersion = ""
+	}
+	if tag == 0xc8 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfAdaptationCommand.Fail(25, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfAdaptationCommand.Fail(25, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfAdaptationCommand.Fail(25, canon.ExplicitZero, i)
+		}
+		m.RollbackGeneration = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RollbackGeneration = 0
 	}
 	if tag != canon.End {
 		return schemaOfAdaptationCommand.Unexpected(b, tag, i)

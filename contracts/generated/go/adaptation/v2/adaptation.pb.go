@@ -230,8 +230,12 @@ type AdaptationCommand struct {
 	Issuer        string                      `protobuf:"bytes,22,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	RiskLevel     float64                     `protobuf:"fixed64,23,opt,name=risk_level,json=riskLevel,proto3" json:"risk_level,omitempty"`
 	PolicyVersion string                      `protobuf:"bytes,24,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The rollback generation that the issuer knew of. A command of an older
+	// generation than its receiver's is rejected: what it was decided on has been
+	// rolled back. 0: it holds in every generation, as a pause does.
+	RollbackGeneration uint32 `protobuf:"varint,25,opt,name=rollback_generation,json=rollbackGeneration,proto3" json:"rollback_generation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *AdaptationCommand) Reset() {
@@ -386,6 +390,13 @@ func (x *AdaptationCommand) GetPolicyVersion() string {
 		return x.PolicyVersion
 	}
 	return ""
+}
+
+func (x *AdaptationCommand) GetRollbackGeneration() uint32 {
+	if x != nil {
+		return x.RollbackGeneration
+	}
+	return 0
 }
 
 type isAdaptationCommand_Command interface {
@@ -1099,7 +1110,7 @@ var File_v2_adaptation_proto protoreflect.FileDescriptor
 
 const file_v2_adaptation_proto_rawDesc = "" +
 	"\n" +
-	"\x13v2/adaptation.proto\x12\x13esper.adaptation.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"\xca\x06\n" +
+	"\x13v2/adaptation.proto\x12\x13esper.adaptation.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"\xfb\x06\n" +
 	"\x11AdaptationCommand\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12!\n" +
@@ -1121,7 +1132,8 @@ const file_v2_adaptation_proto_rawDesc = "" +
 	"\x06issuer\x18\x16 \x01(\tR\x06issuer\x12\x1d\n" +
 	"\n" +
 	"risk_level\x18\x17 \x01(\x01R\triskLevel\x12%\n" +
-	"\x0epolicy_version\x18\x18 \x01(\tR\rpolicyVersionB\t\n" +
+	"\x0epolicy_version\x18\x18 \x01(\tR\rpolicyVersion\x12/\n" +
+	"\x13rollback_generation\x18\x19 \x01(\rR\x12rollbackGenerationB\t\n" +
 	"\acommandJ\x04\b\x1e\x10(\"\xa1\x01\n" +
 	"\x12LearningRateUpdate\x12G\n" +
 	"\vgroup_rates\x18\x01 \x03(\v2&.esper.adaptation.v2.LearningRateGroupR\n" +
