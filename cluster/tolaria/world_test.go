@@ -179,6 +179,7 @@ type witness struct {
 	ends                 map[string]string
 	startGen, startEpoch int64
 	fallback             int
+	alarmed, ackAfter    int64
 	lines                []string
 	verbose              bool
 }
@@ -205,9 +206,9 @@ func (w *witness) Observe(e *trace.Event) {
 		if mail, ok := e.Value.(*wire.Mail); ok {
 			switch mail.Payload.(type) {
 			case *telemetryv2.EmergencyNotice:
-				w.alarmed = e.Time
+				w.alarmed = e.At
 			case *pausev2.PauseAck:
-				w.ackAfter = e.Time - w.alarmed
+				w.ackAfter = e.At - w.alarmed
 			}
 		}
 	}
