@@ -92,7 +92,7 @@ func (p Profile) scaled(model string, num, den int64) *Profile {
 var reference = Profile{
 	Model: "h100",
 	Costs: [workKinds]Cost{
-		TrainStep:      {Fixed: 60 * time.Millisecond, PerUnit: 500 * time.Microsecond},
+		TrainStep:      {Fixed: 100 * time.Millisecond, PerUnit: 1 * time.Millisecond},
 		Validate:       {Fixed: 2 * time.Millisecond, PerUnit: 50 * time.Microsecond},
 		AssembleState:  {Fixed: 2 * time.Millisecond, PerUnit: 150 * time.Microsecond},
 		Inference:      {Fixed: 8 * time.Millisecond},

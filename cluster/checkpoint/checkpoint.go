@@ -209,7 +209,7 @@ func (s *Store) Save(c *Checkpoint) (evicted []Meta, err error) {
 	if c.ID == "" {
 		return nil, errors.New("checkpoint: no id")
 	}
-	root, err := s.o.Tree.Root(c.Parts, c.Context)
+	root, err := s.o.Tree.Root(c.Parts, s.context(c))
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +263,23 @@ func (s *Store) write(c *Checkpoint, m *Meta, context []byte) (err error) {
 	return err
 }
 
+// context is what the root covers beside the parts: the owner's context and,
+// with the hardened tree, which checkpoint this is. Without it the parts of one
+// epoch could be passed off as another's.
+func (s *Store) context(c *Checkpoint) merkle.Context {
+	if _, hardened := s.o.Tree.(Hardened); !hardened {
+		return c.Context
+	}
+	ctx := append(slices.Clone(c.Context),
+		merkle.Entry{Name: "checkpoint/id", Value: merkle.Text(c.ID)},
+		merkle.Entry{Name: "checkpoint/epoch", Value: merkle.Int(c.Epoch)},
+		merkle.Entry{Name: "checkpoint/generation", Value: merkle.Int(int64(c.Generation))})
+	for _, p := range c.Parts {
+		ctx = append(ctx, merkle.Entry{Name: "checkpoint/epoch of " + p.Name, Value: merkle.Int(p.Epoch)})
+	}
+	return ctx
+}
+
 // List is the good checkpoints, oldest first.
 func (s *Store) List() []Meta { return s.good }
 
@@ -286,7 +303,7 @@ func (s *Store) Load(id string) (*Checkpoint, error) {
 	m := s.good[i]
 	c, err := s.read(m)
 	if err == nil {
-		if verr := s.o.Tree.Verify(m.Root, c.Parts, c.Context); verr != nil {
+		if verr := s.o.Tree.Verify(m.Root, c.Parts, s.context(c)); verr != nil {
 			err = &RefusedError{id, "its bytes do not have its root", verr}
 		}
 	}
