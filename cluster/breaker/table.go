@@ -8,8 +8,8 @@ import "time"
 // nothing, one of both (resolution). A recovery of 0 is not given: Reset.
 var Table = []Settings{
 	three("kasmina", "default", 5, 60),
-	three("kasmina", "gradient_isolation", 3, 60),
-	three("kasmina", "memory_bounds", 5, 30),
+	three("kasmina", "gradient_isolation", 3, 30),
+	three("kasmina", "memory_bounds", 5, 60),
 	three("kasmina", "kernel_load", 10, 30),
 	three("kasmina", "checkpoint_recompilation", 3, 120),
 	three("kasmina", "teacher_memory", 2, 180),
