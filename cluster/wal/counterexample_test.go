@@ -233,3 +233,117 @@ func TestUnreadableFirstSector(t *testing.T) {
 		}
 	}
 }
+
+// 10 tears and 11 behind it is whole; both are cut. The owner appends the same
+// 10 again. With 10 in its old place, 11 would follow it, chain and all, and
+// come back from the dead.
+func TestCutRecordsStayCut(t *testing.T) {
+	d := newDisk(t, disk.Config{})
+	o := tiny(512)
+	l := mustOpen(t, newFS(d), o)
+	add(t, l, "one")
+	for _, p := range []string{"two", "three"} { // one batch
+		_, err := l.Append(1, 7, []byte(p))
+		must(t, err)
+	}
+	must(t, l.Sync())
+	overwrite(t, d, seg1, 512, make([]byte, 512)) // two is torn
+	_, got := reopenWith(t, d, o)
+	equal(t, got, "1 SINGLE one")
+	d.DropCaches()
+	l, _ = reopenWith(t, d, o)
+	add(t, l, "two")
+	_, got = reopenWith(t, d, o)
+	equal(t, got, "1 SINGLE one", "2 SINGLE two")
+	d.Crash(nil)
+	_, got = reopenWith(t, d, o)
+	equal(t, got, "1 SINGLE one", "2 SINGLE two")
+}
+
+func reopenWith(t testing.TB, d *disk.Disk, o wal.Options) (*wal.Log, []string) {
+	t.Helper()
+	var got []string
+	o.Replay = func(r wal.Record) error {
+		got = append(got, line(r))
+		return nil
+	}
+	return mustOpen(t, newFS(d), o), got
+}
+
+// A torn tail moves the log to a new segment that holds one mark, and the sync
+// of the directory fails: the name is in the cache only. Opened again by the
+// next process, the mark is taken back and nothing else is in the segment. A
+// record appended there would be acknowledged in a file without a name.
+func TestSegmentWithoutADurableName(t *testing.T) {
+	d := newDisk(t, disk.Config{})
+	o := tiny(512)
+	l := mustOpen(t, newFS(d), o)
+	add(t, l, "one")
+	must(t, l.Close())
+	overwrite(t, d, seg1, 1024, []byte("torn"))
+	renamed := false
+	fs := disk.NewFS(d, func(op *disk.Op) error {
+		renamed = renamed || op.Kind == disk.OpRename
+		if renamed && op.Kind == disk.OpSyncDir {
+			return actor.ErrIO
+		}
+		return nil
+	})
+	_, err := wal.Open(fs, dir, o)
+	poisoned(t, err)
+	fs.Kill()
+	l, _ = reopenWith(t, d, o)
+	add(t, l, "two")
+	d.Crash(func(disk.Pending, int64) disk.Fate { return disk.FateOld })
+	_, got := reopenWith(t, d, o)
+	equal(t, got[len(got)-1:], fmt.Sprintf("%d SINGLE two", l.Durable()))
+}
+
+// A write fails, the record is in the cache. A recovery copies it into segment
+// 2 and dies before that has its name; the crash takes the cache. The file's
+// number is spent: if a later segment were number 2 as well, the freed blocks
+// of the file could show under it.
+func TestNumberOfAnUnfinishedSegmentIsSpent(t *testing.T) {
+	d := newDisk(t, disk.Config{})
+	o := tiny(512)
+	l := mustOpen(t, newFS(d), o)
+	add(t, l, "one")
+	must(t, l.Close())
+	l, _ = reopenWith(t, d, o)
+	id, err := d.Inject(disk.Fault{Kind: disk.DSyncError})
+	must(t, err)
+	_, err = l.Append(1, 7, []byte("lost"))
+	must(t, err)
+	poisoned(t, l.Sync())
+	d.Lift(id)
+	func() {
+		defer func() {
+			if recover() != (stop{}) {
+				t.Error("no rename")
+			}
+		}()
+		_, _ = wal.Open(disk.NewFS(d, func(op *disk.Op) error {
+			if op.Kind == disk.OpRename {
+				panic(stop{})
+			}
+			return nil
+		}), dir, o)
+	}()
+	d.Crash(func(disk.Pending, int64) disk.Fate { return disk.FateOld })
+	spent := fmt.Sprint(segmentsOf(d))
+	if !strings.Contains(spent, "2.wal.tmp") {
+		t.Fatalf("no unfinished file in %s: the test sees nothing", spent)
+	}
+	for range 2 {
+		l, _ = reopenWith(t, d, o)
+		add(t, l, "one")
+		must(t, l.Close())
+	}
+	l, _ = reopenWith(t, d, o)
+	for range 20 {
+		add(t, l, "more")
+	}
+	if names := fmt.Sprint(segmentsOf(d)); strings.Contains(names, "00002.wal") {
+		t.Fatalf("number 2 is used again: %s", names)
+	}
+}

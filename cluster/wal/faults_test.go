@@ -111,6 +111,14 @@ func TestDamage(t *testing.T) {
 		{"record 3 twice: over record 5", func(t testing.TB, d *disk.Disk) {
 			overwrite(t, d, seg1, at(5), content(t, d, seg1)[at(3):at(4)])
 		}, isDetected, 5},
+		{"record 3 replaced by another one with right checksums", func(t testing.TB, d *disk.Disk) {
+			h, err := wal.DecodeHeader(content(t, d, seg1)[at(3):])
+			must(t, err)
+			h.Kind = 99
+			b, err := h.MarshalBinary()
+			must(t, err)
+			overwrite(t, d, seg1, at(3), b)
+		}, isDetected, 4},
 		{"records 3 and 4 swapped", func(t testing.TB, d *disk.Disk) {
 			b := content(t, d, seg1)
 			overwrite(t, d, seg1, at(3), append(append([]byte(nil), b[at(4):at(5)]...), b[at(3):at(4)]...))

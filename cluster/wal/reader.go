@@ -141,6 +141,9 @@ func (h *Header) checkPlace(p place) error {
 }
 
 func isReadError(err error) bool {
+	if err == nil { // the usual case must not pay for e, which escapes
+		return false
+	}
 	var e *readError
 	return errors.As(err, &e)
 }
