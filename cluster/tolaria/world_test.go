@@ -398,11 +398,11 @@ func run(t testing.TB, w *sim.World, d time.Duration) {
 func TestTrainsCalmEpochs(t *testing.T) {
 	w, wit := triad(t, setup{})
 	run(t, w, 20*time.Second)
-	wit.sound(25)
+	wit.sound(15)
 	if wit.identity > 0 {
 		t.Errorf("%d of %d steps took the identity path", wit.identity, wit.steps)
 	}
-	if n := w.Messages(); n < 2000 {
+	if n := w.Messages(); n < 1500 {
 		t.Errorf("%d messages in 20 s", n)
 	}
 	t.Log(wit.compared, "epochs", w.Messages(), "messages", wit.modes, wit.ckpts)
@@ -456,7 +456,7 @@ func busy() []order {
 func TestAdaptationsEqualTheirReplay(t *testing.T) {
 	w, wit := triad(t, setup{orders: busy()})
 	run(t, w, 15*time.Second)
-	wit.sound(20)
+	wit.sound(12)
 	for _, want := range []string{"a1 kasmina APPLIED 2", "c2 kasmina APPLIED 4 2/1 GERMINATED→GRAFTING", "d1 tolaria APPLIED 5", "e2 kasmina APPLIED 10", "e1 kasmina APPLIED", "b1 kasmina APPLIED"} {
 		if !wit.has(wit.commands, want) {
 			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
@@ -482,7 +482,7 @@ func TestPartitionFromKasminaTakesTheIdentityPath(t *testing.T) {
 		w.At(12*time.Second, 1, func() { w.RemoveLinkFault(id) })
 	})
 	run(t, w, 25*time.Second)
-	wit.sound(35)
+	wit.sound(21)
 	if wit.identity < 20 || wit.identity > 150 {
 		t.Errorf("%d of %d steps took the identity path", wit.identity, wit.steps)
 	}
@@ -496,7 +496,7 @@ func TestCrashOfKasminaRollsBack(t *testing.T) {
 	w, wit := triad(t, setup{orders: busy()})
 	w.At(6*time.Second, 1, func() { _, _ = w.CrashNode("kasmina", 150*time.Millisecond, 0) })
 	run(t, w, 20*time.Second)
-	wit.sound(20)
+	wit.sound(12)
 	if wit.rolled("tolaria RB_DONE") != 1 {
 		t.Errorf("%s", strings.Join(wit.rolls, "\n"))
 	}
@@ -513,8 +513,8 @@ func TestCrashOfTolariaResumesFromItsCheckpoint(t *testing.T) {
 			}
 		})
 		run(t, w, 20*time.Second)
-		wit.sound(20)
-		if wit.rolled("tolaria RB_DONE 8 gen 2") != 1 {
+		wit.sound(12)
+		if wit.rolled("tolaria RB_DONE 4 gen 2") != 1 {
 			t.Errorf("%s", strings.Join(wit.rolls, "\n"))
 		}
 	}
@@ -535,7 +535,7 @@ func TestCoordinatorDiesAnywhere(t *testing.T) {
 					}
 				})
 				run(t, w, 25*time.Second)
-				wit.sound(20)
+				wit.sound(12)
 				if wit.rolled("tolaria RB_DONE") == 0 {
 					t.Errorf("%s", strings.Join(wit.rolls, "\n"))
 				}
@@ -552,7 +552,7 @@ func TestCoordinatorDiesAnywhere(t *testing.T) {
 				}
 			})
 			run(t, w, 25*time.Second)
-			wit.sound(20)
+			wit.sound(12)
 			if t.Failed() {
 				t.Log(strings.Join(wit.rolls, "\n"))
 			}
@@ -563,8 +563,8 @@ func TestCoordinatorDiesAnywhere(t *testing.T) {
 func TestSilentTamiyoDelaysNoMoreThanItsTimeout(t *testing.T) {
 	w, wit := triad(t, setup{mute: true})
 	run(t, w, 25*time.Second)
-	wit.sound(20)
-	if wit.fallback < 20 {
+	wit.sound(12)
+	if wit.fallback < 12 {
 		t.Errorf("%d decisions fell back", wit.fallback)
 	}
 }
@@ -574,7 +574,7 @@ func TestPauseEndsByItself(t *testing.T) {
 	for _, topic := range []string{toTolaria, toKasmina} {
 		w, wit := triad(t, setup{orders: []order{{at: 2, topic: topic, m: pausing(j, "p", 4, 2000, true)}}})
 		run(t, w, 12*time.Second)
-		wit.sound(12)
+		wit.sound(7)
 		if len(wit.pauses) != 2 || !strings.Contains(wit.pauses[0], "PAUSED") || !strings.Contains(wit.pauses[1], "RUNNING its time is over") {
 			t.Errorf("%v %v", wit.pauses, wit.commands)
 		}
@@ -594,7 +594,7 @@ func TestResumeByCommand(t *testing.T) {
 		{at: 5, topic: toKasmina, m: pausing(j, "r", 5, 0, false)},
 	}})
 	run(t, w, 20*time.Second)
-	wit.sound(12)
+	wit.sound(7)
 	if !wit.has(wit.pauses, "kasmina RUNNING") {
 		t.Errorf("%v\n%s", wit.pauses, strings.Join(wit.commands, "\n"))
 	}
@@ -631,7 +631,7 @@ func TestCommandsThatMustNotTakeEffect(t *testing.T) {
 		{at: 3, topic: toTolaria, m: rateCommand("ok", 5, 0.9)},
 	}})
 	run(t, w, 10*time.Second)
-	wit.sound(10)
+	wit.sound(6)
 	for _, want := range []string{
 		"ok tolaria APPLIED 2", "ok tolaria DUPLICATE", "l1 tolaria EXPIRED 4", "forged tolaria REFUSED",
 		"old tolaria REJECTED", "future tolaria REJECTED", "nonce tolaria REJECTED", "n1 tolaria AWAITING_CONFIRMATION",
@@ -657,7 +657,7 @@ func TestReplayedMessageAfterRestart(t *testing.T) {
 	}})
 	w.At(4*time.Second, 1, func() { _, _ = w.CrashHost("h1", 300*time.Millisecond, 0) })
 	run(t, w, 15*time.Second)
-	wit.sound(12)
+	wit.sound(7)
 	for _, want := range []string{"one tolaria APPLIED 2", "two tolaria REJECTED", "one tolaria DUPLICATE"} {
 		if !wit.has(wit.commands, want) {
 			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
@@ -681,7 +681,7 @@ func TestDuplicatesAndReordering(t *testing.T) {
 			}
 		}
 		run(t, w, 30*time.Second)
-		wit.sound(25)
+		wit.sound(15)
 		if t.Failed() {
 			t.Log(seed, strings.Join(wit.rolls, "\n"))
 			break
@@ -751,7 +751,7 @@ func TestEmergency(t *testing.T) {
 	for _, level := range []telemetryv2.EmergencyLevel{telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL, telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_SEVERE} {
 		w, wit := triad(t, setup{alarm: level})
 		run(t, w, 30*time.Second)
-		wit.sound(20)
+		wit.sound(12)
 		if level == telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL {
 			if !wit.has(wit.modes, "FROZEN emergency n1") || !wit.has(wit.modes, "FROZEN CONSERVATIVE its time is over") {
 				t.Error(wit.modes)
