@@ -129,10 +129,18 @@ func (w *world) HostOf(node string) string {
 	return ""
 }
 
-// After is keyed by the order in which faults ask, which is the plan's.
+// After is keyed by the order in which faults ask, which is the plan's. What a
+// fault does later, such as a link that flaps, belongs to the fault's own step
+// and not to the one that began last.
 func (w *world) After(d time.Duration, f func()) {
 	w.calls++
-	w.w.At(w.w.Now()+d, trace.Mix(17, w.calls), f)
+	taint := w.taint
+	w.w.At(w.w.Now()+d, trace.Mix(17, w.calls), func() {
+		outer := w.taint
+		w.taint = taint
+		f()
+		w.taint = outer
+	})
 }
 
 // FaultBegan implements faults.Observer: what is injected from here on belongs

@@ -46,6 +46,13 @@ type Options struct {
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
 	Commit    string // for the trace's header
+	// Wrap, if set, stands between the world and the processes: it is given
+	// the constructor of each node and returns the one that is used. A wrapped
+	// constructor may hand another actor.Env to the process, or return an actor
+	// around it. That is how a known bug is planted into the real system, to
+	// see that a checker finds it, and how a test watches a process from
+	// outside. A run with Wrap is as deterministic as what it adds.
+	Wrap func(node, role string, c actor.Constructor) actor.Constructor
 }
 
 // Verdict is what became of a run.
@@ -233,12 +240,15 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *t
 	}
 	for _, n := range s.Cluster.Nodes {
 		var settings []cluster.Setting
-		for _, o := range n.Options.Values {
-			settings = append(settings, cluster.Setting{Key: o.Key, Value: o.Value})
+		for _, v := range n.Options.Values {
+			settings = append(settings, cluster.Setting{Key: v.Key, Value: v.Value})
 		}
 		make, err := cluster.Constructor(j, n.Role(), settings)
 		if err != nil {
 			return nil, fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		if o.Wrap != nil {
+			make = o.Wrap(n.Name, n.Role(), make)
 		}
 		role, _ := cluster.FindRole(n.Role())
 		restart := 200 * time.Millisecond
