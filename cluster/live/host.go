@@ -45,6 +45,12 @@ type Config struct {
 	Trace *trace.Log
 	// Restart is how long after an error an actor is constructed anew.
 	Restart time.Duration
+	// Began is when the run began, for a host that goes on with a run that an
+	// earlier process began; zero: now.
+	Began time.Time
+	// Life is how many processes of the run there were before: incarnations
+	// count on from there.
+	Life uint64
 }
 
 // Host runs actors until its context ends.
@@ -68,7 +74,10 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Trace == nil {
 		cfg.Trace = trace.NewLog()
 	}
-	h := &Host{cfg: cfg, nodes: make(map[actor.ID]*node), log: cfg.Trace, began: time.Now()}
+	h := &Host{cfg: cfg, nodes: make(map[actor.ID]*node), log: cfg.Trace, began: cfg.Began}
+	if h.began.IsZero() {
+		h.began = time.Now()
+	}
 	for _, n := range cfg.Nodes {
 		if h.nodes[n.ID] != nil {
 			return nil, fmt.Errorf("node %q is declared twice", n.ID)
@@ -84,11 +93,14 @@ func New(cfg Config) (*Host, error) {
 		h.nodes[n.ID] = &node{
 			h: h, spec: n, files: files, mail: make(chan letter, mailbox),
 			timers: make(map[timerKey]*time.Timer), codec: wire.NewCodec(), seal: wire.NewCodec(),
-			sequence: make(map[string]int64),
+			sequence: make(map[string]int64), life: cfg.Life * livesPerProcess,
 		}
 	}
 	return h, nil
 }
+
+// livesPerProcess keeps the incarnations of two processes apart.
+const livesPerProcess = 1000
 
 // mailbox is how many letters wait at a node; what comes beyond is lost, as on
 // any network. Actors resend.

@@ -99,6 +99,15 @@ func (t *Writer) Observe(e *Event) {
 	_, t.err = t.w.Write(sum[:])
 }
 
+// Flush hands everything written so far to the underlying writer, so that a
+// process that is killed leaves its trace up to here.
+func (t *Writer) Flush() error {
+	if t.err == nil {
+		t.err = t.w.Flush()
+	}
+	return t.err
+}
+
 // Close writes the trailer and flushes; it does not close the underlying
 // writer. A file without its trailer is read as cut short.
 func (t *Writer) Close() error {
