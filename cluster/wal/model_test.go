@@ -195,6 +195,9 @@ func (m *model) truncate(l *wal.Log, before wal.LSN) error {
 	m.cut = max(m.cut, before)
 	err := l.TruncateBefore(before)
 	m.note(l)
+	if m.txn != 0 && l.First() > wal.LSN(m.txn) {
+		panic("the BEGIN of an open transaction was removed")
+	}
 	return err
 }
 

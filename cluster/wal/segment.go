@@ -20,14 +20,15 @@ const (
 // sort as numbers do.
 func SegmentName(id uint64) string { return fmt.Sprintf("%020d%s", id, segmentSuffix) }
 
-// ParseSegmentName is the inverse of SegmentName.
+// ParseSegmentName is the inverse of SegmentName, for ids from 1 to 2⁶²−1.
 func ParseSegmentName(name string) (id uint64, ok bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
 	if !ok || len(digits) != 20 {
 		return 0, false
 	}
 	id, err := strconv.ParseUint(digits, 10, 64)
-	return id, err == nil && SegmentName(id) == name
+	// The number after the highest one must exist, too.
+	return id, err == nil && id > 0 && id < 1<<62 && SegmentName(id) == name
 }
 
 // segment is a file of the log and the part of it that counts.
