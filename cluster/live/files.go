@@ -22,6 +22,7 @@ import (
 type Files struct {
 	root     string
 	deadline time.Duration
+	failed   func(error) // told about what the disk refused or was too slow for
 }
 
 // NewFiles is the file system below root, which must exist.
@@ -64,10 +65,13 @@ func translate(err error) error {
 
 // late says whether an operation that began then has missed the deadline.
 func (f *Files) late(began time.Time, err error) error {
-	if err == nil && f.deadline > 0 && time.Since(began) > f.deadline {
-		return actor.ErrDeadline
+	if err = translate(err); err == nil && f.deadline > 0 && time.Since(began) > f.deadline {
+		err = actor.ErrDeadline
 	}
-	return translate(err)
+	if f.failed != nil && (errors.Is(err, actor.ErrDeadline) || errors.Is(err, actor.ErrIO) || errors.Is(err, actor.ErrNoSpace)) {
+		f.failed(err)
+	}
+	return err
 }
 
 // Open implements actor.FS.

@@ -90,6 +90,9 @@ func New(cfg Config) (*Host, error) {
 		if err != nil {
 			return nil, err
 		}
+		files.failed = func(err error) {
+			h.event(trace.DiskOperation, func(e *trace.Event) { e.Node, e.Text = string(n.ID), "file failed: "+err.Error() })
+		}
 		h.nodes[n.ID] = &node{
 			h: h, spec: n, files: files, mail: make(chan letter, mailbox),
 			timers: make(map[timerKey]*time.Timer), codec: wire.NewCodec(), seal: wire.NewCodec(),

@@ -173,13 +173,13 @@ func TestTriadSurvivesKill(t *testing.T) {
 	folder := t.TempDir()
 	began := time.Now()
 	first := start(t, folder, began, 0)
-	waitFor(t, folder, 0, 40)
+	waitFor(t, folder, 0, 25)
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = first.cmd.Wait() // it was killed
 	second := start(t, folder, began, 1)
-	waitFor(t, folder, 1, 20)
+	waitFor(t, folder, 1, 15)
 	if err := second.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
