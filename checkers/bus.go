@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -19,6 +20,8 @@ type bus struct {
 	groups map[string]*busGroup // by "group"
 	settle func(int64) bool
 	last   int64
+	bytes  map[string][]uint64 // event id to the hashes of the envelopes that were published under it
+	order  []string            // of bytes, oldest first
 }
 
 type busTopic struct {
@@ -57,7 +60,7 @@ type busEntry struct {
 }
 
 func newBus(p Params) Checker {
-	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled}
+	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, bytes: map[string][]uint64{}}
 }
 
 func (*bus) Invariants() []string { return []string{"O1", "O2"} }
@@ -106,6 +109,30 @@ func (b *bus) Observe(e *Event, j *Judge) {
 	}
 }
 
+// published notes the bytes of a publication. Repeats of an event may differ in
+// their times; the bus keeps one of them.
+func (b *bus) published(event string, bytes []byte) {
+	h := trace.Bytes(1, bytes)
+	list, known := b.bytes[event]
+	if !known {
+		b.order = append(b.order, event)
+		if len(b.order) > ringSize {
+			delete(b.bytes, b.order[0])
+			b.order = b.order[1:]
+		}
+	}
+	if !slices.Contains(list, h) {
+		b.bytes[event] = append(list, h)
+	}
+}
+
+// asPublished says whether an event still has bytes that were published under
+// its id; one that was published too long ago is believed.
+func (b *bus) asPublished(event string, bytes []byte) bool {
+	list, known := b.bytes[event]
+	return !known || slices.Contains(list, trace.Bytes(1, bytes))
+}
+
 func (b *bus) subscribe(m *busv2.Subscribe) {
 	g := b.groups[m.Group]
 	if g == nil {
@@ -119,6 +146,10 @@ func (b *bus) subscribe(m *busv2.Subscribe) {
 }
 
 func (b *bus) sent(e *Event, j *Judge) {
+	if env := e.Mail.Envelope; env.Topic != "" {
+		b.published(env.EventId, e.Data)
+		return
+	}
 	switch m := e.Mail.Payload.(type) {
 	case *busv2.PublishAck:
 		if m.Status != busv2.PublishStatus_ACCEPTED {
@@ -141,6 +172,8 @@ func (b *bus) sent(e *Event, j *Judge) {
 		t := b.topic(m.Topic)
 		if !t.same(m.Offset, m.Envelope) {
 			j.Violate("O1", e.Node, fmt.Sprintf("offset %d of %s holds other bytes than before", m.Offset, m.Topic))
+		} else if e.Inner != nil && !b.asPublished(e.Inner.Envelope.EventId, m.Envelope) {
+			j.Violate("O1", e.Node, fmt.Sprintf("event %s is delivered with other bytes than were published", e.Inner.Envelope.EventId))
 		} else {
 			j.Judged("O1")
 		}
@@ -190,16 +223,25 @@ func (b *bus) end(group, topic string, offset int64, j *Judge) {
 
 func (b *bus) fact(e *Event, f *evidencev2.BusFact, j *Judge) {
 	switch f.Action {
-	case evidencev2.BusAction_BUS_EXPIRED, evidencev2.BusAction_BUS_DEAD_LETTERED, evidencev2.BusAction_BUS_ACKED:
+	case evidencev2.BusAction_BUS_EXPIRED:
+		b.end(f.Group, f.Topic, f.Offset, j)
+	case evidencev2.BusAction_BUS_DEAD_LETTERED:
+		// Not before it was tried: its deliveries are in the trace.
+		if g := b.groups[f.Group]; g != nil {
+			if p := g.pending[busKey{f.Topic, f.Offset}]; p != nil && !p.delivered {
+				j.Violate("O2", e.Node, fmt.Sprintf("event %s is dead-lettered for the group %s, and was never delivered to it", p.event, f.Group), p.seq)
+			}
+		}
 		b.end(f.Group, f.Topic, f.Offset, j)
 	case evidencev2.BusAction_BUS_TRIMMED:
-		// Everything before the offset is gone.
-		for _, g := range b.groups {
+		// Everything up to the offset is gone.
+		for _, name := range b.names() {
+			g := b.groups[name]
 			if !g.durable {
 				continue
 			}
 			for _, k := range sortedKeys(g.pending) {
-				if k.topic == f.Topic && k.offset < f.Offset {
+				if k.topic == f.Topic && k.offset <= f.Offset {
 					p := g.pending[k]
 					delete(g.pending, k)
 					j.Violate("O2", e.Node, fmt.Sprintf("event %s at offset %d of %s was trimmed, and the durable group %s has not acknowledged it", p.event, k.offset, k.topic, g.name), p.seq)
@@ -211,6 +253,16 @@ func (b *bus) fact(e *Event, f *evidencev2.BusFact, j *Judge) {
 			j.Violate("O2", e.Node, fmt.Sprintf("after a restart the log of %s ends at offset %d, and offset %d was acknowledged", f.Topic, f.Offset, t.acked))
 		}
 	}
+}
+
+// names are the groups' names in order, so that findings have one order.
+func (b *bus) names() []string {
+	names := make([]string, 0, len(b.groups))
+	for n := range b.groups {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
 }
 
 func sortedKeys(m map[busKey]*busEntry) []busKey {
@@ -232,12 +284,7 @@ func (b *bus) Finish(j *Judge) {
 	if b.settle == nil || !b.settle(b.last-undelivered) {
 		return
 	}
-	names := make([]string, 0, len(b.groups))
-	for n := range b.groups {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	for _, n := range names {
+	for _, n := range b.names() {
 		g := b.groups[n]
 		for _, k := range sortedKeys(g.pending) {
 			if p := g.pending[k]; b.last-p.at > undelivered {

@@ -19,6 +19,8 @@ type checkpoints struct {
 	taken map[string]map[string]part // checkpoint id to subsystem to the part it gave
 	saved []saved                    // newest last
 	roots map[string]string          // root to what was under it
+	kept  map[string]bool            // saved and not evicted in the store's present life
+	life  uint32
 }
 
 type part struct {
@@ -45,7 +47,7 @@ func newCheckpoints(p Params) Checker {
 	if p.Retained == 0 {
 		p.Retained = 5
 	}
-	return &checkpoints{p: p, taken: map[string]map[string]part{}, roots: map[string]string{}}
+	return &checkpoints{p: p, taken: map[string]map[string]part{}, roots: map[string]string{}, kept: map[string]bool{}}
 }
 
 func (*checkpoints) Invariants() []string { return []string{"T1", "T2", "W5", "W6"} }
@@ -147,7 +149,23 @@ func (c *checkpoints) find(id string) *saved {
 	return nil
 }
 
+// count judges how many checkpoints are kept: by what the store says, and by
+// what it saved and evicted. A crash may fall between an eviction and the word
+// of it, so each life of the store is counted alone.
 func (c *checkpoints) count(e *Event, f *evidencev2.CheckpointFact, j *Judge) {
+	if e.Incarnation != c.life {
+		c.life = e.Incarnation
+		clear(c.kept)
+	}
+	if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+		c.kept[f.CheckpointId] = true
+	} else {
+		delete(c.kept, f.CheckpointId)
+	}
+	if len(c.kept) > c.p.Retained+1 { // one is evicted after the next is safe
+		j.Violate("T1", e.Node, fmt.Sprintf("%d checkpoints were saved and not evicted; it says it keeps %d", len(c.kept), f.Retained))
+		return
+	}
 	if f.Retained < 1 || int(f.Retained) > c.p.Retained {
 		j.Violate("T1", e.Node, fmt.Sprintf("%d good checkpoints are kept; want 1 to %d", f.Retained, c.p.Retained))
 		return

@@ -1,6 +1,8 @@
 package checkers
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -48,6 +50,7 @@ type ackKey struct {
 type ackOwner struct {
 	consumer string
 	seq      uint64
+	life     uint32 // of the bus
 }
 
 // remembered is how many commands the checker keeps: many times what can be
@@ -91,10 +94,11 @@ func (c *commands) sent(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *adaptationv2.AdaptationCommand:
 		k := c.command(m.CommandId)
-		k.target, k.ttl = m.TargetEpoch, int64(m.TtlEpochs)
-		k.confirm = m.GetConstraints().GetRequireConfirmation()
 		if k.seq == 0 {
 			k.seq = e.Seq
+			// A copy that says something else later does not count.
+			k.target, k.ttl = m.TargetEpoch, int64(m.TtlEpochs)
+			k.confirm = m.GetConstraints().GetRequireConfirmation()
 		}
 		if len(c.events) > remembered {
 			clear(c.events)
@@ -125,13 +129,14 @@ func (c *commands) sent(e *Event, j *Judge) {
 			return
 		}
 		key := ackKey{m.Group, m.Topic, m.Offset}
-		if o, ok := c.acks[key]; ok && o.consumer != e.Peer {
+		// A bus that has restarted may have lost the first acknowledgement.
+		if o, ok := c.acks[key]; ok && o.consumer != e.Peer && o.life == e.Incarnation {
 			j.Violate("O4", e.Node, fmt.Sprintf("offset %d of %s was accepted as done by %s and by %s in the group %s", m.Offset, m.Topic, o.consumer, e.Peer, m.Group), o.seq)
 		}
 		if len(c.acks) > remembered {
 			clear(c.acks)
 		}
-		c.acks[key] = ackOwner{e.Peer, e.Seq}
+		c.acks[key] = ackOwner{e.Peer, e.Seq, e.Incarnation}
 		j.Judged("O4")
 	}
 }
@@ -150,7 +155,7 @@ func terminal(r map[adaptationv2.CommandStatus]bool) (n int) {
 func (c *commands) delivered(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *adaptationv2.CommandConfirm:
-		if m.Approve {
+		if m.Approve && c.authentic(e.Mail.Envelope, m) {
 			c.command(m.CommandId).confirmed = true
 		}
 	case *busv2.Delivery:
@@ -173,6 +178,22 @@ func (c *commands) delivered(e *Event, j *Judge) {
 			j.Judged("A3")
 		}
 	}
+}
+
+// authentic says whether a confirmation is signed: itself or its envelope.
+func (c *commands) authentic(env *envelopev2.EventEnvelope, m *adaptationv2.CommandConfirm) bool {
+	if c.p.Key == nil || wire.Verify(env, c.p.Key) == nil {
+		return true
+	}
+	if m.Auth == nil {
+		return false
+	}
+	signature := m.Auth.HmacSha256
+	m.Auth.HmacSha256 = nil
+	mac := hmac.New(sha256.New, c.p.Key)
+	mac.Write(m.AppendCanonical(nil))
+	m.Auth.HmacSha256 = signature
+	return hmac.Equal(mac.Sum(nil), signature)
 }
 
 // check says what is wrong with a signed envelope, judged by the key and the
@@ -230,8 +251,12 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 			j.Judged("A2")
 		}
 	}
-	if !k.valid && k.invalid != "" {
-		j.Violate("A3", e.Node, fmt.Sprintf("command %s takes effect, and %s", f.CommandId, k.invalid), k.seq)
+	if !k.valid {
+		why := k.invalid
+		if why == "" {
+			why = "no signed envelope of it was ever delivered"
+		}
+		j.Violate("A3", e.Node, fmt.Sprintf("command %s takes effect, and %s", f.CommandId, why), k.seq)
 	} else {
 		j.Judged("A3")
 	}

@@ -3,6 +3,7 @@ package checkers
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -49,6 +50,11 @@ func (c *contract) Observe(e *Event, j *Judge) {
 	} else {
 		j.Judged("C2")
 	}
+	// The envelope, too: what the handler was given is what came.
+	c.buf = env.AppendCanonical(c.buf[:0])
+	if !bytes.Equal(c.buf, e.Data) {
+		j.Violate("C2", e.Node, fmt.Sprintf("%s: encoding the envelope that was decoded gives other bytes than came", env.PayloadType))
+	}
 	if declared, actual := checksum(e.Data); declared != actual {
 		j.Violate("C11", e.Peer, fmt.Sprintf("a handler got a message whose bytes have the checksum %08x and not %08x", actual, declared))
 	} else if env.SchemaMajor != wire.Major {
@@ -56,6 +62,16 @@ func (c *contract) Observe(e *Event, j *Judge) {
 	} else {
 		j.Judged("C11")
 	}
+}
+
+// undecodable judges a delivery whose bytes the codec refuses.
+func (*contract) undecodable(e *trace.Event, err error, j *Judge) {
+	id := "C11"
+	var r *wire.Refusal
+	if errors.As(err, &r) && r.Reason != wire.BadChecksum && r.Reason != wire.UnsupportedVersion {
+		id = "C2"
+	}
+	j.Violate(id, e.Peer, "a handler got a message that cannot be opened: "+err.Error())
 }
 
 func (*contract) Finish(*Judge) {}

@@ -23,7 +23,8 @@ type equivalence struct {
 	broken error
 	cur    LineageEpoch
 	open   bool
-	grafts map[int64][]byte // state digest that Kasmina declared when it crossed into an epoch
+	after  position // the epoch and generation that the replay stands after
+	grafts [32]byte // what Kasmina's state is then
 	bounds map[int64]*LineageEpoch
 	gen    uint32
 	asked  string // the checkpoint that the last boundary asked for
@@ -59,6 +60,9 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 			c.asked = m.CheckpointId
 			c.replay.Mark(m.Epoch)
 		}
+		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryReply); ok && m.Status == trainingv2.ReplyStatus_OK {
+			c.crossed(e, m, j)
+		}
 		return
 	}
 	switch f := e.Fact.(type) {
@@ -74,13 +78,27 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 		}
 	case *evidencev2.RollbackFact:
 		if f.Step == evidencev2.RollbackStep_RB_RESTORED && f.Subsystem == "tolaria" {
-			c.open, c.gen = false, f.Generation
+			c.open, c.gen, c.after.known = false, f.Generation, false
 			clear(c.bounds)
 			if err := c.replay.Return(f.Epoch); err != nil {
 				c.broken = fmt.Errorf("rollback %s: %w", f.RollbackId, err)
 			}
 		}
 	}
+}
+
+// crossed judges Kasmina's state before it crosses a boundary, by the digest
+// that it sends and not by what it declares.
+func (c *equivalence) crossed(e *Event, m *trainingv2.BoundaryReply, j *Judge) {
+	if !c.after.known || m.Epoch != c.after.epoch+1 || m.Generation != c.after.gen || len(m.StateDigest) == 0 {
+		return
+	}
+	if string(m.StateDigest) != string(c.grafts[:]) {
+		j.Violate("E1", e.Node, fmt.Sprintf("before epoch %d of generation %d the grafts differ from those of the replayed lineage", m.Epoch, m.Generation))
+		c.replay = nil
+		return
+	}
+	j.Judged("E1")
 }
 
 func (c *equivalence) step(f *evidencev2.StepFact) {
@@ -148,6 +166,7 @@ func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
 		c.replay = nil
 		return
 	}
+	c.after, c.grafts = position{epoch: f.Epoch, gen: f.Generation, known: true}, got.Grafts
 	j.Judged("E1")
 }
 

@@ -64,6 +64,7 @@ func (c *register) Observe(e *Event, j *Judge) {
 		switch m := e.Mail.Payload.(type) {
 		case *trainingv2.CheckpointQuery:
 			if _, again := c.reads[m.QueryId]; !again {
+				c.abandon(e.At)
 				c.reads[m.QueryId] = pendingRead{e.Node, e.At}
 			}
 		case *trainingv2.BoundaryRequest:
@@ -90,6 +91,16 @@ func (c *register) Observe(e *Event, j *Judge) {
 				c.writing = nil
 			}
 			c.history.Add(models.RegisterWrite(c.client(e.Node), f.CheckpointId, call, e.At))
+		}
+	}
+}
+
+// abandon forgets queries that nobody answers any more, so that the history can
+// be cut: a read that returned nothing says nothing.
+func (c *register) abandon(now int64) {
+	for id, r := range c.reads {
+		if now-r.call > int64(30*time.Second) {
+			delete(c.reads, id)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,10 +20,16 @@ import (
 type pauses struct {
 	p      Params
 	life   downtime
-	tokens map[string]bool // pause id or reason text to whether its token was valid
+	tokens map[string]grant // command id to what its token grants
 	paused map[string]*pause
 	kinds  map[string]string // command id to what it asks for
 	input  map[int32][]float32
+}
+
+// grant is what a pause command and its token allow.
+type grant struct {
+	valid bool
+	limit int64 // ns; 0: neither says
 }
 
 type pause struct {
@@ -39,7 +46,7 @@ type pause struct {
 const pauseSlack = int64(500 * time.Millisecond)
 
 func newPauses(p Params) Checker {
-	return &pauses{p: p, life: newDowntime(), tokens: map[string]bool{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{}}
+	return &pauses{p: p, life: newDowntime(), tokens: map[string]grant{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{}}
 }
 
 func (*pauses) Invariants() []string { return []string{"A5", "A6"} }
@@ -55,10 +62,13 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
 			c.kinds[m.CommandId] = armOf(m)
 			if p := m.GetPause(); p != nil && p.Pause {
-				c.tokens[m.CommandId] = c.validToken(p.PauseToken)
+				if _, again := c.tokens[m.CommandId]; !again {
+					c.tokens[m.CommandId] = c.granted(p, e.At)
+				}
 			}
 			if len(c.kinds) > remembered {
 				clear(c.kinds)
+				clear(c.tokens)
 			}
 		}
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardReply); ok {
@@ -110,12 +120,24 @@ func armOf(m *adaptationv2.AdaptationCommand) string {
 	return ""
 }
 
-// validToken says whether bytes are a token that the key signed.
-func (c *pauses) validToken(b []byte) bool {
+// granted reads the token of a pause command: whether the key signed it, for
+// somebody who may pause, for the present, and for how long.
+func (c *pauses) granted(p *adaptationv2.PauseCommand, now int64) grant {
+	g := grant{limit: int64(p.MaxDurationMs) * int64(time.Millisecond)}
 	t := new(pausev2.PauseToken)
-	if t.ParseCanonical(slices.Clone(b)) != nil {
-		return false
+	if t.ParseCanonical(slices.Clone(p.PauseToken)) != nil {
+		return g
 	}
+	if d := int64(t.MaxDuration.AsDuration()); t.MaxDuration != nil && d > 0 && (g.limit == 0 || d < g.limit) {
+		g.limit = d
+	}
+	expired := t.ExpiresAt != nil && c.p.WallStart.Add(time.Duration(now)).Sub(t.ExpiresAt.AsTime()) > c.p.MaxSkew+time.Second
+	g.valid = !expired && (t.Role == "operator" || t.Role == "admin") && c.signed(t)
+	return g
+}
+
+// signed says whether the key signed a token.
+func (c *pauses) signed(t *pausev2.PauseToken) bool {
 	if c.p.Key == nil {
 		return true
 	}
@@ -132,11 +154,11 @@ func (c *pauses) fact(e *Event, f *evidencev2.PauseFact, j *Judge) {
 		if c.paused[e.Node] != nil {
 			return
 		}
-		valid, known := c.tokens[f.PauseId]
-		if !known || !valid {
+		g := c.tokens[f.PauseId]
+		if !g.valid {
 			j.Violate("A5", e.Node, fmt.Sprintf("it pauses for %s, for which no valid token was seen", f.PauseId))
 		}
-		c.paused[e.Node] = &pause{id: f.PauseId, seq: e.Seq, since: e.At, limit: f.MaxDurationNs, stood: c.life.stood(e.Node, e.At)}
+		c.paused[e.Node] = &pause{id: f.PauseId, seq: e.Seq, since: e.At, limit: c.limit(g, f), stood: c.life.stood(e.Node, e.At)}
 	case "RUNNING":
 		if c.paused[e.Node] != nil {
 			j.Judged("A5")
@@ -145,9 +167,21 @@ func (c *pauses) fact(e *Event, f *evidencev2.PauseFact, j *Judge) {
 	}
 }
 
+// limit is how long a pause may last: what was granted, whatever is claimed.
+func (*pauses) limit(g grant, f *evidencev2.PauseFact) int64 {
+	if g.limit == 0 || f.MaxDurationNs > 0 && f.MaxDurationNs < g.limit {
+		return f.MaxDurationNs
+	}
+	return g.limit
+}
+
 // overdue looks whether a pause has outlived its time.
 func (c *pauses) overdue(e *Event, j *Judge) {
-	for node, p := range c.paused {
+	if len(c.paused) == 0 {
+		return
+	}
+	for _, node := range slices.Sorted(maps.Keys(c.paused)) {
+		p := c.paused[node]
 		if p.limit == 0 || p.claimed {
 			continue
 		}

@@ -3,6 +3,7 @@ package checkers
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -259,9 +260,19 @@ func (c *rollbacks) step(e *Event, f *evidencev2.StepFact, j *Judge) {
 	j.Judged("T3")
 }
 
+// holders are the nodes that are PREPARED or FENCED, in order, so that findings
+// have one order.
+func (c *rollbacks) holders() []string {
+	if len(c.held) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(c.held))
+}
+
 // overdue looks for promises and rollbacks that have outlived their time.
 func (c *rollbacks) overdue(e *Event, j *Judge) {
-	for node, h := range c.held {
+	for _, node := range c.holders() {
+		h := c.held[node]
 		if h.fenced || h.limit == 0 {
 			continue
 		}

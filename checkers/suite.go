@@ -67,7 +67,9 @@ func (s *Suite) Observe(e *trace.Event) {
 	}
 	s.ev = Event{Event: e}
 	if err := s.decode(); err != nil {
-		s.failed = fmt.Errorf("event %d: %w", e.Seq, err)
+		if !s.undecodable(e, err) && s.failed == nil {
+			s.failed = fmt.Errorf("event %d: %w", e.Seq, err)
+		}
 		return
 	}
 	before := len(s.Violations)
@@ -77,6 +79,24 @@ func (s *Suite) Observe(e *trace.Event) {
 	if len(s.Violations) > before && s.stop != nil {
 		s.stop()
 	}
+}
+
+// undecodable judges bytes that reached a handler and that the codec refuses:
+// nobody else can say anything about them.
+func (s *Suite) undecodable(e *trace.Event, err error) bool {
+	if e.Kind != trace.MessageDelivered {
+		return false
+	}
+	for _, c := range s.checkers {
+		if c, ok := c.(*contract); ok {
+			c.undecodable(e, err, &s.Judge)
+			if s.stop != nil {
+				s.stop()
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // decode fills the decoded fields: from the producer where it is at hand, else

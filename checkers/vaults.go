@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -41,22 +42,13 @@ func (c *vaults) Observe(e *Event, j *Judge) {
 		if c.asked[key] != nil {
 			return
 		}
-		b := &bundle{id: m.BundleId, components: map[string][]byte{}, seq: e.Seq}
-		var parts []string
+		b := &bundle{id: m.BundleId, components: map[string][]byte{}, content: contentOf(m.Components, m.Context), seq: e.Seq}
 		for _, x := range m.Components {
 			if _, twice := b.components[x.Name]; twice {
 				b.dup = true
 			}
 			b.components[x.Name] = bytes.Clone(x.Data)
-			parts = append(parts, fmt.Sprintf("%d:%s=%x", len(x.Name), x.Name, x.Data))
 		}
-		sort.Strings(parts)
-		var context []string
-		for _, l := range m.Context {
-			context = append(context, fmt.Sprintf("%d:%s=%d:%s", len(l.Key), l.Key, len(l.Value), l.Value))
-		}
-		sort.Strings(context)
-		b.content = fmt.Sprintf("%q %q", parts, context)
 		c.asked[key] = b
 	case *ledgerv2.SealReply:
 		b := c.asked[e.Node+"\x00"+m.BundleId]
@@ -109,8 +101,31 @@ func (c *vaults) opened(e *Event, m *ledgerv2.OpenReply, j *Judge) {
 		j.Violate("W5", e.Node, fmt.Sprintf("the bundle %s is accepted with components that were not sealed", b.id), b.seq)
 		return
 	}
+	switch {
+	case !b.dup && contentOf(m.Components, m.Context) != b.content:
+		j.Violate("W5", e.Node, fmt.Sprintf("the bundle %s is accepted in another context than it was sealed in", b.id), b.seq)
+		return
+	case b.root != nil && !bytes.Equal(m.Root, b.root):
+		j.Violate("W5", e.Node, fmt.Sprintf("the bundle %s is accepted under the root %x; it was sealed under %x", b.id, m.Root, b.root), b.seq)
+		return
+	}
 	j.Judged("W4")
 	j.Judged("W5")
+}
+
+// contentOf is the canonical text of components and context, in which the order
+// of neither counts.
+func contentOf(components []*ledgerv2.Component, context []*telemetryv2.Label) string {
+	var parts, labels []string
+	for _, x := range components {
+		parts = append(parts, fmt.Sprintf("%d:%s=%x", len(x.Name), x.Name, x.Data))
+	}
+	for _, l := range context {
+		labels = append(labels, fmt.Sprintf("%d:%s=%d:%s", len(l.Key), l.Key, len(l.Value), l.Value))
+	}
+	sort.Strings(parts)
+	sort.Strings(labels)
+	return fmt.Sprintf("%q %q", parts, labels)
 }
 
 func (*vaults) Finish(*Judge) {}
