@@ -24,6 +24,10 @@ type register struct {
 	history models.History
 	reads   map[string]pendingRead // by query id
 	writing *pendingWrite
+	// given are the saves that were given up in this life of Tolaria. What one
+	// left on the disk may come to light when the store is opened again.
+	given   []pendingWrite
+	crashed bool
 	clients map[string]int
 }
 
@@ -55,10 +59,17 @@ func (c *register) client(name string) int {
 func (c *register) Observe(e *Event, j *Judge) {
 	switch e.Kind {
 	case trace.NodeCrashed, trace.NodeExited:
-		if c.writing != nil && e.Node == "tolaria" {
-			// It may have taken effect, or may yet: recovery decides.
-			c.history.Add(models.RegisterWrite(c.client(e.Node), c.writing.id, c.writing.call, models.Unknown))
-			c.writing = nil
+		if e.Node == "tolaria" {
+			c.giveUp()
+			c.crashed = true
+		}
+	case trace.NodeReady:
+		// The store is open: what became of them is decided.
+		if e.Node == "tolaria" && c.crashed {
+			for _, w := range c.given {
+				c.history.Add(models.RegisterWrite(c.client(e.Node), w.id, w.call, e.At, true))
+			}
+			c.given, c.crashed = c.given[:0], false
 		}
 	case trace.MessageSent:
 		switch m := e.Mail.Payload.(type) {
@@ -69,9 +80,7 @@ func (c *register) Observe(e *Event, j *Judge) {
 			}
 		case *trainingv2.BoundaryRequest:
 			if m.CheckpointId != "" && (c.writing == nil || c.writing.id != m.CheckpointId) {
-				if c.writing != nil {
-					c.history.Add(models.RegisterWrite(c.client(e.Node), c.writing.id, c.writing.call, models.Unknown))
-				}
+				c.giveUp()
 				c.writing = &pendingWrite{m.CheckpointId, e.At}
 			}
 		}
@@ -90,7 +99,7 @@ func (c *register) Observe(e *Event, j *Judge) {
 				call = c.writing.call
 				c.writing = nil
 			}
-			c.history.Add(models.RegisterWrite(c.client(e.Node), f.CheckpointId, call, e.At))
+			c.history.Add(models.RegisterWrite(c.client(e.Node), f.CheckpointId, call, e.At, false))
 		}
 	}
 }
@@ -105,9 +114,24 @@ func (c *register) abandon(now int64) {
 	}
 }
 
+// giveUp notes that the save under way will not be told of.
+func (c *register) giveUp() {
+	if c.writing == nil {
+		return
+	}
+	if len(c.given) == maxGiven {
+		c.given = append(c.given[:0], c.given[1:]...)
+	}
+	c.given = append(c.given, *c.writing)
+	c.writing = nil
+}
+
+// maxGiven bounds the saves of one life that are remembered without an outcome.
+const maxGiven = 8
+
 // quiet cuts the history where nothing is under way, so that it stays short.
 func (c *register) quiet(j *Judge) {
-	if c.history.Len() < 64 || len(c.reads) > 0 || c.writing != nil {
+	if c.history.Len() < 24 || c.crashed || len(c.reads) > 0 || c.writing != nil {
 		return
 	}
 	c.check(j)

@@ -70,6 +70,6 @@ var groups = []group{
 	{[]string{"W1", "W4"}, facts, newLogs},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
 	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
-	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newRegister},
+	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
 }

@@ -7,7 +7,6 @@ package models
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,53 +14,60 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Unknown as the return time of an operation means that its outcome is
-// unknown: it may take effect at any later time, or never.
-const Unknown = int64(math.MaxInt64 / 2)
-
 // op is the input and output of an operation.
 type op struct {
 	name  string // write, read, issue, outcome
 	value string
-	maybe bool // it may not have taken effect at all
+	maybe bool // nobody was told whether it took effect
 }
 
 // Model is a sequential specification over states that are strings.
 type Model struct {
 	name  string
 	start string
-	// step says whether an operation is legal in a state, and what follows.
-	step func(state string, o op) (ok bool, next string)
+	// step says which states may follow an operation; none: it is illegal.
+	step func(state string, o op) []string
 }
 
 // Register is a register of checkpoint ids; it begins empty.
 func Register() Model {
-	return Model{"register", "", func(state string, o op) (bool, string) {
-		if o.name == "write" {
-			return true, o.value
+	return Model{"register", "", func(state string, o op) []string {
+		switch {
+		case o.name == "write" && o.maybe:
+			return []string{state, o.value}
+		case o.name == "write":
+			return []string{o.value}
+		case state == o.value:
+			return []string{state}
 		}
-		return state == o.value, state
+		return nil
 	}}
 }
 
 // Command is the life of one command: not yet issued, issued, and then one
 // outcome for good.
 func Command() Model {
-	return Model{"command", "unknown", func(state string, o op) (bool, string) {
+	only := func(legal bool, next string) []string {
+		if legal {
+			return []string{next}
+		}
+		return nil
+	}
+	return Model{"command", "unknown", func(state string, o op) []string {
 		if o.name == "issue" {
 			if state == "unknown" {
-				return true, "issued"
+				return []string{"issued"}
 			}
-			return true, state
+			return []string{state}
 		}
 		switch o.value {
 		case "DUPLICATE":
 			// The receiver has it already; it may still be waiting for its epoch.
-			return state != "unknown", state
+			return only(state != "unknown", state)
 		case "AWAITING_CONFIRMATION", "ACCEPTED":
-			return state == "issued" || state == "waiting", "waiting"
+			return only(state == "issued" || state == "waiting", "waiting")
 		}
-		return state == "issued" || state == "waiting", o.value
+		return only(state == "issued" || state == "waiting", o.value)
 	}}
 }
 
@@ -72,9 +78,10 @@ type Operation struct {
 	call, done int64
 }
 
-// RegisterWrite is a write; done may be Unknown.
-func RegisterWrite(client int, value string, call, done int64) Operation {
-	return Operation{client, op{"write", value, done == Unknown}, call, done}
+// RegisterWrite is a write. With maybe nobody was told what became of it: it
+// took effect between call and done, or not at all.
+func RegisterWrite(client int, value string, call, done int64, maybe bool) Operation {
+	return Operation{client, op{"write", value, maybe}, call, done}
 }
 
 // RegisterRead is a read and what it returned.
@@ -118,9 +125,9 @@ func (h *History) Begin(at int64) { h.began = at }
 // Began is what Begin noted last.
 func (h *History) Began() int64 { return h.began }
 
-// Cut checks the operations since the last cut and forgets them, except those
-// of unknown outcome, which may still take effect. The detail of an illegal
-// history names its operations.
+// Cut checks the operations since the last cut and forgets them; it remembers
+// the states that may hold now. The detail of an illegal history names its
+// operations.
 func (h *History) Cut(timeout time.Duration) (porcupine.CheckResult, string) {
 	var ops []porcupine.Operation
 	for i, o := range h.ops {
@@ -153,7 +160,7 @@ func (h *History) Cut(timeout time.Duration) (porcupine.CheckResult, string) {
 	}
 	slices.Sort(ends)
 	h.starts = slices.Compact(ends)
-	h.ops = slices.DeleteFunc(h.ops, func(o Operation) bool { return !o.o.maybe })
+	h.ops = h.ops[:0]
 	return result, ""
 }
 
@@ -174,9 +181,7 @@ func (h *History) ends(start string) []string {
 	}
 	var last int64
 	for _, o := range h.ops {
-		if o.done < Unknown {
-			last = max(last, o.done)
-		}
+		last = max(last, o.done)
 	}
 	var out []string
 	for _, c := range candidates {
@@ -194,21 +199,25 @@ func (h *History) ends(start string) []string {
 }
 
 func (m Model) porcupine(start string) porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return start },
-		Step: func(state, input, _ any) (bool, any) {
-			ok, next := m.step(state.(string), input.(op))
-			return ok, next
+	nondeterministic := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{start} },
+		Step: func(state, input, _ any) []any {
+			var next []any
+			for _, s := range m.step(state.(string), input.(op)) {
+				next = append(next, s)
+			}
+			return next
 		},
 		Equal: func(a, b any) bool { return a == b },
 	}
+	return nondeterministic.ToModel()
 }
 
 // String is the operation for people.
 func (o Operation) String() string {
 	when := fmt.Sprintf("%.3fs–%.3fs", float64(o.call)/1e9, float64(o.done)/1e9)
-	if o.done == Unknown {
-		when = fmt.Sprintf("%.3fs–?", float64(o.call)/1e9)
+	if o.o.maybe {
+		when += " perhaps"
 	}
 	return fmt.Sprintf("%s %s %q", when, o.o.name, o.o.value)
 }
