@@ -1,0 +1,569 @@
+package checkers_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/esper-sim/espersim/checkers"
+	"github.com/esper-sim/espersim/contracts/canon"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+var (
+	key   = bytes.Repeat([]byte{7}, wire.KeySize)
+	start = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// tape is a run that a test makes up, event by event. Each event takes a
+// millisecond.
+type tape struct {
+	t      *testing.T
+	log    *trace.Log
+	codec  *wire.Codec
+	now    int64
+	nonce  byte
+	signer *wire.HMACSigner
+}
+
+func newTape(t *testing.T, o ...trace.Observer) *tape {
+	s, err := wire.NewHMACSigner("k", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tape{t: t, log: trace.NewLog(o...), codec: wire.NewCodec(), signer: s}
+}
+
+func (p *tape) wait(d time.Duration) { p.now += int64(d) }
+
+func (p *tape) event(k trace.Kind, node string, fill func(*trace.Event)) uint64 {
+	p.now += int64(time.Millisecond)
+	e := p.log.Next(p.now, k)
+	e.Node, e.Incarnation = node, 1
+	if fill != nil {
+		fill(e)
+	}
+	return p.log.Commit()
+}
+
+// seal makes an envelope of its own memory.
+func (p *tape) seal(env *envelopev2.EventEnvelope, m canon.Message, signed bool) []byte {
+	var s wire.Signer
+	if signed {
+		p.nonce++
+		p.signer.Nonce[0], p.signer.SignedAt = p.nonce, start.Add(time.Duration(p.now))
+		s = p.signer
+	}
+	return p.codec.Seal(nil, env, m, s)
+}
+
+func (p *tape) sentBytes(from, to string, b []byte) uint64 {
+	return p.event(trace.MessageSent, from, func(e *trace.Event) { e.Peer, e.Data = to, b })
+}
+
+func (p *tape) deliverBytes(from, to string, b []byte) uint64 {
+	return p.event(trace.MessageDelivered, from, func(e *trace.Event) { e.Peer, e.Data = to, b })
+}
+
+func (p *tape) sent(from, to string, m canon.Message) uint64 {
+	return p.sentBytes(from, to, p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false))
+}
+
+// mail is sent and delivered.
+func (p *tape) mail(from, to string, m canon.Message) (delivered uint64) {
+	b := p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false)
+	p.sentBytes(from, to, b)
+	return p.deliverBytes(from, to, b)
+}
+
+// publish sends a signed publication to the bus and returns its bytes.
+func (p *tape) publish(from, topic, event string, m canon.Message) []byte {
+	b := p.seal(&envelopev2.EventEnvelope{EventId: event, Topic: topic, Priority: envelopev2.Priority_NORMAL}, m, true)
+	p.sentBytes(from, "oona", b)
+	return b
+}
+
+func (p *tape) accepted(to, topic, event string, offset int64) {
+	p.sent("oona", to, &busv2.PublishAck{EventId: event, Topic: topic, Offset: offset, Status: busv2.PublishStatus_ACCEPTED})
+}
+
+func (p *tape) deliver(group, topic string, offset int64, attempt uint32, b []byte) {
+	p.mail("oona", "kasmina", &busv2.Delivery{Group: group, Topic: topic, Offset: offset, Attempt: attempt, Envelope: b})
+}
+
+func (p *tape) fact(node string, m canon.Message) uint64 {
+	return p.factBy(node, m, 0)
+}
+
+func (p *tape) factBy(node string, m canon.Message, cause uint64) uint64 {
+	return p.event(trace.FactDeclared, node, func(e *trace.Event) {
+		e.Text, e.Data, e.Cause = m.FullName(), m.AppendCanonical(nil), cause
+	})
+}
+
+// command publishes and delivers a command for Kasmina.
+func (p *tape) command(c *adaptationv2.AdaptationCommand) []byte {
+	b := p.publish("tamiyo", "control.kasmina.commands", "e-"+c.CommandId, c)
+	p.accepted("tamiyo", "control.kasmina.commands", "e-"+c.CommandId, 1)
+	p.deliver("kasmina", "control.kasmina.commands", 1, 1, b)
+	return b
+}
+
+func (p *tape) applied(node, id string, epoch int64) {
+	p.fact(node, &evidencev2.CommandFact{CommandId: id, Subsystem: node, Status: "APPLIED", Epoch: epoch})
+}
+
+func germinate() *adaptationv2.AdaptationCommand {
+	return &adaptationv2.AdaptationCommand{CommandId: "c1", TargetEpoch: 3, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_SeedLifecycle{
+		SeedLifecycle: &adaptationv2.SeedLifecycleCommand{Operation: adaptationv2.SeedOperation_GERMINATE}}}
+}
+
+func (p *tape) token(role string) []byte {
+	t := &pausev2.PauseToken{TokenId: "t", Principal: "op", Role: role, MaxDuration: durationpb.New(time.Second)}
+	t.Signature = hmacOf(t.AppendCanonical(nil))
+	return t.AppendCanonical(nil)
+}
+
+func pauseCommand(token []byte) *adaptationv2.AdaptationCommand {
+	return &adaptationv2.AdaptationCommand{CommandId: "p1", TargetEpoch: 3, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_Pause{
+		Pause: &adaptationv2.PauseCommand{Pause: true, MaxDurationMs: 1000, PauseToken: token}}}
+}
+
+func step(epoch int64, n int32, gen uint32) *trainingv2.StepRef {
+	return &trainingv2.StepRef{Epoch: epoch, Step: n, Generation: gen}
+}
+
+// forward is a pass through a layer and what came out.
+func (p *tape) forward(st *trainingv2.StepRef, out float32, status trainingv2.ReplyStatus, use ...*trainingv2.KernelUse) {
+	p.mail("tolaria", "kasmina", &trainingv2.ForwardRequest{Step: st, LayerId: 1, Batch: 1, Width: 1, Activations: []float32{1}, Training: true})
+	p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Step: st, LayerId: 1, Status: status, Activations: []float32{out}, Kernels: use, Training: true})
+}
+
+func (p *tape) stage(from, to telemetryv2.SeedStage, cause evidencev2.StageCause, by uint64) {
+	p.factBy("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, From: from, To: to, Cause: cause, CommandId: "c", AtBoundary: true}, by)
+}
+
+func (p *tape) rollback(node string, s evidencev2.RollbackStep, id string, epoch int64, gen uint32) {
+	p.fact(node, &evidencev2.RollbackFact{RollbackId: id, Subsystem: node, Step: s, Tier: "FULL", Epoch: epoch, Generation: gen})
+}
+
+func (p *tape) wholeRollback(epochs [3]int64) {
+	p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+	for i, n := range []string{"tamiyo", "kasmina"} {
+		p.rollback(n, evidencev2.RollbackStep_RB_PREPARED, "r1", epochs[i], 2)
+	}
+	p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+	for i, n := range []string{"tamiyo", "kasmina", "tolaria"} {
+		p.rollback(n, evidencev2.RollbackStep_RB_RESTORED, "r1", epochs[i], 2)
+	}
+	p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r1", 4, 2)
+}
+
+func (p *tape) started(epoch int64, gen uint32) {
+	m := &eventsv2.EpochEvent{Epoch: epoch, RollbackGeneration: gen, Phase: eventsv2.EpochPhase_STARTED}
+	p.publish("tolaria", "system.events.epoch", fmt.Sprintf("epoch/%d/%d", gen, epoch), m)
+}
+
+// checkpoint is saved whole, from what the subsystems sent.
+func (p *tape) checkpoint(id string, epoch, kasminaEpoch int64, retained uint32) []byte {
+	root := sha256.Sum256([]byte(id))
+	f := &evidencev2.CheckpointFact{Action: evidencev2.CheckpointAction_CHECKPOINT_SAVED, CheckpointId: id, Epoch: epoch, Root: root[:], Retained: retained}
+	for _, name := range []string{"host", "kasmina", "tamiyo"} {
+		data := []byte(name + id)
+		sum := sha256.Sum256(data)
+		if name == "kasmina" {
+			p.sent("kasmina", "tolaria", &trainingv2.BoundaryReply{Status: trainingv2.ReplyStatus_OK, Part: &trainingv2.StatePart{CheckpointId: id, Subsystem: name, Epoch: kasminaEpoch, Data: data}})
+		} else if name == "tamiyo" {
+			p.sent("tamiyo", "tolaria", &trainingv2.StatePart{CheckpointId: id, Subsystem: name, Epoch: epoch, Data: data})
+		}
+		f.Parts = append(f.Parts, &evidencev2.PartDigest{Name: name, Epoch: epoch, Sha256: sum[:]})
+	}
+	p.fact("tolaria", f)
+	return root[:]
+}
+
+func pick[T any](guilty bool, bad, good T) T {
+	if guilty {
+		return bad
+	}
+	return good
+}
+
+// cases has, for each invariant, how a run goes that violates it and how the
+// same run goes that does not.
+var cases = map[string]func(p *tape, guilty bool){
+	"C2": func(p *tape, guilty bool) {
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "x"}, &busv2.Ack{Group: "g", Offset: 3}, false)
+		if guilty { // a field of the envelope twice, with a checksum that is right
+			b = reseal(append([]byte{0x0a, 1, 'y'}, b...))
+		}
+		p.deliverBytes("a", "b", b)
+	},
+	"C10": func(p *tape, guilty bool) {
+		p.publish("tolaria", pick(guilty, "telemetry.seed.health", "system.events.epoch"), "x", &eventsv2.EpochEvent{})
+	},
+	"C11": func(p *tape, guilty bool) {
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "x"}, &busv2.Ack{Group: "g", Offset: 3}, false)
+		if guilty {
+			b[len(b)/2] ^= 4
+		}
+		p.deliverBytes("a", "b", b)
+	},
+	"O1": func(p *tape, guilty bool) {
+		b := p.publish("kasmina", "telemetry.seed.health", "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+		if guilty { // altered before anybody saw it
+			b = p.seal(&envelopev2.EventEnvelope{EventId: "e1", Topic: "telemetry.seed.health"}, &telemetryv2.SeedTelemetry{TelemetryId: "b"}, true)
+		}
+		p.deliver("g", "telemetry.seed.health", 1, 1, b)
+	},
+	"O2": func(p *tape, guilty bool) {
+		p.mail("tamiyo", "oona", &busv2.Subscribe{Group: "g", Consumer: "tamiyo", Topics: []string{"telemetry.seed.health"}, Durable: true})
+		b := p.publish("kasmina", "telemetry.seed.health", "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+		p.accepted("kasmina", "telemetry.seed.health", "e1", 1)
+		p.deliver("g", "telemetry.seed.health", 1, 1, b)
+		if !guilty {
+			p.sent("oona", "tamiyo", &busv2.AckReply{Group: "g", Topic: "telemetry.seed.health", Offset: 1, Status: busv2.AckStatus_ACKED})
+		}
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "telemetry.seed.health", Offset: 1})
+	},
+	"O3": func(p *tape, guilty bool) {
+		b := p.command(germinate())
+		p.deliver("kasmina", "control.kasmina.commands", 1, 2, b)
+		p.applied("kasmina", "c1", 3)
+		if guilty {
+			p.applied("kasmina", "c1", 3)
+		}
+	},
+	"O4": func(p *tape, guilty bool) {
+		for _, n := range pick(guilty, []string{"a", "b"}, []string{"a", "a"}) {
+			p.sent("oona", n, &busv2.AckReply{Group: "g", Topic: "t", Offset: 1, Status: busv2.AckStatus_ACKED})
+		}
+	},
+	"A1": func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.applied("kasmina", "c1", 3)
+		if guilty {
+			p.applied("kasmina", "c1", 4)
+		}
+	},
+	"A2": func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.applied("kasmina", "c1", pick[int64](guilty, 5, 4))
+	},
+	"A3": func(p *tape, guilty bool) {
+		c := germinate()
+		b := p.publish("tamiyo", "control.kasmina.commands", "e-c1", c)
+		if guilty {
+			b = p.seal(&envelopev2.EventEnvelope{EventId: "e-c1", Topic: "control.kasmina.commands"}, c, false)
+		}
+		p.deliver("kasmina", "control.kasmina.commands", 1, 1, b)
+		p.applied("kasmina", "c1", 3)
+	},
+	"A4": func(p *tape, guilty bool) {
+		c := germinate()
+		c.Constraints = &adaptationv2.ExecutionConstraints{RequireConfirmation: true}
+		p.command(c)
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "y"}, &adaptationv2.CommandConfirm{CommandId: "c1", Approve: true}, !guilty)
+		p.deliverBytes("operator", "kasmina", b)
+		p.applied("kasmina", "c1", 3)
+	},
+	"A5": func(p *tape, guilty bool) {
+		p.command(pauseCommand(p.token(pick(guilty, "guest", "operator"))))
+		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
+		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+	},
+	"A6": func(p *tape, guilty bool) {
+		p.command(pauseCommand(p.token("operator")))
+		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED"})
+		p.forward(step(3, 0, 1), pick[float32](guilty, 2, 1), trainingv2.ReplyStatus_OK)
+	},
+	"K1": func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 3})
+		p.stage(telemetryv2.SeedStage_DORMANT, pick(guilty, telemetryv2.SeedStage_GRAFTING, telemetryv2.SeedStage_GERMINATED), evidencev2.StageCause_BY_COMMAND, by)
+	},
+	"K2": func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 3})
+		if guilty {
+			by = p.mail("tolaria", "kasmina", &trainingv2.BackwardRequest{Step: step(3, 0, 1)})
+		}
+		p.stage(telemetryv2.SeedStage_DORMANT, telemetryv2.SeedStage_GERMINATED, evidencev2.StageCause_BY_COMMAND, by)
+	},
+	"K4": func(p *tape, guilty bool) {
+		// It hides its kernel from the reply, too.
+		p.forward(step(3, 0, 1), pick[float32](guilty, 2, 1), trainingv2.ReplyStatus_OK)
+	},
+	"K5": func(p *tape, guilty bool) {
+		for _, alpha := range []uint32{500, pick[uint32](guilty, 400, 600)} {
+			p.forward(step(3, 0, 1), 1, trainingv2.ReplyStatus_OK, &trainingv2.KernelUse{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, AlphaMilli: alpha, Stage: telemetryv2.SeedStage_GRAFTING})
+		}
+	},
+	"T1": func(p *tape, guilty bool) {
+		for i := range 9 { // whatever it says it keeps
+			p.checkpoint(fmt.Sprint("k", i), int64(i), int64(i), uint32(min(i+1, 5)))
+			if !guilty && i >= 5 {
+				p.fact("tolaria", &evidencev2.CheckpointFact{Action: evidencev2.CheckpointAction_CHECKPOINT_EVICTED, CheckpointId: fmt.Sprint("k", i-5), Retained: 5})
+			}
+		}
+	},
+	"T2": func(p *tape, guilty bool) { p.checkpoint("k1", 4, pick[int64](guilty, 3, 4), 1) },
+	"T3": func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, pick[int64](guilty, 8, 4), 4})
+	},
+	"T4": func(p *tape, guilty bool) {
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_FENCED, "r1", 4, 2)
+		p.forward(step(3, 0, 1), 1, pick(guilty, trainingv2.ReplyStatus_OK, trainingv2.ReplyStatus_FENCED))
+	},
+	"T6": func(p *tape, guilty bool) {
+		p.started(1, 1)
+		p.started(pick[int64](guilty, 3, 2), 1)
+	},
+	"T7": func(p *tape, guilty bool) {
+		p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "k"})
+		p.wait(pick(guilty, 3*time.Second, time.Second))
+		p.fact("tolaria", &evidencev2.DecisionFact{WaitedNs: 1})
+	},
+	"W1": func(p *tape, guilty bool) {
+		p.ledger(2, pick(guilty, 1, 2), func([]byte) {})
+	},
+	"W2": func(p *tape, guilty bool) {
+		p.ledger(1, 1, func(b []byte) {
+			if guilty {
+				copy(b, "something quite different")
+			}
+		})
+	},
+	"W3": func(p *tape, guilty bool) {
+		p.ledger(1, 1, func(b []byte) {
+			if guilty {
+				b[0] ^= 1
+			}
+		})
+	},
+	"W4": func(p *tape, guilty bool) {
+		p.seals("b1", "root1", "one")
+		p.opens("b1", "root1", pick(guilty, []string{"a"}, []string{"a", "b"}), "one")
+	},
+	"W5": func(p *tape, guilty bool) {
+		p.seals("b1", "root1", "one")
+		p.opens("b1", "root1", []string{"a", "b"}, pick(guilty, "two", "one"))
+	},
+	"W6": func(p *tape, guilty bool) {
+		p.seals("b1", "root1", "one")
+		p.seals("b2", pick(guilty, "root1", "root2"), "two")
+	},
+	"L1": func(p *tape, guilty bool) {
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		if !guilty {
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_ABORTED, "r1", 4, 2)
+		}
+		p.wait(31 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	},
+	"L2": func(p *tape, guilty bool) {
+		p.command(germinate())
+		if !guilty {
+			p.publish("kasmina", "control.command.results", "r", &adaptationv2.CommandResult{CommandId: "c1", Status: adaptationv2.CommandStatus_REJECTED})
+		}
+		p.wait(31 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	},
+	"L7": func(p *tape, guilty bool) {
+		p.event(trace.NodeStarted, "tolaria", nil)
+		p.wait(16 * time.Second)
+		p.fact("tolaria", pick[canon.Message](guilty, &evidencev2.DecisionFact{}, &evidencev2.EpochFact{}))
+	},
+	"E1": func(p *tape, guilty bool) {
+		d := sha256.Sum256([]byte("1 epochs"))
+		claimed := d[:]
+		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 0, Generation: 1, WeightsSha256: claimed, OptimizerSha256: claimed, SampleOrderSha256: claimed, GlobalStep: 8})
+		grafts := pick(guilty, bytes.Repeat([]byte{1}, 32), claimed)
+		p.sent("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 1, Generation: 1, Status: trainingv2.ReplyStatus_OK, StateDigest: grafts})
+	},
+	"R1": func(p *tape, guilty bool) {
+		p.checkpoint("k1", 4, 4, 1)
+		p.checkpoint("k2", 8, 8, 2)
+		p.sent("reader", "tolaria", &trainingv2.CheckpointQuery{QueryId: "q"})
+		p.mail("tolaria", "reader", &trainingv2.CheckpointInfo{QueryId: "q", CheckpointId: pick(guilty, "k1", "k2")})
+	},
+	"R2": func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.applied("kasmina", "c1", 3)
+		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Subsystem: "kasmina", Status: pick(guilty, "REJECTED", "DUPLICATE")})
+	},
+	"P1": func(p *tape, guilty bool) {
+		p.event(trace.NodeStarted, "oona", nil)
+		p.event(trace.NodeReady, "oona", nil)
+		p.event(trace.DiskOperation, "oona", func(e *trace.Event) { e.Text = "sync log failed: input/output error" })
+		p.event(trace.NodeExited, "oona", func(e *trace.Event) {
+			e.Text, e.Arg = "it ended", pick[int64](guilty, 1, 0)
+		})
+	},
+}
+
+// ledger appends entries, acknowledges them, and reads some back.
+func (p *tape) ledger(entries, read int, spoil func([]byte)) {
+	var list []*ledgerv2.Entry
+	for i := range entries {
+		b := fmt.Appendf(nil, "entry %d of a client that writes on", i)
+		p.sent("writer", "ledger", &ledgerv2.AppendRequest{Client: "writer", Sequence: int64(i + 1), Payload: b})
+		p.sent("ledger", "writer", &ledgerv2.AppendReply{Client: "writer", Sequence: int64(i + 1), Outcome: ledgerv2.Outcome_DONE})
+		back := slices.Clone(b)
+		spoil(back)
+		list = append(list, &ledgerv2.Entry{Client: "writer", Sequence: int64(i + 1), Payload: back})
+	}
+	p.sent("writer", "ledger", &ledgerv2.ReadRequest{Client: "writer", ReadId: 1})
+	p.sent("ledger", "writer", &ledgerv2.ReadReply{Client: "writer", ReadId: 1, Outcome: ledgerv2.Outcome_DONE, Entries: list[:read], End: true})
+}
+
+func (p *tape) seals(id, root, data string) {
+	p.sent("sealer", "vault", &ledgerv2.SealRequest{BundleId: id, Components: []*ledgerv2.Component{{Name: "a", Data: []byte(data)}, {Name: "b", Data: []byte("x")}}})
+	p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: id, Outcome: ledgerv2.Outcome_DONE, Root: []byte(root)})
+}
+
+func (p *tape) opens(id, root string, names []string, data string) {
+	r := &ledgerv2.OpenReply{BundleId: id, Outcome: ledgerv2.Outcome_DONE, Root: []byte(root)}
+	for _, n := range names {
+		r.Components = append(r.Components, &ledgerv2.Component{Name: n, Data: []byte(pick(n == "a", data, "x"))})
+	}
+	p.sent("vault", "sealer", r)
+}
+
+// counted is a replayer whose every digest is that of how many epochs it
+// trained.
+type counted struct{ n int }
+
+func (c *counted) Epoch(*checkers.LineageEpoch) (checkers.Digests, error) {
+	c.n++
+	d := sha256.Sum256(fmt.Appendf(nil, "%d epochs", c.n))
+	return checkers.Digests{Weights: d, Optimizer: d, SampleOrder: d, Grafts: d, GlobalStep: uint64(8 * c.n)}, nil
+}
+func (c *counted) Mark(int64)         {}
+func (c *counted) Return(int64) error { return nil }
+func (c *counted) Forget(int64)       {}
+
+func params() checkers.Params {
+	return checkers.Params{
+		Key: key, WallStart: start, Embargo: 8, Settled: func(int64) bool { return true },
+		Replay: func() (checkers.Replayer, error) { return &counted{}, nil },
+	}
+}
+
+// judge runs a case through a suite, live and from the file it leaves.
+func judge(t *testing.T, id string, guilty bool) (violations []checkers.Violation, judged uint64) {
+	t.Helper()
+	live, err := checkers.NewSuite([]string{id}, params(), 10, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored bytes.Buffer
+	w, err := trace.NewWriter(&stored, trace.Header{Scenario: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newTape(t, live, w)
+	cases[id](p, guilty)
+	if violations, err = live.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := checkers.NewSuite([]string{id}, params(), 10, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := trace.NewReader(&stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Observe(e)
+	}
+	fromFile, err := again.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(violations, fromFile) {
+		t.Errorf("live %v\nfrom the file %v", violations, fromFile)
+	}
+	return violations, live.Judgements()[id]
+}
+
+// TestEveryInvariant holds each invariant to its word: the guilty run is found
+// guilty of it, the clean one of nothing, and both were judged.
+func TestEveryInvariant(t *testing.T) {
+	for _, inv := range checkers.Catalogue() {
+		t.Run(inv.ID, func(t *testing.T) {
+			if cases[inv.ID] == nil {
+				t.Fatal("no case: nothing shows that its checker can find anything")
+			}
+			clean, judged := judge(t, inv.ID, false)
+			if len(clean) > 0 {
+				t.Errorf("the clean run: %v", clean)
+			}
+			if judged == 0 {
+				t.Error("the clean run was not put to the test")
+			}
+			bad, _ := judge(t, inv.ID, true)
+			for _, v := range bad {
+				if v.Invariant == inv.ID {
+					return
+				}
+			}
+			t.Errorf("the guilty run: %v", bad)
+		})
+	}
+	for id := range cases {
+		if checkers.Find(id) == nil {
+			t.Errorf("there is no invariant %s", id)
+		}
+	}
+}
+
+// TestVoid: what a scenario makes void is no finding, and nothing else is.
+func TestVoid(t *testing.T) {
+	for _, void := range []string{"T6", "T7"} {
+		p := params()
+		p.Void = map[string]string{void: "the test says so"}
+		s, err := checkers.NewSuite([]string{"T6"}, p, 10, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases["T6"](newTape(t, s), true)
+		found, err := s.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := void != "T6"; len(found) > 0 != want {
+			t.Errorf("with %s void: %v", void, found)
+		}
+	}
+}
