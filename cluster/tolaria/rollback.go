@@ -376,7 +376,9 @@ func (t *tolaria) done() error {
 	t.lastMissing = t.lastMissing[:0]
 	switch was {
 	case paused:
-		t.unpause("a rollback ends every pause")
+		if t.pause.wanted != nil { // else its time was over before
+			t.unpause("a rollback ends every pause")
+		}
 	case frozen:
 		t.melt("a rollback ends the freeze")
 	}

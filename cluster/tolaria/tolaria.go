@@ -268,8 +268,14 @@ func (t *tolaria) timer(m *localv2.TimerFired) error {
 			return t.crossAgain()
 		}
 	case "pause":
-		if m.Arg == t.pause.serial && t.phase == paused {
+		if m.Arg != t.pause.serial {
+			return nil
+		}
+		if t.phase == paused {
 			return t.resume("its time is over")
+		}
+		if t.rb != nil && t.after == paused && t.pause.wanted != nil {
+			t.unpause("its time is over") // what holds training now is the rollback
 		}
 	case "freeze":
 		if m.Arg == t.pause.serial && t.phase == frozen {
