@@ -55,7 +55,7 @@ type ackOwner struct {
 
 // remembered is how many commands the checker keeps: many times what can be
 // under way at once.
-const remembered = 4096
+const remembered = 512
 
 func newCommands(p Params) Checker {
 	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}}

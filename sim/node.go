@@ -33,6 +33,7 @@ type node struct {
 	host *host
 	idx  int32
 	src  Source
+	sum  uint64 // of the name, for the trace's hash
 
 	state   state
 	life    uint32 // incarnation; 0 before the first start
@@ -89,6 +90,7 @@ func newNode(w *World, spec Node, h *host, idx int32) *node {
 	return &node{
 		w: w, spec: spec, host: h, idx: idx,
 		src:      w.src.node(string(spec.ID)),
+		sum:      trace.NodeSum(string(spec.ID)),
 		slow:     1000,
 		codec:    wire.NewCodec(),
 		timers:   timerTable{seed: uint64(idx)},
@@ -385,7 +387,8 @@ func (n *node) handleTimer(ev *event) {
 		return // stopped or set again while it waited in the inbox
 	}
 	e := n.w.log.Next(n.w.now, trace.TimerFired)
-	e.Node, e.Incarnation, e.Text, e.Arg, e.Cause = string(n.spec.ID), n.life, t.name, t.arg, ev.cause
+	e.From(string(n.spec.ID), n.life, n.sum)
+	e.Text, e.Arg, e.Cause = t.name, t.arg, ev.cause
 	n.cause = n.w.log.Commit()
 	n.fired.Name, n.fired.Arg = t.name, t.arg
 	n.receive(n.spec.ID, &n.fired)

@@ -1,7 +1,10 @@
 package runner_test
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
@@ -55,3 +58,50 @@ func BenchmarkTriadUnjudged(b *testing.B) {
 
 // BenchmarkTriadCalm is the triad without faults.
 func BenchmarkTriadCalm(b *testing.B) { benchTriad(b, "triad-calm.yaml", runner.Options{}) }
+
+// spin is the bare loop: work that shares nothing with anybody.
+func spin(n int) uint64 {
+	h := uint64(n)
+	for range n {
+		h = h*0x9e3779b97f4a7c15 + 1
+		h ^= h >> 29
+	}
+	return h
+}
+
+// BenchmarkSecondCore says what a second core brings to a batch of runs, and
+// to two bare loops in the same minute. Goal: at least 0.95 of what it brings
+// the loops.
+func BenchmarkSecondCore(b *testing.B) {
+	s := load(b, "triad-survivable.yaml")
+	const runs = 60
+	batch := func(jobs int) time.Duration {
+		began := time.Now()
+		if _, err := runner.Sweep([]*scenarios.Scenario{s}, runner.Plan{First: 1, Seeds: runs, Jobs: jobs}); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	loops := func(jobs int) time.Duration {
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range jobs {
+			wg.Go(func() { sink.Add(spin(400_000_000 / jobs)) })
+		}
+		wg.Wait()
+		return time.Since(began)
+	}
+	var one, two, loopOne, loopTwo time.Duration
+	for b.Loop() {
+		one += batch(1)
+		two += batch(2)
+		loopOne += loops(1)
+		loopTwo += loops(2)
+	}
+	gain, loopGain := one.Seconds()/two.Seconds(), loopOne.Seconds()/loopTwo.Seconds()
+	b.ReportMetric(gain, "gain")
+	b.ReportMetric(loopGain, "loop-gain")
+	b.ReportMetric(gain/loopGain, "share")
+}
+
+var sink atomic.Uint64

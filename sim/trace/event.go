@@ -67,9 +67,15 @@ type Event struct {
 	Text        string
 	Arg         int64
 	Data        []byte
+	nodeSum     uint64 // NodeSum(Node), or 0 for not known
 	// Value is Data decoded, where the producer had it at hand; it is neither
 	// stored nor hashed. Observers of a file get nil and decode.
 	Value any
+}
+
+// From sets the node and its incarnation. sum is NodeSum(node).
+func (e *Event) From(node string, incarnation uint32, sum uint64) {
+	e.Node, e.Incarnation, e.nodeSum = node, incarnation, sum
 }
 
 // String is one line for people.

@@ -65,32 +65,34 @@ func String(seed uint64, s string) uint64 {
 // Mix folds v into h.
 func Mix(h, v uint64) uint64 { return mum(h^k1, v^k2) }
 
-func (h *Hash) word(x, y uint64) {
-	h.a = mum(h.a^x^k0, y^k1)
-	h.b = mum(h.b^y^k2, x^k3) ^ h.a
-}
-
 // add folds an event in. A delivery is hashed by its cause and its last eight
 // bytes, which hold the envelope's checksum: the bytes themselves were hashed
 // when they were sent.
 func (h *Hash) add(e *Event) {
-	h.word(uint64(e.At), uint64(e.Kind)<<32|uint64(e.Incarnation))
-	h.word(e.Cause, uint64(e.Arg))
 	var d uint64
 	if n := len(e.Data); e.Kind == MessageDelivered && n >= 8 {
 		d = binary.LittleEndian.Uint64(e.Data[n-8:])
 	} else if n > 0 {
 		d = Bytes(k2, e.Data)
 	}
-	names := String(k0, e.Node)
+	names := e.nodeSum
+	if names == 0 {
+		names = NodeSum(e.Node)
+	}
 	if e.Peer != "" {
 		names = Mix(names, String(k1, e.Peer))
 	}
 	if e.Text != "" {
 		names = Mix(names, String(k2, e.Text))
 	}
-	h.word(d, names)
+	a := mum(h.a^uint64(e.At)^k0, uint64(e.Kind)<<32^uint64(e.Incarnation)^k1)
+	a = mum(a^e.Cause^k2, uint64(e.Arg)^k3)
+	h.a, h.b = a, mum(h.b^d^k1, names^k2)^a
 }
+
+// NodeSum is the part of an event's hash that its node decides, for producers
+// that know it beforehand; see Event.From.
+func NodeSum(node string) uint64 { return String(k0, node) | 1 }
 
 // String is the hash as 32 hexadecimal digits.
 func (h Hash) String() string { return fmt.Sprintf("%016x%016x", h.a, h.b) }
