@@ -254,6 +254,8 @@ func (r *Replay) Export() *statev2.ModelExport {
 	r.bed.Save(x.Grafts)
 	d := trainer.Digest(x.Host.Weights)
 	x.WeightsSha256 = d[:]
+	sum := sha256.Sum256(x.AppendCanonical(nil))
+	x.Sha256 = sum[:]
 	return x
 }
 
@@ -262,6 +264,13 @@ func (r *Replay) Export() *statev2.ModelExport {
 func Verify(j *job.Job, x *statev2.ModelExport) error {
 	if x.Lineage == nil || x.Host == nil || x.Grafts == nil {
 		return fmt.Errorf("the export has no lineage, no host or no grafts")
+	}
+	declared := x.Sha256
+	x.Sha256 = nil
+	sum := sha256.Sum256(x.AppendCanonical(nil))
+	x.Sha256 = declared
+	if string(declared) != string(sum[:]) {
+		return fmt.Errorf("the export has the SHA-256 %x and declares %x", sum, declared)
 	}
 	g, err := trainer.ParseGraph([]byte(x.Graph))
 	if err != nil {

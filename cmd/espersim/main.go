@@ -63,7 +63,7 @@ Exit codes: 0 clean, 1 an invariant was violated, 2 usage or bad input,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
-		newRun(), newReplay(), newScenario(), newTrace(), newWAL(),
+		newRun(), newReplay(), newScenario(), newTrace(), newWAL(), newModel(),
 		newFaults(), newRoles(), newInvariants(),
 	)
 	return root

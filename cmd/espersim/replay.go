@@ -136,4 +136,3 @@ func (o *replayOptions) compare(r *runner.Result, a, b []byte) error {
 	}
 	return nil
 }
-

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
@@ -29,6 +30,7 @@ type runOptions struct {
 	show      bool
 	noJudge   bool
 	keep      string
+	export    string
 	out, err  io.Writer
 }
 
@@ -58,6 +60,7 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
+	f.StringVar(&o.export, "export", "", "write the evolved model of each clean run, with its lineage, into this folder")
 	return c
 }
 
@@ -102,6 +105,19 @@ func (o *runOptions) run(args []string) error {
 		}
 		p.Keep = func(s *scenarios.Scenario, seed uint64, n int) (io.WriteCloser, error) {
 			return createWhole(filepath.Join(o.keep, traceName(s, seed, n)))
+		}
+	}
+	if o.export != "" {
+		if err := os.MkdirAll(o.export, 0o755); err != nil {
+			return err
+		}
+		p.Export = func(s *scenarios.Scenario, seed uint64, n int, m *statev2.ModelExport) error {
+			f, err := createWhole(filepath.Join(o.export, strings.TrimSuffix(traceName(s, seed, n), ".trace")+".model"))
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(m.AppendCanonical(nil))
+			return errors.Join(err, f.Close())
 		}
 	}
 	if o.noJudge && !o.json {

@@ -4,17 +4,20 @@ import (
 	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/lineage"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
 // replayer makes the calm world that recovery equivalence compares with, for
 // scenarios in which something is trained.
-func replayer(j *job.Job) func() (checkers.Replayer, error) {
+// What it made is left in at, for an export.
+func replayer(j *job.Job, at **replay) func() (checkers.Replayer, error) {
 	return func() (checkers.Replayer, error) {
 		r, err := lineage.NewReplay(j)
 		if err != nil {
 			return nil, err
 		}
-		return &replay{r: r}, nil
+		*at = &replay{r: r}
+		return *at, nil
 	}
 }
 
@@ -47,3 +50,11 @@ func (r *replay) Return(epoch int64) error { return r.r.Return(epoch) }
 
 // Forget implements checkers.Replayer.
 func (r *replay) Forget(before int64) { r.r.Forget(before) }
+
+// export hands out the model of a clean run: its replay has the same bytes.
+func (r *replay) export(to func(*statev2.ModelExport) error, res *Result, err error) error {
+	if err != nil || r == nil || res == nil || res.Verdict != Clean || res.Judged["E1"] == 0 {
+		return err
+	}
+	return to(r.r.Export())
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/trainer"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/gpu"
 	"github.com/esper-sim/espersim/scenarios"
@@ -46,6 +47,9 @@ type Options struct {
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
 	Commit    string // for the trace's header
+	// Export, if set, gets the evolved model with its lineage at the end of a
+	// run that trained one (HLD section 9.2). It needs the judge.
+	Export func(*statev2.ModelExport) error
 	// Wrap, if set, stands between the world and the processes: it is given
 	// the constructor of each node and returns the one that is used. A wrapped
 	// constructor may hand another actor.Env to the process, or return an actor
@@ -88,13 +92,12 @@ type Result struct {
 
 // Run runs a scenario once. An error means that the run could not be built;
 // what goes wrong inside it is in the result.
-func Run(s *scenarios.Scenario, o Options) (*Result, error) {
+func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	began := time.Now()
-	res := &Result{Scenario: s.File, Name: s.Name, RunSeed: o.Seed, N: o.N, Fired: map[string]uint64{}}
+	res = &Result{Scenario: s.File, Name: s.Name, RunSeed: o.Seed, N: o.N, Fired: map[string]uint64{}}
 	keyed := sim.NewSource(o.Seed)
 	steps := o.Steps
 	if steps == nil {
-		var err error
 		if steps, err = s.Steps(o.N, keyed); err != nil {
 			return nil, err
 		}
@@ -124,7 +127,11 @@ func Run(s *scenarios.Scenario, o Options) (*Result, error) {
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
-		p.Replay = replayer(j)
+		var calm *replay
+		p.Replay = replayer(j, &calm)
+		if o.Export != nil {
+			defer func() { err = calm.export(o.Export, res, err) }()
+		}
 		stop := func() {
 			if !o.All {
 				w.Stop()

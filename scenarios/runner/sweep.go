@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/esper-sim/espersim/checkers"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -29,6 +30,8 @@ type Plan struct {
 	NoJudge bool
 	// Keep opens a file for the trace of a run, if set.
 	Keep func(s *scenarios.Scenario, seed uint64, n int) (io.WriteCloser, error)
+	// Export gets the model of each clean run that trained one, if set.
+	Export func(s *scenarios.Scenario, seed uint64, n int, m *statev2.ModelExport) error
 	// Done is called for each run, in the order in which they end.
 	Done func(*Result)
 	// Progress is called from time to time.
@@ -144,6 +147,9 @@ func Sweep(list []*scenarios.Scenario, p Plan) ([]*Outcome, error) {
 
 func runTask(s *scenarios.Scenario, t task, p Plan) (*Result, error) {
 	o := Options{Seed: t.seed, N: t.n, Commit: p.Commit, NoJudge: p.NoJudge}
+	if p.Export != nil {
+		o.Export = func(m *statev2.ModelExport) error { return p.Export(s, t.seed, t.n, m) }
+	}
 	var file io.WriteCloser
 	if p.Keep != nil {
 		var err error

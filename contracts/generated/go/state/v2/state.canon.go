@@ -2167,6 +2167,7 @@ var schemaOfModelExport = canon.Schema{
 		{Number: 3, Name: "host", Wire: 2, Elem: 2},
 		{Number: 4, Name: "grafts", Wire: 2, Elem: 2},
 		{Number: 5, Name: "weights_sha256", Wire: 2, Elem: 2},
+		{Number: 6, Name: "sha256", Wire: 2, Elem: 2},
 	},
 }
 
@@ -2194,6 +2195,9 @@ func (m *ModelExport) CanonicalSize() int {
 	if len(m.WeightsSha256) != 0 {
 		n += 1 + canon.SizeSpan(len(m.WeightsSha256))
 	}
+	if len(m.Sha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Sha256))
+	}
 	return n
 }
 
@@ -2210,6 +2214,11 @@ func (m *ModelExport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.Sha256) != 0 {
+		i = canon.PutBytes(b, i, m.Sha256)
+		i--
+		b[i] = 0x32
 	}
 	if len(m.WeightsSha256) != 0 {
 		i = canon.PutBytes(b, i, m.WeightsSha256)
@@ -2322,6 +2331,19 @@ func (m *ModelExport) ParseCanonical(b []byte) error {
 	} else {
 		m.WeightsSha256 = nil
 	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfModelExport.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfModelExport.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Sha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Sha256 = nil
+	}
 	if tag != canon.End {
 		return schemaOfModelExport.Unexpected(b, tag, i)
 	}
@@ -2352,6 +2374,10 @@ func (m *ModelExport) IdentityHash(h uint64) uint64 {
 	if len(m.WeightsSha256) != 0 {
 		h = canon.Mix(h, 5)
 		h = canon.MixBytes(h, m.WeightsSha256)
+	}
+	if len(m.Sha256) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixBytes(h, m.Sha256)
 	}
 	return canon.Mix(h, 0)
 }

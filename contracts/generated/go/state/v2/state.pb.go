@@ -821,6 +821,7 @@ type ModelExport struct {
 	Host          *HostState             `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	Grafts        *KasminaState          `protobuf:"bytes,4,opt,name=grafts,proto3" json:"grafts,omitempty"`
 	WeightsSha256 []byte                 `protobuf:"bytes,5,opt,name=weights_sha256,json=weightsSha256,proto3" json:"weights_sha256,omitempty"`
+	Sha256        []byte                 `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"` // of the encoding without this field
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -886,6 +887,13 @@ func (x *ModelExport) GetGrafts() *KasminaState {
 func (x *ModelExport) GetWeightsSha256() []byte {
 	if x != nil {
 		return x.WeightsSha256
+	}
+	return nil
+}
+
+func (x *ModelExport) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
 	}
 	return nil
 }
@@ -1393,13 +1401,14 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x1d\n" +
 	"\n" +
 	"model_seed\x18\x02 \x01(\x04R\tmodelSeed\x124\n" +
-	"\x06epochs\x18\x03 \x03(\v2\x1c.esper.state.v2.LineageEpochR\x06epochs\"\xe2\x01\n" +
+	"\x06epochs\x18\x03 \x03(\v2\x1c.esper.state.v2.LineageEpochR\x06epochs\"\xfa\x01\n" +
 	"\vModelExport\x12\x14\n" +
 	"\x05graph\x18\x01 \x01(\tR\x05graph\x121\n" +
 	"\alineage\x18\x02 \x01(\v2\x17.esper.state.v2.LineageR\alineage\x12-\n" +
 	"\x04host\x18\x03 \x01(\v2\x19.esper.state.v2.HostStateR\x04host\x124\n" +
 	"\x06grafts\x18\x04 \x01(\v2\x1c.esper.state.v2.KasminaStateR\x06grafts\x12%\n" +
-	"\x0eweights_sha256\x18\x05 \x01(\fR\rweightsSha256\"\xdb\x02\n" +
+	"\x0eweights_sha256\x18\x05 \x01(\fR\rweightsSha256\x12\x16\n" +
+	"\x06sha256\x18\x06 \x01(\fR\x06sha256\"\xdb\x02\n" +
 	"\rCommandRecord\x12@\n" +
 	"\acommand\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\acommand\x12:\n" +
 	"\x06result\x18\x02 \x01(\v2\".esper.adaptation.v2.CommandResultR\x06result\x120\n" +
