@@ -97,7 +97,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 		return nil
 	}
 	if n.Kind != yaml.ScalarNode {
-		return d.bad(n, path+" is "+kindName(n), "a "+typeName(v.Type()))
+		return d.bad(n, path+" is "+kindName(n), typeName(v.Type()))
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -134,7 +134,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) error {
 
 func (d *decoder) object(n *yaml.Node, v reflect.Value, path string) error {
 	if n.Kind != yaml.MappingNode {
-		return d.bad(n, path+" is "+kindName(n), "keys and values")
+		what := path
+		if what == "" {
+			what = "the file"
+		}
+		return d.bad(n, what+" is "+kindName(n), "keys and values")
 	}
 	fields := fieldsOf(v.Type())
 	seen := map[string]bool{}
@@ -244,11 +248,11 @@ func typeName(t reflect.Type) string {
 	case reflect.String:
 		return "text"
 	case reflect.Bool:
-		return "truth value"
+		return "true or false"
 	case reflect.Float64:
-		return "number"
+		return "a number"
 	}
-	return "whole number"
+	return "a whole number"
 }
 
 // Duration is a time.Duration written as 250ms, 5s or 1m30s.

@@ -13,7 +13,10 @@
 package scenarios
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -187,12 +190,25 @@ func Load(path string, c Catalogue) (*Scenario, error) {
 
 // Parse reads a scenario from b; path is for messages and relative names.
 func Parse(path string, b []byte, c Catalogue) (*Scenario, error) {
-	var root yaml.Node
-	if err := yaml.Unmarshal(b, &root); err != nil {
+	var root, second yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	err := dec.Decode(&root)
+	if err == nil {
+		switch next := dec.Decode(&second); {
+		case next == nil && len(second.Content) > 0:
+			return nil, &Error{File: path, Line: max(second.Line, 1), Column: max(second.Column, 1), Wrong: "a second document", Want: "one scenario a file"}
+		case !errors.Is(next, io.EOF):
+			err = next
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		line := 1
 		msg := strings.TrimPrefix(err.Error(), "yaml: ")
 		_, _ = fmt.Sscanf(msg, "line %d:", &line) // without a line it is about the first
-		return nil, &Error{File: path, Line: line, Column: 1, Wrong: msg, Want: "YAML"}
+		if _, after, ok := strings.Cut(msg, fmt.Sprintf("line %d: ", line)); ok {
+			msg = after
+		}
+		return nil, &Error{File: path, Line: line, Column: 1, Wrong: strings.ReplaceAll(msg, "\n", " "), Want: "YAML"}
 	}
 	if len(root.Content) == 0 {
 		return nil, &Error{File: path, Line: 1, Column: 1, Wrong: "the file is empty", Want: "a scenario"}
