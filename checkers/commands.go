@@ -37,7 +37,8 @@ type command struct {
 	valid     bool   // an envelope of it with a good signature was delivered
 	invalid   string // why another one was not
 	applied   map[string]uint64
-	redeliver int
+	delivered int
+	redeliver int // deliveries after the first
 	results   map[adaptationv2.CommandStatus]bool
 	judged    bool
 }
@@ -167,7 +168,7 @@ func (c *commands) delivered(e *Event, j *Judge) {
 			return
 		}
 		k := c.command(m2.CommandId)
-		if m.Attempt > 1 {
+		if k.delivered++; k.delivered > 1 || m.Attempt > 1 {
 			k.redeliver++
 		}
 		why := c.check(e.Inner.Envelope, e.At)

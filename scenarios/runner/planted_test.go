@@ -1,0 +1,669 @@
+package runner_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-sim/espersim/checkers"
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/contracts/canon"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
+	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/scenarios/runner"
+)
+
+var update = flag.Bool("update", false, "write docs/planted.md")
+
+// hooks is what a planted bug does at the seam of one process. What is nil is
+// left as it is. Hooks live as long as the run, so a bug may remember what it
+// did in an earlier life.
+type hooks struct {
+	send    func(to actor.ID, m canon.Message, o actor.SendOptions, pass func(canon.Message, actor.SendOptions))
+	receive func(from actor.ID, m canon.Message, pass func(canon.Message) error) error
+	record  func(m canon.Message, pass func(canon.Message))
+	timer   func(name string, d time.Duration) time.Duration
+	nosync  bool // syncs say yes and do nothing
+}
+
+type (
+	hookedNet struct {
+		actor.Net
+		h *hooks
+	}
+	hookedFacts struct {
+		actor.Recorder
+		h *hooks
+	}
+	hookedClock struct {
+		actor.Clock
+		h *hooks
+	}
+	hookedActor struct {
+		actor.Actor
+		h *hooks
+	}
+	unsyncedFS   struct{ actor.FS }
+	unsyncedFile struct{ actor.File }
+)
+
+func (n hookedNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
+	n.h.send(to, m, o, func(m canon.Message, o actor.SendOptions) { n.Net.Send(to, m, o) })
+}
+func (f hookedFacts) Record(m canon.Message) { f.h.record(m, f.Recorder.Record) }
+func (c hookedClock) SetTimer(name string, arg int64, d time.Duration) {
+	c.Clock.SetTimer(name, arg, c.h.timer(name, d))
+}
+func (a hookedActor) Receive(from actor.ID, m canon.Message) error {
+	return a.h.receive(from, m, func(m canon.Message) error { return a.Actor.Receive(from, m) })
+}
+func (f unsyncedFS) Open(name string, flag actor.Flag) (actor.File, error) {
+	file, err := f.FS.Open(name, flag&^actor.DSync)
+	return unsyncedFile{file}, err
+}
+func (unsyncedFS) SyncDir(string) error              { return nil }
+func (f unsyncedFS) Within(d time.Duration) actor.FS { return unsyncedFS{f.FS.Within(d)} }
+func (unsyncedFile) Sync() error                     { return nil }
+func (unsyncedFile) Datasync() error                 { return nil }
+
+// wrap puts the hooks between the world and the processes of a role.
+func (h *hooks) wrap(role string) func(string, string, actor.Constructor) actor.Constructor {
+	return func(_, r string, c actor.Constructor) actor.Constructor {
+		if r != role {
+			return c
+		}
+		return func(e actor.Env) (actor.Actor, error) {
+			if h.send != nil {
+				e.Net = hookedNet{e.Net, h}
+			}
+			if h.record != nil {
+				e.Facts = hookedFacts{e.Facts, h}
+			}
+			if h.timer != nil {
+				e.Clock = hookedClock{e.Clock, h}
+			}
+			if h.nosync {
+				e.FS = unsyncedFS{e.FS}
+			}
+			a, err := c(e)
+			if err == nil && h.receive != nil {
+				a = hookedActor{a, h}
+			}
+			return a, err
+		}
+	}
+}
+
+// reopen changes the command inside a delivery and signs it anew, as a receiver
+// does that does not look.
+func reopen(d *busv2.Delivery, change func(*adaptationv2.AdaptationCommand)) canon.Message {
+	env, m, err := wire.NewCodec().Open(d.Envelope)
+	if err != nil {
+		return d
+	}
+	c, ok := m.(*adaptationv2.AdaptationCommand)
+	if !ok {
+		return d
+	}
+	j, err := job.Default()
+	if err != nil {
+		return d
+	}
+	s, err := wire.NewHMACSigner("planted", j.Key[:])
+	if err != nil {
+		return d
+	}
+	if env.Auth != nil {
+		s.KeyID, s.SignedAt = env.Auth.KeyId, env.Auth.SignedAt.AsTime()
+		copy(s.Nonce[:], env.Auth.Nonce)
+	} else {
+		s.SignedAt = env.CreatedAt.AsTime()
+		copy(s.Nonce[:], env.EventId)
+	}
+	change(c)
+	return &busv2.Delivery{Group: d.Group, Topic: d.Topic, Offset: d.Offset, Attempt: d.Attempt, ClaimGeneration: d.ClaimGeneration,
+		Envelope: wire.NewCodec().Seal(nil, env, c, s)}
+}
+
+// onSend is a hook on messages of one type.
+func onSend[T canon.Message](f func(m T, o *actor.SendOptions) bool) *hooks {
+	return &hooks{send: func(_ actor.ID, m canon.Message, o actor.SendOptions, pass func(canon.Message, actor.SendOptions)) {
+		if m, ok := m.(T); ok && !f(m, &o) {
+			return
+		}
+		pass(m, o)
+	}}
+}
+
+// onReceive is the same for what arrives.
+func onReceive[T canon.Message](f func(m T) canon.Message) *hooks {
+	return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+		if t, ok := m.(T); ok {
+			if m = f(t); m == nil {
+				return nil
+			}
+		}
+		return pass(m)
+	}}
+}
+
+// onFact is the same for facts.
+func onFact[T canon.Message](f func(m T, pass func(canon.Message))) *hooks {
+	return &hooks{record: func(m canon.Message, pass func(canon.Message)) {
+		if t, ok := m.(T); ok {
+			f(t, pass)
+			return
+		}
+		pass(m)
+	}}
+}
+
+// triadWith is the calm triad with more in it.
+func triadWith(plan, tamiyo, operator string) string {
+	if plan == "" {
+		plan = "[]"
+	}
+	return fmt.Sprintf(`version: 1
+name: planted
+duration: 60s
+cluster:
+  hosts:
+    - {name: train}
+    - {name: control}
+    - {name: bus}
+    - {name: desk}
+  nodes:
+    - {name: tolaria, host: train}
+    - {name: kasmina, host: train}
+    - {name: tamiyo, host: control, options: {%s}}
+    - {name: oona, host: bus}
+    - {name: reader, host: desk}
+    - {name: operator, host: desk, options: {%s}}
+plan: %s
+expect: clean
+`, tamiyo, operator, plan)
+}
+
+const vaultAlone = `version: 1
+name: planted
+duration: 5s
+cluster:
+  hosts:
+    - {name: store}
+    - {name: desk}
+  nodes:
+    - {name: vault, host: store%s}
+    - {name: sealer, host: desk}
+expect: clean
+`
+
+const twoConsumers = `version: 1
+name: planted
+duration: 10s
+cluster:
+  hosts:
+    - {name: bus}
+    - {name: desk}
+  nodes:
+    - {name: oona, host: bus}
+    - {name: publisher, host: desk}
+    - {name: first, is: subscriber, host: desk, options: {slow: 30ms}}
+    - {name: second, is: subscriber, host: desk, options: {slow: 30ms}}
+plan:
+  - {at: 1s, for: 8s, fault: bus/claim oona rate=0.3}
+expect: clean
+`
+
+// planted is a bug, and the invariant that it breaks.
+type planted struct {
+	id   string
+	role string
+	bug  string
+	file string // scenario file, or text of one
+	liar bool   // its facts say that all is well
+	make func() *hooks
+	// broken, if set, is the scenario with the bug, where it is in the role's
+	// own options.
+	broken string
+}
+
+var bugs = []planted{
+	{id: "C10", role: "kasmina", bug: "publishes seed telemetry on the topic of epoch events", file: "triad-calm.yaml", make: func() *hooks {
+		return onSend(func(_ *telemetryv2.SeedTelemetry, o *actor.SendOptions) bool {
+			o.Topic = "system.events.epoch"
+			return true
+		})
+	}},
+	{id: "O1", role: "oona", bug: "alters what it appended before anybody has seen it", file: "triad-calm.yaml", liar: true, make: func() *hooks {
+		return onSend(func(d *busv2.Delivery, _ *actor.SendOptions) bool {
+			c := wire.NewCodec()
+			if env, m, err := c.Open(d.Envelope); err == nil {
+				if s, ok := m.(*telemetryv2.SeedTelemetry); ok {
+					s.GlobalStep++
+					d.Envelope = wire.NewCodec().Seal(nil, env, s, nil)
+				}
+			}
+			return true
+		})
+	}},
+	{id: "O2", role: "oona", bug: "hands some entries out to nobody and dead-letters them", file: "triad-calm.yaml", liar: true, make: func() *hooks {
+		return onSend(func(d *busv2.Delivery, _ *actor.SendOptions) bool { return d.Offset%5 != 0 })
+	}},
+	{id: "O3", role: "kasmina", bug: "declares a command as obeyed once for each delivery", file: triadWith("[{at: 1s, for: 58s, fault: duplicate oona -> kasmina type=Delivery delay=100ms}]", "", ""), make: func() *hooks {
+		return twice("APPLIED")
+	}},
+	{id: "O4", role: "oona", bug: "accepts acknowledgements whose claim was lost", file: twoConsumers, make: func() *hooks {
+		return onSend(func(r *busv2.AckReply, _ *actor.SendOptions) bool { r.Status = busv2.AckStatus_ACKED; return true })
+	}},
+	{id: "A1", role: "kasmina", bug: "declares a command as obeyed a second time", file: "triad-calm.yaml", make: func() *hooks { return twice("APPLIED") }},
+	{id: "A2", role: "kasmina", bug: "reads a command's window wrong and obeys it when it has expired", file: "triad-calm.yaml", make: func() *hooks {
+		return onReceive(func(d *busv2.Delivery) canon.Message {
+			return reopen(d, func(c *adaptationv2.AdaptationCommand) { c.TargetEpoch += 6; c.TtlEpochs += 6 })
+		})
+	}},
+	{id: "A4", role: "kasmina", bug: "does not wait for the confirmation", file: triadWith("", "confirm: operator", "confirms: true"), make: func() *hooks {
+		return onReceive(func(d *busv2.Delivery) canon.Message {
+			return reopen(d, func(c *adaptationv2.AdaptationCommand) {
+				if c.Constraints != nil {
+					c.Constraints.RequireConfirmation = false
+				}
+			})
+		})
+	}},
+	{id: "A5", role: "tolaria", bug: "its timer for the end of a pause is late by half a minute", liar: true, file: triadWith("", "", "resume: 0s, every: 20s"), make: func() *hooks {
+		return &hooks{timer: func(name string, d time.Duration) time.Duration {
+			if strings.Contains(name, "pause") || strings.Contains(name, "resume") {
+				return d + 30*time.Second
+			}
+			return d
+		}}
+	}},
+	{id: "A6", role: "kasmina", bug: "goes on blending its kernels while it is paused", file: triadWith("", "", "every: 5s"), make: func() *hooks {
+		var came []float32
+		h := onSend(func(r *trainingv2.ForwardReply, _ *actor.SendOptions) bool {
+			if r.Status == trainingv2.ReplyStatus_PAUSED && len(came) > 0 {
+				r.Status, r.Activations = trainingv2.ReplyStatus_OK, append([]float32(nil), came...)
+				r.Activations[0]++
+			}
+			return true
+		})
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if m, ok := m.(*trainingv2.ForwardRequest); ok {
+				came = append(came[:0], m.Activations...)
+			}
+			return pass(m)
+		}
+		return h
+	}},
+	{id: "K1", role: "kasmina", bug: "declares a life of a seed in which a stage is skipped", file: "triad-calm.yaml", make: func() *hooks {
+		n := 0
+		return onFact(func(f *evidencev2.StageFact, pass func(canon.Message)) {
+			if n++; n != 2 {
+				pass(f)
+			}
+		})
+	}},
+	{id: "K2", role: "kasmina", bug: "declares stage changes some messages after the boundary", file: "triad-calm.yaml", make: func() *hooks {
+		var late []canon.Message
+		h := &hooks{}
+		var record func(canon.Message)
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			record = pass
+			if f, ok := m.(*evidencev2.StageFact); ok {
+				c := new(evidencev2.StageFact)
+				if c.ParseCanonical(f.AppendCanonical(nil)) == nil {
+					late = append(late, c)
+				}
+				return
+			}
+			pass(m)
+		}
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if _, ok := m.(*trainingv2.BackwardRequest); ok {
+				for _, f := range late {
+					record(f)
+				}
+				late = nil
+			}
+			return pass(m)
+		}
+		return h
+	}},
+	{id: "K4", role: "kasmina", bug: "changes what passes through a layer without kernels", liar: true, file: "triad-calm.yaml", make: func() *hooks {
+		return onSend(func(r *trainingv2.ForwardReply, _ *actor.SendOptions) bool {
+			if len(r.Activations) > 0 {
+				r.Activations[0] += 0.5
+			}
+			return true
+		})
+	}},
+	{id: "K5", role: "kasmina", bug: "fades kernels out instead of in", file: "triad-calm.yaml", make: func() *hooks {
+		return onSend(func(r *trainingv2.ForwardReply, _ *actor.SendOptions) bool {
+			for _, k := range r.Kernels {
+				if k.Stage == telemetryv2.SeedStage_GRAFTING {
+					k.AlphaMilli = 1000 - k.AlphaMilli
+				}
+			}
+			return true
+		})
+	}},
+	{id: "T1", role: "tolaria", bug: "tells of no eviction, as if it kept all, and says that it keeps five", liar: true, file: "triad-calm.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.CheckpointFact, pass func(canon.Message)) {
+			if f.Action != evidencev2.CheckpointAction_CHECKPOINT_EVICTED {
+				pass(f)
+			}
+		})
+	}},
+	{id: "T2", role: "tolaria", bug: "declares a checkpoint with other bytes than Kasmina sent", file: "triad-calm.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.CheckpointFact, pass func(canon.Message)) {
+			for _, p := range f.Parts {
+				if p.Name == "kasmina" && f.Epoch > 4 && len(p.Sha256) > 0 {
+					p.Sha256[0]++
+				}
+			}
+			pass(f)
+		})
+	}},
+	{id: "T3", role: "kasmina", bug: "acknowledges another epoch than the rollback goes to", liar: true, file: "triad-survivable.yaml", make: func() *hooks {
+		return onSend(func(a *rollbackv2.RollbackAck, _ *actor.SendOptions) bool {
+			if a.Phase == rollbackv2.Phase_RESTORED {
+				a.Epoch += 4
+			}
+			return true
+		})
+	}},
+	{id: "T4", role: "kasmina", bug: "stays prepared for ever: it hears no decision and its lease does not run out", file: "triad-survivable.yaml", make: func() *hooks {
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			switch t := m.(type) {
+			case *rollbackv2.RollbackDecision, *rollbackv2.RollbackOutcome:
+				return nil
+			case *localv2.TimerFired:
+				if t.Name == "lease" {
+					return nil
+				}
+			}
+			return pass(m)
+		}}
+	}},
+	{id: "T6", role: "tolaria", bug: "publishes an epoch under the wrong number", file: "triad-calm.yaml", liar: true, make: func() *hooks {
+		return onSend(func(e *eventsv2.EpochEvent, _ *actor.SendOptions) bool {
+			if e.Epoch > 5 {
+				e.Epoch++
+			}
+			if e.Epoch == 6 {
+				e.Epoch = 8
+			}
+			return true
+		})
+	}},
+	{id: "T7", role: "tolaria", bug: "waits for Tamiyo without a limit", file: triadWith("[{at: 10s, for: 20s, fault: pause tamiyo}]", "", ""), liar: true, make: func() *hooks {
+		return &hooks{timer: func(name string, d time.Duration) time.Duration {
+			return d * 3
+		}}
+	}},
+	{id: "W1", role: "ledger", bug: "acknowledges what it never synced", liar: true, file: "wal-hardened.yaml", make: func() *hooks { return &hooks{nosync: true} }},
+	{id: "W2", role: "ledger", bug: "loses an entry in the middle when it reads", file: "wal-hardened.yaml", make: func() *hooks {
+		return onSend(func(r *ledgerv2.ReadReply, _ *actor.SendOptions) bool {
+			if n := len(r.Entries); n > 2 {
+				r.Entries = append(r.Entries[:1:1], r.Entries[2:]...)
+			}
+			return true
+		})
+	}},
+	{id: "W3", role: "ledger", bug: "gives out a flipped bit as if it were whole", file: "wal-hardened.yaml", make: func() *hooks {
+		return onSend(func(r *ledgerv2.ReadReply, _ *actor.SendOptions) bool {
+			if n := len(r.Entries); n > 0 && len(r.Entries[n-1].Payload) > 0 {
+				p := append([]byte(nil), r.Entries[n-1].Payload...)
+				p[0] ^= 1
+				r.Entries[n-1].Payload = p
+			}
+			return true
+		})
+	}},
+	{id: "W4", role: "vault", bug: "opens a bundle of which only a part is there", file: fmt.Sprintf(vaultAlone, ""), make: func() *hooks {
+		return onSend(func(r *ledgerv2.OpenReply, _ *actor.SendOptions) bool {
+			if n := len(r.Components); n > 1 {
+				r.Components = r.Components[:n-1]
+			}
+			return true
+		})
+	}},
+	{id: "W5", role: "vault", bug: "accepts a bundle without computing its root anew", file: fmt.Sprintf(vaultAlone, ""), make: func() *hooks {
+		return onSend(func(r *ledgerv2.OpenReply, _ *actor.SendOptions) bool {
+			for _, c := range r.Components {
+				if len(c.Data) > 0 {
+					c.Data = append([]byte{c.Data[0] ^ 1}, c.Data[1:]...)
+				}
+			}
+			return true
+		})
+	}},
+	{id: "W6", role: "vault", bug: "trusts the tree of the HLD as written", file: fmt.Sprintf(vaultAlone, ""), broken: fmt.Sprintf(vaultAlone, ", options: {merkle: hld}")},
+	{id: "L1", role: "tolaria", bug: "falls silent in the middle of a rollback", file: triadWith("[{at: 10s, fault: crash kasmina}]", "", ""), make: func() *hooks {
+		silent := false
+		return &hooks{
+			send: func(_ actor.ID, m canon.Message, o actor.SendOptions, pass func(canon.Message, actor.SendOptions)) {
+				if _, ok := m.(*rollbackv2.RollbackRequest); ok {
+					silent = true
+				}
+				pass(m, o)
+			},
+			receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+				if silent {
+					return nil
+				}
+				return pass(m)
+			},
+		}
+	}},
+	{id: "L2", role: "kasmina", bug: "tells nobody what became of a command", file: "triad-calm.yaml", make: func() *hooks {
+		return onSend(func(*adaptationv2.CommandResult, *actor.SendOptions) bool { return false })
+	}},
+	{id: "L7", role: "tolaria", bug: "stops training after ten epochs", file: "triad-calm.yaml", make: func() *hooks {
+		n := 0
+		h := &hooks{}
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if _, ok := m.(*evidencev2.EpochFact); ok {
+				n++
+			}
+			pass(m)
+		}
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if n >= 10 {
+				return nil
+			}
+			return pass(m)
+		}
+		return h
+	}},
+	{id: "E1", role: "kasmina", bug: "trains its kernels with gradients that are a little off", liar: true, file: "triad-calm.yaml", make: func() *hooks {
+		return onReceive(func(m *trainingv2.BackwardRequest) canon.Message {
+			for i := range m.Gradients {
+				m.Gradients[i] *= 1.001
+			}
+			return m
+		})
+	}},
+	{id: "R1", role: "tolaria", bug: "answers with the checkpoint before the newest", liar: true, file: "triad-calm.yaml", make: func() *hooks {
+		var ids []string
+		return onSend(func(m *trainingv2.CheckpointInfo, _ *actor.SendOptions) bool {
+			if n := len(ids); n == 0 || ids[n-1] != m.CheckpointId {
+				ids = append(ids, m.CheckpointId)
+			}
+			if n := len(ids); n > 1 {
+				m.CheckpointId = ids[n-2]
+			}
+			return true
+		})
+	}},
+	{id: "R2", role: "kasmina", bug: "declares a command as rejected that it has obeyed", file: "triad-calm.yaml", make: func() *hooks { return twice("REJECTED") }},
+	{id: "P1", role: "kasmina", bug: "panics at its thousandth message", file: "triad-calm.yaml", make: func() *hooks {
+		n := 0
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if n++; n == 1000 {
+				panic("the thousandth message")
+			}
+			return pass(m)
+		}}
+	}},
+	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
+		return nil // it takes two processes: see unsigned
+	}},
+}
+
+// twice declares another outcome of a command after it was applied, as a
+// process does that carries it out again.
+func twice(status string) *hooks {
+	return onFact(func(f *evidencev2.CommandFact, pass func(canon.Message)) {
+		pass(f)
+		if f.Status == "APPLIED" {
+			again := &evidencev2.CommandFact{CommandId: f.CommandId, Subsystem: f.Subsystem, Status: status, Epoch: f.Epoch, Generation: f.Generation}
+			pass(again)
+		}
+	})
+}
+
+// unsigned is the bug of A3, which takes two processes.
+func unsigned() func(string, string, actor.Constructor) actor.Constructor {
+	issuer := onSend(func(_ *adaptationv2.AdaptationCommand, o *actor.SendOptions) bool { o.Auth = nil; return true }).wrap("tamiyo")
+	receiver := onReceive(func(d *busv2.Delivery) canon.Message { return reopen(d, func(*adaptationv2.AdaptationCommand) {}) }).wrap("kasmina")
+	return func(node, role string, c actor.Constructor) actor.Constructor {
+		return issuer(node, role, receiver(node, role, c))
+	}
+}
+
+// onlySynthetic are invariants that the seam cannot break: the codec stands on
+// its other side.
+var onlySynthetic = map[string]string{
+	"C2":  "the world encodes and decodes; checkers.TestEveryInvariant delivers an envelope with a field twice",
+	"C11": "the world refuses before any handler; checkers.TestEveryInvariant delivers a flipped bit",
+}
+
+func (b planted) scenario(t *testing.T, text string) *scenarios.Scenario {
+	t.Helper()
+	var s *scenarios.Scenario
+	var err error
+	if strings.HasSuffix(text, ".yaml") {
+		s, err = scenarios.Load("../"+text, runner.Catalogue())
+	} else {
+		s, err = scenarios.Parse("planted.yaml", []byte(text), runner.Catalogue())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Checks = []string{b.id}
+	return s
+}
+
+const mostSeeds = 20
+
+// TestPlantedBugs is the proof of each checker: a bug in the real system, and
+// the run that finds it. The same run without the bug is clean.
+func TestPlantedBugs(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("# Planted bugs\n\nGenerated by `go test ./scenarios/runner -run TestPlantedBugs -update`.\n\n" +
+		"Each invariant, a bug that breaks it, planted into the real system through the\nseam (`runner.Options.Wrap`), and how many run seeds it took to find it. The same\nrun without the bug is clean. A liar's facts say that all is well.\n\n" +
+		"| Invariant | Where | Bug | Liar | Scenario | Seeds |\n|---|---|---|---|---|---|\n")
+	have := map[string]bool{}
+	lines := map[string]string{}
+	liars := 0
+	for _, b := range bugs {
+		have[b.id] = true
+		if b.liar {
+			liars++
+		}
+		t.Run(b.id, func(t *testing.T) {
+			broken := b.file
+			if b.broken != "" {
+				broken = b.broken
+			}
+			s, clean := b.scenario(t, broken), b.scenario(t, b.file)
+			for seed := uint64(1); seed <= mostSeeds; seed++ {
+				o := runner.Options{Seed: seed, All: true}
+				switch {
+				case b.id == "A3":
+					o.Wrap = unsigned()
+				case b.make != nil:
+					o.Wrap = b.make().wrap(b.role)
+				}
+				r, err := runner.Run(s, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Error != "" {
+					t.Fatal(r.Error)
+				}
+				if !found(r, b.id) {
+					continue
+				}
+				r, err = runner.Run(clean, runner.Options{Seed: seed})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Verdict != runner.Clean || r.Judged[b.id] == 0 {
+					t.Fatalf("without the bug: %s %s %v, judged %d times", r.Verdict, r.Error, r.Violations, r.Judged[b.id])
+				}
+				name, liar := "inline", ""
+				if strings.HasSuffix(b.file, ".yaml") {
+					name = b.file
+				}
+				if b.liar {
+					liar = "yes"
+				}
+				lines[b.id] = fmt.Sprintf("| %s | %s | %s | %s | %s | %d |\n", b.id, b.role, b.bug, liar, name, seed)
+				return
+			}
+			t.Errorf("it was not found in %d runs: %s", mostSeeds, b.bug)
+		})
+	}
+	for _, inv := range checkers.Catalogue() {
+		why, synthetic := onlySynthetic[inv.ID]
+		if synthetic {
+			lines[inv.ID] = fmt.Sprintf("| %s | | %s | | synthetic trace | |\n", inv.ID, why)
+		}
+		if have[inv.ID] == synthetic {
+			t.Errorf("%s: planted %v, synthetic only %v", inv.ID, have[inv.ID], synthetic)
+		}
+		table.WriteString(lines[inv.ID])
+	}
+	if liars < 3 {
+		t.Errorf("%d of the bugs lie in their facts; want at least 3", liars)
+	}
+	t.Log("\n" + table.String())
+	path := filepath.Join("..", "..", "docs", "planted.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(table.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !t.Failed() && string(want) != table.String() {
+		t.Error("docs/planted.md is not what this test finds: run it with -update")
+	}
+}
+
+func found(r *runner.Result, id string) bool {
+	for _, v := range r.Violations {
+		if v.Invariant == id {
+			return true
+		}
+	}
+	return false
+}
