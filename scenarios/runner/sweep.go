@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/esper-sim/espersim/checkers"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -98,46 +97,67 @@ func Sweep(list []*scenarios.Scenario, p Plan) ([]*Outcome, error) {
 			}
 		}
 	}
-	results := make([]*Result, len(tasks))
-	errs := make([]error, len(tasks))
-	var next, done atomic.Int64
-	var mu sync.Mutex
-	var wg sync.WaitGroup
+	outcomes := make([]*Outcome, len(list))
+	for i, s := range list {
+		outcomes[i] = &Outcome{Scenario: s, Violated: map[string]int{}, Fired: map[string]uint64{}, Judged: map[string]uint64{}, Probes: map[string]uint64{}}
+	}
+	// Results are added up in the order of the tasks, whatever order they end
+	// in, and then let go: ten thousand runs need no more memory than ten.
+	var (
+		mu      sync.Mutex
+		wg      sync.WaitGroup
+		next    int
+		done    int
+		added   int
+		waiting = map[int]*Result{}
+		failed  error
+	)
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if next == len(tasks) || failed != nil {
+			return 0, false
+		}
+		next++
+		return next - 1, true
+	}
+	give := func(i int, r *Result, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			if failed == nil {
+				failed = err
+			}
+			return
+		}
+		if p.Done != nil {
+			p.Done(r)
+		}
+		waiting[i] = r
+		for ; waiting[added] != nil; added++ {
+			outcomes[tasks[added].scenario].add(waiting[added])
+			delete(waiting, added)
+		}
+		done++
+		if p.Progress != nil {
+			p.Progress(done, len(tasks))
+		}
+	}
 	jobs := p.Jobs
 	if jobs <= 0 {
 		jobs = Workers()
 	}
 	for range jobs {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(tasks) {
-					return
-				}
-				t := tasks[i]
-				r, err := runTask(list[t.scenario], t, p)
-				mu.Lock()
-				results[i], errs[i] = r, err
-				if r != nil && p.Done != nil {
-					p.Done(r)
-				}
-				if p.Progress != nil {
-					p.Progress(int(done.Add(1)), len(tasks))
-				}
-				mu.Unlock()
+			for i, ok := take(); ok; i, ok = take() {
+				r, err := runTask(list[tasks[i].scenario], tasks[i], p)
+				give(i, r, err)
 			}
 		})
 	}
 	wg.Wait()
-	outcomes := make([]*Outcome, len(list))
-	for i, s := range list {
-		outcomes[i] = &Outcome{Scenario: s, Violated: map[string]int{}, Fired: map[string]uint64{}, Judged: map[string]uint64{}, Probes: map[string]uint64{}}
-	}
-	for i, t := range tasks {
-		if errs[i] != nil {
-			return nil, errs[i]
-		}
-		outcomes[t.scenario].add(results[i])
+	if failed != nil {
+		return nil, failed
 	}
 	for _, o := range outcomes {
 		o.conclude()
