@@ -13,11 +13,11 @@ import (
 )
 
 func newFaults() *cobra.Command {
-	c := &cobra.Command{Use: "faults", Short: "The catalogue of faults"}
+	c := group(&cobra.Command{Use: "faults", Short: "The catalogue of faults"})
 	c.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "Print every kind of fault, what it takes, and what a correct system does about it",
-		Args:  cobra.NoArgs,
+		Args:  counted(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			area := ""
 			for _, k := range faults.Catalogue() {
@@ -37,7 +37,7 @@ func newRoles() *cobra.Command {
 	return &cobra.Command{
 		Use:   "roles",
 		Short: "The roles that a node can have, and their options",
-		Args:  cobra.NoArgs,
+		Args:  counted(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			for _, name := range cluster.RoleNames() {
 				r, _ := cluster.FindRole(name)
@@ -59,7 +59,7 @@ func newInvariants() *cobra.Command {
 	return &cobra.Command{
 		Use:   "invariants",
 		Short: "The invariants that are judged",
-		Args:  cobra.NoArgs,
+		Args:  counted(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			for _, i := range checkers.Catalogue() {
 				fmt.Fprintf(c.OutOrStdout(), "%-4s %s (%s)\n", i.ID, i.Statement, i.Source)

@@ -62,6 +62,8 @@ Exit codes: 0 clean, 1 an invariant was violated, 2 usage or bad input,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(flagError)
+	group(root)
 	root.AddCommand(
 		newRun(), newReplay(), newScenario(), newTrace(), newWAL(), newModel(),
 		newFaults(), newRoles(), newInvariants(),

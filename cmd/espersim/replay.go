@@ -28,7 +28,7 @@ func newReplay() *cobra.Command {
 		Long: `replay runs a scenario with one run seed twice, or once against a stored
 trace, and compares the trace hashes. It exits with 3 where they differ, and
 prints the first event that does; else with the code of the run itself.`,
-		Args: cobra.ExactArgs(1),
+		Args: counted(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.given = c.Flags().Changed("seed")
 			o.out, o.err = c.OutOrStdout(), c.ErrOrStderr()

@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-sim/espersim/checkers"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
@@ -42,7 +44,7 @@ func newRun() *cobra.Command {
 		Example: `  espersim run scenarios/
   espersim run scenarios/triad-calm.yaml --seed 7
   espersim run scenarios/ --seeds 200 --jobs 2`,
-		Args: cobra.MinimumNArgs(1),
+		Args: counted(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.seedGiven = c.Flags().Changed("seed")
 			o.out, o.err = c.OutOrStdout(), c.ErrOrStderr()
@@ -95,6 +97,12 @@ func (o *runOptions) run(args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.seeds < 0 || o.jobs < 0 || o.n < 0 {
+		return errors.New("--seeds, --jobs or --n is negative; want a whole number of at least 0")
+	}
+	if o.n != 0 && !slices.ContainsFunc(list, func(s *scenarios.Scenario) bool { return s.Enumerate != nil }) {
+		return errors.New("--n without a scenario that enumerates; want one with enumerate: {from: …, to: …}")
+	}
 	p := runner.Plan{
 		First: o.seed, Seeds: o.seeds, Only: o.seedGiven && o.seeds == 0, N: o.n,
 		Jobs: o.jobs, Twice: o.twice, Long: o.long, NoJudge: o.noJudge, Commit: commit(),
@@ -127,6 +135,9 @@ func (o *runOptions) run(args []string) error {
 		enc := json.NewEncoder(o.out)
 		p.Done = func(r *runner.Result) {
 			if err == nil {
+				if r.Violations == nil {
+					r.Violations = []checkers.Violation{} // [] for who reads it, and not null
+				}
 				err = enc.Encode(r)
 			}
 		}
@@ -162,6 +173,10 @@ func traceName(s *scenarios.Scenario, seed uint64, n int) string {
 func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 	runs := 0
 	var simMS int64
+	width := 0
+	for _, out := range outcomes {
+		width = max(width, len(out.Scenario.File))
+	}
 	for _, out := range outcomes {
 		runs += out.Runs
 		simMS += out.SimMS
@@ -169,7 +184,7 @@ func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 		if out.Problem != "" {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(o.out, "%s  %-44s %5d runs  expect %s%s\n", mark, out.Scenario.File, out.Runs, out.Scenario.Expect, found(out))
+		fmt.Fprintf(o.out, "%s  %-*s %5d runs  expect %s%s\n", mark, width, out.Scenario.File, out.Runs, out.Scenario.Expect, found(out))
 		if out.Problem != "" {
 			fmt.Fprintf(o.out, "      %s\n", out.Problem)
 		}

@@ -9,11 +9,11 @@ import (
 )
 
 func newScenario() *cobra.Command {
-	c := &cobra.Command{Use: "scenario", Short: "Check scenario files, or print their schema"}
+	c := group(&cobra.Command{Use: "scenario", Short: "Check scenario files, or print their schema"})
 	c.AddCommand(&cobra.Command{
 		Use:   "lint FILE|DIR…",
 		Short: "Check scenario files without running them",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  counted(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			list, err := load(args, c.ErrOrStderr())
 			if err != nil {
@@ -25,7 +25,7 @@ func newScenario() *cobra.Command {
 	}, &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of scenario files, for editors",
-		Args:  cobra.NoArgs,
+		Args:  counted(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			b, err := scenarios.Schema()
 			if err != nil {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios/runner"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -22,12 +24,12 @@ type showOptions struct {
 }
 
 func newTrace() *cobra.Command {
-	c := &cobra.Command{Use: "trace", Short: "Look into stored traces"}
+	c := group(&cobra.Command{Use: "trace", Short: "Look into stored traces"})
 	o := &showOptions{}
 	show := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Print the events of a trace",
-		Args:  cobra.ExactArgs(1),
+		Args:  counted(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.out = c.OutOrStdout()
 			return o.run(args[0])
@@ -41,7 +43,7 @@ func newTrace() *cobra.Command {
 	c.AddCommand(show, &cobra.Command{
 		Use:   "diff FILE FILE",
 		Short: "Print the first event in which two traces differ",
-		Args:  cobra.ExactArgs(2),
+		Args:  counted(cobra.ExactArgs(2)),
 		RunE:  func(c *cobra.Command, args []string) error { return diff(c.OutOrStdout(), args[0], args[1]) },
 	})
 	return c
@@ -61,6 +63,13 @@ func openTrace(name string) (*trace.Reader, func(), error) {
 }
 
 func (o *showOptions) run(name string) error {
+	var kinds []string
+	for k := trace.Kind(1); !strings.HasPrefix(k.String(), "kind("); k++ {
+		kinds = append(kinds, k.String())
+	}
+	if o.kind != "" && !slices.Contains(kinds, o.kind) {
+		return fmt.Errorf("no event is of the kind %q; want %q", o.kind, faults.Nearest(o.kind, kinds))
+	}
 	r, done, err := openTrace(name)
 	if err != nil {
 		return err

@@ -15,11 +15,11 @@ import (
 )
 
 func newWAL() *cobra.Command {
-	c := &cobra.Command{Use: "wal", Short: "Look into write-ahead logs"}
+	c := group(&cobra.Command{Use: "wal", Short: "Look into write-ahead logs"})
 	c.AddCommand(&cobra.Command{
 		Use:   "dump FILE",
 		Short: "Print the records of one segment file",
-		Args:  cobra.ExactArgs(1),
+		Args:  counted(cobra.ExactArgs(1)),
 		RunE:  func(c *cobra.Command, args []string) error { return dumpWAL(c.OutOrStdout(), args[0]) },
 	}, &cobra.Command{
 		Use:   "verify FILE|DIR",
@@ -27,7 +27,7 @@ func newWAL() *cobra.Command {
 		Long: `verify reads a log without changing it. A folder is a whole log; a file is
 one segment, in which a torn tail cannot be told from damage. It exits with 1
 where the log is damaged.`,
-		Args: cobra.ExactArgs(1),
+		Args: counted(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error { return verifyWAL(c.OutOrStdout(), args[0]) },
 	})
 	return c
