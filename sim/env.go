@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"time"
 
@@ -127,7 +128,7 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	n.alive()
 	w := n.w
 	w.messages++
-	dst, known := w.byID[to]
+	dst, known := n.peer(to)
 
 	identity := trace.Mix(trace.String(uint64(n.idx), string(to)), trace.String(uint64(o.Attempt), m.FullName()))
 	if o.Key != "" {
@@ -143,7 +144,7 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	e := &w.out
 	e.EventId = o.EventID
 	if e.EventId == "" {
-		e.EventId = eventID(trace.Mix(identity, uint64(occurrence)), uint64(n.life))
+		e.EventId = eventID(trace.Mix(trace.Mix(identity, uint64(occurrence)), uint64(n.life)))
 	}
 	e.SourceSubsystem = string(n.spec.ID)
 	wall := n.host.wall(w.now)
@@ -168,8 +169,13 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	}
 	e.MaxAttempts = o.MaxAttempts
 	e.TrainingRunId, e.Epoch = o.RunID, o.Epoch
-	n.sequence[o.Topic]++
-	e.SequenceNumber = n.sequence[o.Topic]
+	if o.Topic == "" {
+		n.direct++
+		e.SequenceNumber = n.direct
+	} else {
+		n.sequence[o.Topic]++
+		e.SequenceNumber = n.sequence[o.Topic]
+	}
 	e.ProducerIncarnation = int64(n.life)
 	e.Auth = nil
 	var signer actor.Signer
@@ -179,8 +185,8 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	b := w.codec.Seal(w.buffer(), e, m, signer)
 
 	t := w.log.Next(w.now, trace.MessageSent)
-	t.Node, t.Peer, t.Incarnation, t.Cause = string(n.spec.ID), string(to), n.life, n.cause
-	t.Data = b
+	t.From(string(n.spec.ID), n.life, n.sum)
+	t.Peer, t.Cause, t.Data = string(to), n.cause, b
 	w.mail.Envelope, w.mail.Payload = e, m
 	t.Value = &w.mail
 	seq := w.log.Commit()
@@ -195,16 +201,27 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	}
 }
 
-// eventID prints an identity as 24 hexadecimal digits.
-func eventID(identity, life uint64) string {
-	var raw [12]byte
-	for i := range 8 {
-		raw[i] = byte(identity >> (8 * uint(i)))
+// peer finds a node by its name. A node has few correspondents, and their names
+// are mostly the same strings: comparing them is quicker than hashing.
+func (n *node) peer(id actor.ID) (int32, bool) {
+	for i := range n.peers {
+		if n.peers[i].id == id {
+			return n.peers[i].idx, true
+		}
 	}
-	for i := range 4 {
-		raw[8+i] = byte(life >> (8 * uint(i)))
+	idx, known := n.w.byID[id]
+	if known && len(n.peers) < 8 {
+		// The node's own copy of the name: the caller's may be part of a buffer.
+		n.peers = append(n.peers, peer{n.w.nodes[idx].spec.ID, idx})
 	}
-	var out [24]byte
+	return idx, known
+}
+
+// eventID prints an identity as 16 hexadecimal digits.
+func eventID(identity uint64) string {
+	var raw [8]byte
+	binary.BigEndian.PutUint64(raw[:], identity)
+	var out [16]byte
 	hex.Encode(out[:], raw[:])
 	return string(out[:])
 }

@@ -51,8 +51,8 @@ type link struct {
 }
 
 func (w *World) link(from, to int32) *link {
-	k := [2]int32{from, to}
-	l := w.links[k]
+	i := int(from)*len(w.nodes) + int(to)
+	l := w.links[i]
 	if l == nil {
 		l = &link{spec: w.cfg.Link}
 		if s, ok := w.cfg.Links[[2]NodeID{w.nodes[from].spec.ID, w.nodes[to].spec.ID}]; ok {
@@ -61,7 +61,7 @@ func (w *World) link(from, to int32) *link {
 		if l.spec.Latency == (Latency{}) {
 			l.spec.Latency = DefaultLatency
 		}
-		w.links[k] = l
+		w.links[i] = l
 	}
 	return l
 }

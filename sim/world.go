@@ -123,7 +123,7 @@ type World struct {
 	byID    map[actor.ID]int32
 	rules   []*linkRule
 	sites   []*siteRule
-	links   map[[2]int32]*link
+	links   []*link // by sender and receiver, made when first used
 	seen    occurrences
 
 	calls     []func() // of pending evCall events
@@ -158,7 +158,6 @@ func New(cfg Config) (*World, error) {
 		src:    NewSource(cfg.Seed),
 		log:    cfg.Trace,
 		byID:   make(map[actor.ID]int32),
-		links:  make(map[[2]int32]*link),
 		seen:   newOccurrences(),
 		codec:  wire.NewCodec(),
 		probes: make(map[string]uint64),
@@ -192,6 +191,7 @@ func New(cfg Config) (*World, error) {
 		w.nodes = append(w.nodes, nn)
 		h.nodes = append(h.nodes, nn)
 	}
+	w.links = make([]*link, len(w.nodes)*len(w.nodes))
 	return w, nil
 }
 
