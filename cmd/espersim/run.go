@@ -173,7 +173,7 @@ func traceName(s *scenarios.Scenario, seed uint64, n int) string {
 func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 	runs := 0
 	var simMS int64
-	width := 0
+	width := 44 // as wide as most, so that runs of one or two files look alike
 	for _, out := range outcomes {
 		width = max(width, len(out.Scenario.File))
 	}
