@@ -469,6 +469,74 @@ func params() checkers.Params {
 	}
 }
 
+// liars are runs whose facts and answers say that all is well where the rest of
+// the trace says otherwise; and how they go when it is true.
+var liars = map[string]struct {
+	id  string
+	run func(p *tape, guilty bool)
+}{
+	"a pause that grants itself more time": {"A5", func(p *tape, guilty bool) {
+		p.command(pauseCommand(p.token("operator")))
+		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
+		p.wait(pick(guilty, 2*time.Second, time.Second))
+		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+	}},
+	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
+		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}
+		label := func(v string) []*telemetryv2.Label { return []*telemetryv2.Label{{Key: "model", Value: v}} }
+		p.sent("sealer", "vault", &ledgerv2.SealRequest{BundleId: "b", Components: c, Context: label("one")})
+		p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r")})
+		p.sent("vault", "sealer", &ledgerv2.OpenReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r"), Components: c, Context: label(pick(guilty, "two", "one"))})
+	}},
+	"a vault that answers with another root": {"W5", func(p *tape, guilty bool) {
+		p.seals("b1", "root1", "one")
+		p.opens("b1", pick(guilty, "root2", "root1"), []string{"a", "b"}, "one")
+	}},
+	"a bus that dead-letters what it never delivered": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		p.mail("tamiyo", "oona", &busv2.Subscribe{Group: "g", Consumer: "tamiyo", Topics: []string{topic}, Durable: true})
+		b := p.publish("kasmina", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+		p.accepted("kasmina", topic, "e1", 1)
+		if !guilty {
+			p.deliver("g", topic, 1, 1, b)
+		}
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: topic, Group: "g", Offset: 1})
+	}},
+	"a bus that says an entry was acknowledged": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		p.mail("tamiyo", "oona", &busv2.Subscribe{Group: "g", Consumer: "tamiyo", Topics: []string{topic}, Durable: true})
+		p.publish("kasmina", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+		p.accepted("kasmina", topic, "e1", 1)
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_ACKED, Topic: topic, Group: "g", Offset: 1})
+		if !guilty {
+			p.sent("oona", "tamiyo", &busv2.AckReply{Group: "g", Topic: topic, Offset: 1, Status: busv2.AckStatus_ACKED})
+		}
+		p.wait(21 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+}
+
+func TestLiars(t *testing.T) {
+	for name, l := range liars {
+		t.Run(name, func(t *testing.T) {
+			for _, guilty := range []bool{false, true} {
+				s, err := checkers.NewSuite([]string{l.id}, params(), 10, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.run(newTape(t, s), guilty)
+				found, err := s.Finish()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if guilty != slices.ContainsFunc(found, func(v checkers.Violation) bool { return v.Invariant == l.id }) {
+					t.Errorf("guilty %v: %v", guilty, found)
+				}
+			}
+		})
+	}
+}
+
 // judge runs a case through a suite, live and from the file it leaves.
 func judge(t *testing.T, id string, guilty bool) (violations []checkers.Violation, judged uint64) {
 	t.Helper()

@@ -57,6 +57,15 @@ func (k *Kind) takes(name string) bool {
 	return false
 }
 
+func (k *Kind) needs(name string) bool {
+	for _, p := range k.Needs {
+		if p == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Usage is an example of the text form.
 func (k *Kind) Usage() string {
 	s := k.Name
@@ -71,11 +80,7 @@ func (k *Kind) Usage() string {
 		s += " node[,node…] (| or ->) (node[,node…] or *)"
 	}
 	for _, p := range k.Params {
-		need := false
-		for _, n := range k.Needs {
-			need = need || n == p
-		}
-		if need {
+		if k.needs(p) {
 			s += " " + p + "=…"
 		} else {
 			s += " [" + p + "=…]"

@@ -13,7 +13,9 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -121,7 +123,7 @@ func duration(name, help string, at func(*Fault) *time.Duration, signed bool) pa
 		}}
 }
 
-func number(name, help string, at func(*Fault) *float64, most float64) param {
+func number(name, help string, at func(*Fault) *float64, least, most float64) param {
 	return param{name, help,
 		func(f *Fault) string {
 			if *at(f) == 0 {
@@ -130,16 +132,24 @@ func number(name, help string, at func(*Fault) *float64, most float64) param {
 			return strconv.FormatFloat(*at(f), 'g', -1, 64)
 		},
 		func(f *Fault, s string) error {
+			// 0 stands for "left out": a fault that never happens is none.
 			v, err := strconv.ParseFloat(s, 64)
-			if err != nil || !(v >= 0 && v <= most) {
-				return fmt.Errorf("a number from 0 to %g", most)
+			if err != nil || !(v > 0 && v >= least && v <= most) {
+				return errors.New(bounds(least, most))
 			}
 			*at(f) = v
 			return nil
 		}}
 }
 
-func integer(name, help string, get func(*Fault) int64, set func(*Fault, int64), least int64) param {
+func bounds(least, most float64) string {
+	if least == 0 {
+		return fmt.Sprintf("a number above 0 and at most %g", most)
+	}
+	return fmt.Sprintf("a number from %g to %g", least, most)
+}
+
+func integer(name, help string, get func(*Fault) int64, set func(*Fault, int64), least, most int64) param {
 	return param{name, help,
 		func(f *Fault) string {
 			if get(f) == 0 {
@@ -148,9 +158,9 @@ func integer(name, help string, get func(*Fault) int64, set func(*Fault, int64),
 			return strconv.FormatInt(get(f), 10)
 		},
 		func(f *Fault, s string) error {
-			v, err := strconv.ParseInt(s, 10, 32)
-			if err != nil || v < least {
-				return fmt.Errorf("a whole number of at least %d", least)
+			v, err := strconv.ParseInt(s, 10, 64)
+			if err != nil || v < least || v > most {
+				return fmt.Errorf("a whole number from %d to %d", least, most)
 			}
 			set(f, v)
 			return nil
@@ -172,16 +182,16 @@ var params = []param{
 	duration("delay", "the most that a message or an operation is delayed", func(f *Fault) *time.Duration { return &f.Delay }, false),
 	duration("by", "how far the clock is moved; negative: back", func(f *Fault) *time.Duration { return &f.By }, true),
 	duration("period", "of a flapping link or a crash loop", func(f *Fault) *time.Duration { return &f.Period }, false),
-	number("factor", "how many times slower", func(f *Fault) *float64 { return &f.Factor }, 1e6),
-	number("rate", "probability for each candidate, 1 if left out", func(f *Fault) *float64 { return &f.Rate }, 1),
-	integer("ppm", "parts per million that a clock is too fast", func(f *Fault) int64 { return f.PPM }, func(f *Fault, v int64) { f.PPM = v }, -999_999),
-	integer("op", "which I/O operation or message, counted from now", func(f *Fault) int64 { return int64(f.Op) }, func(f *Fault, v int64) { f.Op = int(v) }, 1),
-	integer("count", "at most so many times", func(f *Fault) int64 { return int64(f.Count) }, func(f *Fault, v int64) { f.Count = int(v) }, 1),
-	integer("skip", "let so many candidates pass first", func(f *Fault) int64 { return int64(f.Skip) }, func(f *Fault, v int64) { f.Skip = int(v) }, 0),
+	number("factor", "how many times slower", func(f *Fault) *float64 { return &f.Factor }, 1e-3, 1e6),
+	number("rate", "probability for each candidate, 1 if left out", func(f *Fault) *float64 { return &f.Rate }, 0, 1),
+	integer("ppm", "parts per million that a clock is too fast", func(f *Fault) int64 { return f.PPM }, func(f *Fault, v int64) { f.PPM = v }, -999_999, 1_000_000),
+	integer("op", "which I/O operation or message, counted from now", func(f *Fault) int64 { return int64(f.Op) }, func(f *Fault, v int64) { f.Op = int(v) }, 1, math.MaxInt32),
+	integer("count", "at most so many times", func(f *Fault) int64 { return int64(f.Count) }, func(f *Fault, v int64) { f.Count = int(v) }, 1, math.MaxInt32),
+	integer("skip", "let so many candidates pass first", func(f *Fault) int64 { return int64(f.Skip) }, func(f *Fault, v int64) { f.Skip = int(v) }, 0, math.MaxInt32),
 	word("type", "payload type of the messages", func(f *Fault) *string { return &f.Type }),
 	word("path", "glob of the files, such as wal/*", func(f *Fault) *string { return &f.Path }),
-	integer("offset", "byte of the file", func(f *Fault) int64 { return f.Offset }, func(f *Fault, v int64) { f.Offset = v }, 0),
-	integer("size", "bytes", func(f *Fault) int64 { return f.Size }, func(f *Fault, v int64) { f.Size = v }, 1),
+	integer("offset", "byte of the file", func(f *Fault) int64 { return f.Offset }, func(f *Fault, v int64) { f.Offset = v }, 0, 1<<50),
+	integer("size", "bytes", func(f *Fault) int64 { return f.Size }, func(f *Fault, v int64) { f.Size = v }, 1, 1<<50),
 }
 
 func findParam(name string) *param {
@@ -263,6 +273,9 @@ func Parse(text string) (Fault, error) {
 		seen[name] = true
 		if err := p.parse(&f, value); err != nil {
 			return bad(words[i].col+len(name)+1, fmt.Sprintf("%s is %q", name, value), err.Error())
+		}
+		if p.print(&f) == "" && kind.needs(name) {
+			return bad(words[i].col+len(name)+1, fmt.Sprintf("%s is %q", name, value), "something else than nothing")
 		}
 	}
 	for _, name := range kind.Needs {

@@ -41,6 +41,7 @@ type Keyed interface {
 // a run seed, in order of time. nodes, hosts and racks are what Any stands for.
 func Expand(randoms []Random, duration time.Duration, keyed Keyed, nodes, hosts, racks []string) []Step {
 	var steps []Step
+	twins := map[string]int{}
 	for _, r := range randoms {
 		k := Lookup(r.Fault.Kind)
 		if k == nil || r.Every <= 0 {
@@ -51,6 +52,10 @@ func Expand(randoms []Random, duration time.Duration, keyed Keyed, nodes, hosts,
 			end = r.Until
 		}
 		purpose := "arrival " + r.Fault.String()
+		// Two equal faults are two processes, not one that hits twice.
+		if twins[purpose]++; twins[purpose] > 1 {
+			purpose += fmt.Sprint(" #", twins[purpose])
+		}
 		at := r.From
 		for n := uint64(0); ; n++ {
 			at += time.Duration(exponential(keyed.For(purpose, n, 0), int64(r.Every)))
