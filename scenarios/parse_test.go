@@ -56,7 +56,7 @@ func TestErrors(t *testing.T) {
 		{"probability", "duration: 10s", "sometimes: 1.5\nduration: 10s", `x.yaml:3:12: a probability of 1.5; want 0 to 1`},
 		{"unknown fault", "crash ledger", "crush ledger", `x.yaml:13:21: fault "crush ledger": unknown kind "crush"; want "crash"`},
 		{"fault's parameter", "rate=0.5", "rat=0.5", `x.yaml:12:48: fault "disk/enospc store rat=0.5": disk/enospc takes no "rat"; want "rate"`},
-		{"fault's value", "rate=0.5", "rate=2", `x.yaml:12:53: fault "disk/enospc store rate=2": rate is "2"; want a number from 0 to 1`},
+		{"fault's value", "rate=0.5", "rate=2", `x.yaml:12:53: fault "disk/enospc store rate=2": rate is "2"; want a number above 0 and at most 1`},
 		{"fault without a target", "crash ledger", "crash", `x.yaml:13:26: fault "crash": it names no target; want crash node[,node…] [restart=…]`},
 		{"$n alone", "crash ledger", "crash-at-op ledger op=$n", `x.yaml:13:21: $n without an enumeration; want enumerate: {from: …, to: …}`},
 		{"any in a plan", "fault: crash ledger", "fault: crash any", `x.yaml:13:21: a plan's step has the target any; want a name; any is for random faults`},
