@@ -4,8 +4,9 @@
 //
 // What it promises (rows T1 and W5 of the invariants): a checkpoint whose Save
 // returned is there after every crash, fully or, if the crash came before the
-// return, fully or not at all; the newest good one is never evicted; and none
-// is accepted whose bytes do not have the root that it was saved with.
+// return, fully or not at all; the newest good one is never evicted; none is
+// accepted whose bytes do not have the root that it was saved with; and rot in
+// one costs no more than that one, if the owner wants to go on (salvage.go).
 package checkpoint
 
 import (
@@ -139,8 +140,14 @@ type Options struct {
 	Deadline    time.Duration
 	Tree        Tree // nil: Hardened
 	Clock       actor.Clock
-	Facts       func(wal.Event)
-	Probe       actor.Probe
+	// Facts makes who is told what happens to the log in a directory: every
+	// generation of a store is a log of its own.
+	Facts func(dir string) func(wal.Event)
+	Probe actor.Probe
+	// Refused, if set, lets a damaged store go on with the checkpoints that
+	// are whole. It is told of the damage, with no id, and of each checkpoint
+	// that is lost by it, newest first.
+	Refused func(Meta, error)
 }
 
 // Store is an open store. It is used by one actor.
@@ -153,7 +160,8 @@ type Store struct {
 	buf  []byte
 }
 
-// Open recovers the store in dir. Damage to the log is a *wal.CorruptionError.
+// Open recovers the store in dir. Damage to the log is a *wal.CorruptionError,
+// unless Options.Refused says to go on with what is whole and something is.
 func Open(fs actor.FS, dir string, o Options) (*Store, error) {
 	if o.Keep <= 0 {
 		o.Keep = Keep
@@ -161,10 +169,38 @@ func Open(fs actor.FS, dir string, o Options) (*Store, error) {
 	if o.Tree == nil {
 		o.Tree = Hardened{}
 	}
+	limited := fs
+	if o.Deadline > 0 {
+		limited = fs.Within(o.Deadline)
+	}
+	n, err := newestGeneration(limited, dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(fs, directory(dir, n), o)
+	var damage *wal.CorruptionError
+	if o.Refused == nil || !errors.As(err, &damage) {
+		return s, err
+	}
+	if err := salvage(limited, dir, n, o, damage); err != nil {
+		return nil, err
+	}
+	if n, err = newestGeneration(limited, dir); err != nil {
+		return nil, err
+	}
+	return open(fs, directory(dir, n), o)
+}
+
+// open recovers one generation.
+func open(fs actor.FS, dir string, o Options) (*Store, error) {
 	s := &Store{o: o}
+	var facts func(wal.Event)
+	if o.Facts != nil {
+		facts = o.Facts(dir)
+	}
 	var cur *Meta
 	log, err := wal.Open(fs, dir, wal.Options{
-		SegmentSize: o.SegmentSize, Deadline: o.Deadline, Clock: o.Clock, Facts: o.Facts, Probe: o.Probe,
+		SegmentSize: o.SegmentSize, Deadline: o.Deadline, Clock: o.Clock, Facts: facts, Probe: o.Probe,
 		Replay: func(r wal.Record) error {
 			switch r.Op {
 			case wal.Begin:
@@ -334,13 +370,8 @@ func (s *Store) read(m Meta) (*Checkpoint, error) {
 			}
 			c.Context = ctx
 		case wal.Data:
-			if err := s.part.ParseCanonical(r.Payload); err != nil {
+			if err := c.add(s, r.Payload); err != nil {
 				return refuse("a part cannot be decoded", err)
-			}
-			if n := len(c.Parts); n > 0 && c.Parts[n-1].Name == s.part.Subsystem {
-				c.Parts[n-1].Data = append(c.Parts[n-1].Data, s.part.Data...)
-			} else {
-				c.Parts = append(c.Parts, Part{s.part.Subsystem, s.part.Epoch, slices.Clone(s.part.Data)})
 			}
 		case wal.Commit:
 			seen = true
@@ -357,6 +388,19 @@ func (s *Store) read(m Meta) (*Checkpoint, error) {
 		return nil, refuse("its COMMIT is missing", nil)
 	}
 	return c, nil
+}
+
+// add adds what a record holds of a part.
+func (c *Checkpoint) add(s *Store, payload []byte) error {
+	if err := s.part.ParseCanonical(payload); err != nil {
+		return err
+	}
+	if n := len(c.Parts); n > 0 && c.Parts[n-1].Name == s.part.Subsystem {
+		c.Parts[n-1].Data = append(c.Parts[n-1].Data, s.part.Data...)
+	} else {
+		c.Parts = append(c.Parts, Part{s.part.Subsystem, s.part.Epoch, slices.Clone(s.part.Data)})
+	}
+	return nil
 }
 
 // Names lists the parts of a checkpoint, for messages.

@@ -78,15 +78,18 @@ func openStore(t *tolaria) (*store, error) {
 func (s *store) open() error {
 	t := s.t
 	o := checkpoint.Options{Keep: t.o.Retain, SegmentSize: int64(t.o.Segment), Deadline: t.o.Timeout, Clock: t.env.Clock,
-		Facts: command.LogFacts(t.env.Facts, "tolaria/checkpoints"), Probe: t.env.Probe}
+		Facts: func(dir string) func(wal.Event) { return command.LogFacts(t.env.Facts, "tolaria/"+dir) }, Probe: t.env.Probe,
+		Refused: func(m checkpoint.Meta, err error) {
+			s.forget(m.ID)
+			s.declare(evidencev2.CheckpointAction_CHECKPOINT_REFUSED, m.ID, m.Epoch, m.Generation, m.Root, nil, err.Error())
+		}}
 	if t.o.Merkle == "hld" {
 		o.Tree = written{}
 	}
 	disk, err := checkpoint.Open(t.env.FS, "checkpoints", o)
 	var damage *wal.CorruptionError
 	if errors.As(err, &damage) {
-		s.disk, s.lost = nil, err
-		s.declare(evidencev2.CheckpointAction_CHECKPOINT_REFUSED, "", -1, 0, nil, nil, err.Error())
+		s.disk, s.lost = nil, err // it was declared
 		return nil
 	}
 	s.disk, s.lost = disk, err

@@ -182,6 +182,7 @@ type witness struct {
 	alarmed, ackAfter    int64
 	lines                []string
 	verbose              bool
+	disks                []*disk.Disk
 }
 
 func newWitness(t testing.TB, j *job.Job) *witness {
@@ -370,6 +371,9 @@ func triad(t testing.TB, s setup) (*sim.World, *witness) {
 	}
 	log := trace.NewLog()
 	w := newWitness(t, j)
+	for _, h := range hosts {
+		w.disks = append(w.disks, h.Disk)
+	}
 	if !s.plain {
 		log = trace.NewLog(w)
 	}
