@@ -77,6 +77,7 @@ type Desk struct {
 	box     *outbox.Box
 	log     *wal.Log
 	refused error // why the log takes nothing
+	owed    error // why the log does not have all of the commands yet
 	codec   *wire.Codec
 	byID    map[string]*Command
 	order   []*Command // as they came
@@ -119,7 +120,7 @@ func (d *Desk) open() error {
 		d.log, d.refused = nil, err
 		return err
 	}
-	d.log, d.refused = log, nil
+	d.log, d.refused, d.owed = log, nil, nil
 	for _, c := range d.order {
 		d.save(c)
 		if c.told && !c.done {
@@ -180,13 +181,23 @@ func (d *Desk) append(m *statev2.CommandRecord) error {
 	return err
 }
 
-// save appends whatever the log does not have of a command.
+// save appends whatever the log does not have of a command. What it cannot
+// append the log owes, and sync comes back to it.
 func (d *Desk) save(c *Command) {
+	var failed error
 	put := func(has *bool, want bool, m *statev2.CommandRecord) {
-		if want && !*has && d.append(m) == nil {
+		if !want || *has || failed != nil { // a result behind a command that is missing would be read as nobody's
+			return
+		}
+		if failed = d.append(m); failed == nil {
 			*has = true
 		}
 	}
+	defer func() {
+		if failed != nil {
+			d.owed = failed
+		}
+	}()
 	put(&c.has.command, true, &statev2.CommandRecord{Command: c.M, Nonce: c.nonce, SignedAt: c.signed, ReplyTo: c.replyTo})
 	put(&c.has.confirmed, !c.waits && c.M.GetConstraints().GetRequireConfirmation(), &statev2.CommandRecord{ConfirmedCommandId: c.M.CommandId})
 	put(&c.has.result, c.result != nil, &statev2.CommandRecord{Result: c.result})
@@ -199,14 +210,29 @@ func (d *Desk) sync() error {
 	if d.log == nil {
 		return d.refused
 	}
-	err := d.log.Sync()
+	err := d.settle()
 	var poison *wal.PoisonedError
 	if errors.As(err, &poison) {
 		if err = d.open(); err == nil && d.log != nil {
-			err = d.log.Sync()
+			err = d.settle()
 		}
 	}
 	return err
+}
+
+// settle appends what the log owes and syncs it. A log that has space again is
+// not yet one that holds what there was no space for.
+func (d *Desk) settle() error {
+	if d.owed != nil {
+		d.owed = nil
+		for _, c := range d.order {
+			d.save(c)
+		}
+		if d.owed != nil {
+			return d.owed
+		}
+	}
+	return d.log.Sync()
 }
 
 // Renew joins the consumer group, or shows that its consumer lives. The owner
