@@ -210,7 +210,7 @@ func (n *node) peer(id actor.ID) (int32, bool) {
 		}
 	}
 	idx, known := n.w.byID[id]
-	if known && len(n.peers) < 8 {
+	if known && len(n.peers) < 32 {
 		// The node's own copy of the name: the caller's may be part of a buffer.
 		n.peers = append(n.peers, peer{n.w.nodes[idx].spec.ID, idx})
 	}

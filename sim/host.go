@@ -116,6 +116,9 @@ func (g gate) Before(op *disk.Op) error {
 			crash.done()
 		}
 		if crash.host {
+			for _, o := range n.host.nodes {
+				o.taint |= crash.taint
+			}
 			n.w.crashHost(n.host, crash.restart)
 		} else {
 			n.w.crashNode(n, crash.restart)

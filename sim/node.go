@@ -398,6 +398,13 @@ func (n *node) handleTimer(ev *event) {
 	e.From(string(n.spec.ID), n.life, n.sum)
 	e.Text, e.Arg, e.Cause = t.name, t.arg, ev.cause
 	n.cause = n.w.log.Commit()
+	if n.w.cfg.Decisions != nil {
+		// A timer is how a node notices mail that did not come: silence, too,
+		// has a cause, in whoever might have written.
+		for _, p := range n.peers {
+			n.taint |= n.w.nodes[p.idx].taint
+		}
+	}
 	n.fired.Name, n.fired.Arg = t.name, t.arg
 	n.receive(n.spec.ID, &n.fired)
 }

@@ -81,12 +81,6 @@ type decisionKey struct {
 	occurrence uint32
 }
 
-// leakLimit is the share of decisions that may be gone though the taint says
-// that they did not follow from the removed step. It must be 0. It is not yet,
-// since package sim does not mark a node that notices, by a timer, mail that
-// did not come, nor the neighbours of a node whose host loses power.
-const leakLimit = 0.002
-
 // TestRemovingAStepKeepsDecisions is what makes a shrunk plan reproduce: with
 // one step taken out of a plan, every random decision that did not follow from
 // it is as it was, and nearly all others are, too.
@@ -153,7 +147,7 @@ func TestRemovingAStepKeepsDecisions(t *testing.T) {
 	}
 	sort.Strings(lines)
 	t.Log(strings.Join(lines, "\n"))
-	if float64(leaks) > leakLimit*float64(outside) {
+	if leaks > 0 {
 		t.Errorf("%d of %d decisions outside the causal future of the removed step are gone", leaks, outside)
 	}
 	if outside == 0 {
