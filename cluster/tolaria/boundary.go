@@ -157,6 +157,9 @@ func (t *tolaria) crossAgain() error {
 	}
 	// Before the first epoch nothing can be trained: a checkpoint must be
 	// there to go back to.
+	if t.lastShot < 0 && t.shot == nil {
+		return t.cross() // it was gathered and could not be saved: gather it anew
+	}
 	if now-t.began < limit || t.lastShot < 0 {
 		t.attempt++
 		t.sendCross()
