@@ -82,6 +82,7 @@ type Desk struct {
 	byID    map[string]*Command
 	order   []*Command // as they came
 	nonces  nonces
+	floor   int64 // see forget.go
 	due     []*Command
 	ack     busv2.Ack
 	nack    busv2.Nack
@@ -168,6 +169,8 @@ func (d *Desk) replay(r wal.Record) error {
 		if c := d.byID[m.PublishedCommandId]; c != nil {
 			c.done, c.has.published = true, true
 		}
+	case m.SignedAt != nil:
+		d.floor = max(d.floor, m.SignedAt.AsTime().UnixNano())
 	}
 	return nil
 }
@@ -245,6 +248,13 @@ func (d *Desk) Renew() {
 	if d.log == nil && !errors.As(d.refused, &damage) {
 		_ = d.open()
 	}
+	d.forget()
+	// Once a second at most, and only if there is something new: that the bus
+	// has a result need not be synced at once, but a desk that never did told
+	// it again in every life. The seal makes damage to the last records seen.
+	if d.sync() == nil && d.log != nil {
+		_ = d.log.Seal()
+	}
 }
 
 // Deliver takes one delivery from the bus. It returns the command if it is
@@ -289,6 +299,11 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 		if c.result != nil && !c.done {
 			d.publish(c)
 		}
+		return nil
+	}
+	if d.forgotten(cmd) {
+		d.answer(m, true)
+		d.declare(cmd.CommandId, "REFUSED", epoch, generation, "", "it is older than commands that are forgotten by now, and may be one of them")
 		return nil
 	}
 	now := d.env.Clock.Now().UnixNano()
@@ -446,6 +461,9 @@ func (d *Desk) Confirm(m *adaptationv2.CommandConfirm, e *envelopev2.EventEnvelo
 // Obeyed says whether any command has ever taken effect, in this life or an
 // earlier one.
 func (d *Desk) Obeyed() bool {
+	if d.floor != 0 {
+		return true // if none of those forgotten was obeyed, there is a long life behind it all the same
+	}
 	for _, c := range d.order {
 		if c.result != nil && c.result.Status == adaptationv2.CommandStatus_APPLIED {
 			return true

@@ -55,7 +55,7 @@ type Options struct {
 
 // Defaults are the options of a Tolaria that sets none.
 func Defaults() *Options {
-	return &Options{Retain: 5, Segment: 256 << 10, Timeout: 500 * time.Millisecond,
+	return &Options{Retain: 5, Segment: 64 << 10, Timeout: 500 * time.Millisecond,
 		Resend: 60 * time.Millisecond, Step: 250 * time.Millisecond, Boundary: 500 * time.Millisecond, Merkle: "hardened"}
 }
 

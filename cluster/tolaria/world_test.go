@@ -44,6 +44,7 @@ type order struct {
 	age   time.Duration // how long ago it was signed
 	nonce byte          // 0: its own
 	key   []byte        // nil: the job's
+	copy  bool          // its time of creation stands
 }
 
 // tamiyo is the least of a Tamiyo: it signals, has a part, and takes part in
@@ -145,12 +146,14 @@ func (t *tamiyo) publish(i int) {
 	if err != nil {
 		panic(err)
 	}
-	s.Nonce[0], s.Nonce[1] = byte(i+1), 7
+	s.Nonce[0], s.Nonce[1], s.Nonce[2] = byte(i+1), 7, byte((i+1)>>8)
 	if o.nonce != 0 {
 		s.Nonce[0] = o.nonce
 	}
 	s.SignedAt = t.env.Clock.Now().Add(-o.age)
-	o.m.CreatedAt = timestamppb.New(t.env.Clock.Now())
+	if !o.copy {
+		o.m.CreatedAt = timestamppb.New(t.env.Clock.Now())
+	}
 	id := fmt.Sprint("order/", i)
 	t.env.Net.Send(t.job.Oona, o.m, actor.SendOptions{Key: id, EventID: id, Topic: o.topic, Auth: s})
 }
@@ -667,6 +670,53 @@ func TestReplayedMessageAfterRestart(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, strings.Join(wit.commands, "\n"))
 		}
 	}
+}
+
+// A desk forgets commands of long ago, and none of them takes effect again: not
+// when it comes again with a fresh signature, and not after a restart.
+func TestForgottenCommandsStayWithoutEffect(t *testing.T) {
+	const n = 400
+	var orders []order
+	for i := range n {
+		m := rateCommand(fmt.Sprint("c", i), int64(i), 0.01+float64(i%7)/1000)
+		m.TtlEpochs = 2000
+		orders = append(orders, order{at: int64(i), topic: toTolaria, m: m})
+	}
+	for _, i := range []int{0, 3, 60} {
+		orders = append(orders, order{at: n + 10, topic: toTolaria, m: orders[i].m, copy: true})
+	}
+	for _, i := range []int{1, 4, 61} {
+		orders = append(orders, order{at: n + 60, topic: toTolaria, m: orders[i].m, copy: true})
+	}
+	w, wit := triad(t, setup{orders: orders})
+	w.At(500*time.Second, 1, func() { _, _ = w.CrashHost("h1", 300*time.Millisecond, 0) })
+	run(t, w, 900*time.Second)
+	wit.sound(400)
+	applied, refused := map[string]int{}, 0
+	for _, c := range wit.commands {
+		f := strings.Fields(c)
+		if f[2] == "APPLIED" {
+			applied[f[0]]++
+		}
+		if strings.Contains(c, "forgotten by now") {
+			refused++
+		}
+	}
+	if len(applied) < n-20 || refused < 3 {
+		t.Errorf("%d commands were applied, %d copies refused as forgotten", len(applied), refused)
+	}
+	for id, times := range applied {
+		if times != 1 {
+			t.Errorf("%s was applied %d times", id, times)
+		}
+	}
+	size := int64(0)
+	for _, f := range wit.disks[0].Files() {
+		if strings.Contains(f.Path, "commands/") {
+			size += f.DurableSize
+		}
+	}
+	t.Log(len(applied), refused, size, "bytes of log", wit.compared)
 }
 
 // Repeated, reordered and delayed messages everywhere change nothing about
