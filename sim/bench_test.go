@@ -16,6 +16,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 )
 
@@ -109,7 +110,7 @@ func (a *timers) Start() error {
 
 func (a *timers) Receive(_ actor.ID, m canon.Message) error {
 	a.n++
-	a.env.Clock.SetTimer("tick", m.(interface{ GetArg() int64 }).GetArg(), 1+time.Duration(a.n*0x9e3779b97f4a7c15>>54))
+	a.env.Clock.SetTimer("tick", m.(*localv2.TimerFired).Arg, 1+time.Duration(a.n*0x9e3779b97f4a7c15>>54))
 	return nil
 }
 

@@ -159,8 +159,10 @@ func (n *node) guarded(ev *event) {
 
 // caught is deferred around everything an actor does: it turns a panic of the
 // actor into the end of its life.
-func (n *node) caught() {
-	r := recover()
+func (n *node) caught() { n.ended(recover()) }
+
+// ended notes what a life ended with, if it ended by a panic.
+func (n *node) ended(r any) {
 	if r == nil {
 		return
 	}
@@ -340,7 +342,11 @@ func (n *node) arrive(ev *event) {
 		return
 	}
 	if n.spec.Callback {
-		n.callback(ev)
+		n.state = running
+		n.w.current = n
+		n.handle(ev) // a panic ends up in World.spin
+		n.w.current = nil
+		n.settle()
 		return
 	}
 	n.work = *ev

@@ -1,5 +1,7 @@
 package sim
 
+import "math/bits"
+
 // slotBits is how many low bits of a key's tie hold the payload's slot. The
 // rest is a keyed hash, so that ties in time break by identity: with a
 // sequence number instead, removing one event would swap later, unrelated
@@ -74,8 +76,13 @@ func (q *queue) pop(ev *event) int64 {
 			if child >= n {
 				break
 			}
-			if r := child + 1; r < n && keys[r].before(keys[child]) {
-				child = r
+			if r := child + 1; r < n {
+				// Which child is the earlier is a coin toss that no processor
+				// predicts: the borrow of a 128-bit subtraction decides it
+				// without a branch. Times are never negative.
+				_, b := bits.Sub64(keys[r].tie, keys[child].tie, 0)
+				_, b = bits.Sub64(uint64(keys[r].at), uint64(keys[child].at), b)
+				child += int(b)
 			}
 			if !keys[child].before(k) {
 				break

@@ -7,6 +7,7 @@ import "github.com/esper-sim/espersim/sim/trace"
 type timerTable struct {
 	seed  uint64 // of the ties: the node
 	slots []timer
+	last  int // the slot that fired last: most often the one that is set next
 }
 
 // timer is one slot: the timer of that name and argument, running or not. A
@@ -21,6 +22,13 @@ type timer struct {
 
 // set starts or restarts a timer.
 func (t *timerTable) set(name string, arg int64) (slot int32, gen uint32) {
+	if t.last < len(t.slots) {
+		if s := &t.slots[t.last]; s.arg == arg && s.name == name {
+			s.running = true
+			s.gen++
+			return int32(t.last), s.gen
+		}
+	}
 	free := -1
 	for i := range t.slots {
 		s := &t.slots[i]
@@ -71,6 +79,7 @@ func (t *timerTable) take(ev *event) *timer {
 		return nil
 	}
 	s.running = false
+	t.last = int(ev.slot)
 	return s
 }
 

@@ -244,24 +244,50 @@ func (w *World) Run(until time.Duration) error {
 			w.push(w.now, trace.String(1, string(n.spec.ID)), &event{kind: evStart, node: n.idx})
 		}
 	}
-	same := 0
-	for w.q.len() > 0 && !w.stopped {
-		at := w.q.next()
-		if at > int64(until) {
+	for {
+		again, err := w.spin(int64(until))
+		if err != nil {
+			return err
+		}
+		if !again {
 			break
 		}
-		if at > w.now {
-			same = 0
-		} else if same++; same > runawayLimit {
-			return fmt.Errorf("%w: %s", ErrRunaway, trace.Stamp(w.now))
-		}
-		w.now = w.q.pop(&w.ev)
-		w.step()
 	}
 	if !w.stopped && w.now < int64(until) {
 		w.now = int64(until)
 	}
 	return nil
+}
+
+// spin handles events until the given time. again is true where a callback
+// node panicked: its life has ended, and the world goes on. One deferred call
+// for all events costs less than one for each.
+func (w *World) spin(until int64) (again bool, err error) {
+	defer func() {
+		n := w.current
+		if n == nil || !n.spec.Callback {
+			return // a panic is the kernel's own, and not to be hidden
+		}
+		n.ended(recover())
+		w.current = nil
+		n.settle()
+		again = true
+	}()
+	same := 0
+	for w.q.len() > 0 && !w.stopped {
+		at := w.q.next()
+		if at > until {
+			break
+		}
+		if at > w.now {
+			same = 0
+		} else if same++; same > runawayLimit {
+			return false, fmt.Errorf("%w: %s", ErrRunaway, trace.Stamp(w.now))
+		}
+		w.now = w.q.pop(&w.ev)
+		w.step()
+	}
+	return false, nil
 }
 
 // End closes the trace and lets go of every coroutine. The world cannot run

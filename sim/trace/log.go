@@ -23,8 +23,10 @@ func NewLog(observers ...Observer) *Log {
 // lives in the log, since an event passed through an interface from the stack
 // would be allocated each time.
 func (l *Log) Next(at int64, k Kind) *Event {
-	l.cur = Event{Seq: l.seq + 1, At: at, Kind: k}
-	return &l.cur
+	e := &l.cur
+	*e = Event{}
+	e.Seq, e.At, e.Kind = l.seq+1, at, k
+	return e
 }
 
 // Commit hashes the event that Next returned, shows it to the observers, and
