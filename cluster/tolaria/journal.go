@@ -47,6 +47,7 @@ func openJournal(t *tolaria) (*journal, error) {
 	j := &journal{t: t, committed: map[string]bool{}}
 	var events []*eventsv2.EpochEvent
 	log, err := wal.Open(t.env.FS, "journal", wal.Options{
+		Firm:        true,
 		SegmentSize: int64(t.o.Segment), Deadline: t.o.Timeout, Clock: t.env.Clock, Probe: t.env.Probe,
 		Facts: command.LogFacts(t.env.Facts, "tolaria/journal"),
 		Replay: func(r wal.Record) error {

@@ -352,6 +352,8 @@ type setup struct {
 	change func(*job.Job)
 	plain  bool // no poison, for benchmarks
 	alarm  telemetryv2.EmergencyLevel
+	// What stands around a node's constructor; nil: nothing.
+	tolaria, kasmina func(actor.Constructor) actor.Constructor
 }
 
 func triad(t testing.TB, s setup) (*sim.World, *witness) {
@@ -372,6 +374,12 @@ func triad(t testing.TB, s setup) (*sim.World, *witness) {
 		}
 		hosts = append(hosts, sim.Host{Name: name, Disk: d, Device: h100})
 	}
+	around := func(wrap func(actor.Constructor) actor.Constructor, make actor.Constructor) actor.Constructor {
+		if wrap == nil {
+			return make
+		}
+		return wrap(make)
+	}
 	log := trace.NewLog()
 	w := newWitness(t, j)
 	for _, h := range hosts {
@@ -383,8 +391,8 @@ func triad(t testing.TB, s setup) (*sim.World, *witness) {
 	world, err := sim.New(sim.Config{
 		Name: "triad", Seed: s.seed, Hosts: hosts, Trace: log, Poison: !s.plain, Link: sim.Link{Latency: sim.DefaultLatency},
 		Nodes: []sim.Node{
-			{ID: "tolaria", Host: "h1", Make: tolaria.New(j, *tolaria.Defaults()), Restart: 300 * time.Millisecond},
-			{ID: "kasmina", Host: "h2", Make: kasmina.New(j, *kasmina.Defaults()), Restart: 200 * time.Millisecond},
+			{ID: "tolaria", Host: "h1", Make: around(s.tolaria, tolaria.New(j, *tolaria.Defaults())), Restart: 300 * time.Millisecond},
+			{ID: "kasmina", Host: "h2", Make: around(s.kasmina, kasmina.New(j, *kasmina.Defaults())), Restart: 200 * time.Millisecond},
 			{ID: "tamiyo", Host: "h3", Make: newTamiyo(j, s.orders, s.mute, s.alarm), Restart: 200 * time.Millisecond},
 			{ID: "oona", Host: "h4", Make: oona.New(j, *oona.Defaults()), Restart: 200 * time.Millisecond},
 		},
