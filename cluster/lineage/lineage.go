@@ -76,6 +76,7 @@ type Replay struct {
 	marks  map[int64]*mark
 	ends   map[int64]*mark // by the epoch that starts next, also unmarked
 	acts   []float32
+	brief  bool
 }
 
 // NewReplay is the run of a job before its first epoch.
@@ -89,12 +90,18 @@ func NewReplay(j *job.Job) (*Replay, error) {
 	return r, nil
 }
 
+// Brief makes a replay that only compares: it does not remember its epochs, so
+// that it does not grow with the run. It has no lineage to export.
+func (r *Replay) Brief() { r.brief, r.epochs = true, nil }
+
 // Epoch trains one epoch and returns the digests afterwards.
 func (r *Replay) Epoch(e *Epoch) (Digests, error) {
-	kept := *e
-	kept.Commands = append([]Command(nil), e.Commands...)
-	kept.Full = append([]bool(nil), e.Full...)
-	r.epochs = append(r.epochs, kept)
+	if !r.brief {
+		kept := *e
+		kept.Commands = append([]Command(nil), e.Commands...)
+		kept.Full = append([]bool(nil), e.Full...)
+		r.epochs = append(r.epochs, kept)
+	}
 	if e.Joined {
 		r.bed.Cross(e.Epoch, e.ValidationLoss)
 		for _, c := range e.Commands {

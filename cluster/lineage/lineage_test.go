@@ -129,3 +129,41 @@ func TestExportVerifies(t *testing.T) {
 		}
 	}
 }
+
+// A brief replay comes to the same bytes, and remembers no epoch.
+func TestBriefReplay(t *testing.T) {
+	j, err := job.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [2]Digests
+	for i := range got {
+		r, err := NewReplay(j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			r.Brief()
+		}
+		for e := range int64(6) {
+			if e == 4 {
+				r.Mark(e)
+			}
+			if got[i], err = r.Epoch(&Epoch{Epoch: e, Generation: 1, LearningRate: 0.02, Full: make([]bool, j.Steps)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Return(4); err != nil {
+			t.Fatal(err)
+		}
+		if got[i], err = r.Epoch(&Epoch{Epoch: 4, Generation: 2, LearningRate: 0.02, Full: make([]bool, j.Steps)}); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.Export().Lineage.Epochs); n != 5*(1-i) {
+			t.Errorf("%d epochs are remembered", n)
+		}
+	}
+	if got[0] != got[1] {
+		t.Error("a brief replay comes to other bytes")
+	}
+}
