@@ -200,6 +200,7 @@ func open(fs actor.FS, dir string, o Options) (*Store, error) {
 	}
 	var cur *Meta
 	log, err := wal.Open(fs, dir, wal.Options{
+		Firm:        true,
 		SegmentSize: o.SegmentSize, Deadline: o.Deadline, Clock: o.Clock, Facts: facts, Probe: o.Probe,
 		Replay: func(r wal.Record) error {
 			switch r.Op {

@@ -109,6 +109,7 @@ func (d *Desk) open() error {
 		c.has = struct{ command, result, confirmed, published bool }{}
 	}
 	log, err := wal.Open(d.env.FS, d.o.Dir, wal.Options{
+		Firm:        true,
 		SegmentSize: d.o.Segment, Deadline: d.o.Deadline, Clock: d.env.Clock, Probe: d.env.Probe,
 		Facts: LogFacts(d.env.Facts, d.o.Subsystem+"/"+d.o.Dir), Replay: d.replay,
 	})

@@ -22,7 +22,7 @@ func (b *oona) open() {
 	r := recovery{s: newState(uint32(b.env.Incarnation)<<16 | b.reopens&0xff<<8)}
 	log, err := wal.Open(b.env.FS, "bus", wal.Options{
 		SegmentSize: int64(b.o.Segment), Deadline: b.o.Timeout, Clock: b.env.Clock, Probe: b.env.Probe,
-		Facts: b.logEvent, Replay: r.replay,
+		Facts: b.logEvent, Replay: r.replay, Firm: true,
 	})
 	var damage *wal.CorruptionError
 	switch {

@@ -136,7 +136,10 @@ func (t *tamiyo) send(topic string, c *adaptationv2.AdaptationCommand) {
 	}
 	t.box.Put(outbox.Letter{ID: "command/" + c.CommandId, Topic: topic, Message: c, Ordered: true, Tries: 3,
 		Options: actor.SendOptions{RunID: t.job.RunID, Epoch: c.TargetEpoch, Priority: envelopev2.Priority_STRATEGIC,
-			ReplyTo: replyTo, Auth: t.stamp}})
+			ReplyTo: replyTo, Auth: t.stamp,
+			// What ends a command is its window, and it ends with a result. How
+			// often its receiver's disk was full is no reason to give it up.
+			MaxAttempts: 10_000}})
 }
 
 // watchDelivery enters conservative mode when the bus took no command in three

@@ -44,6 +44,7 @@ func (j *journal) start() {
 	j.open, j.reported = make(map[string]*adaptation), make(map[string]bool)
 	j.unacked, j.tokens = make(map[string]*operationalv2.FieldReport), make(map[string]string)
 	log, err := wal.Open(j.env.FS, "tamiyo", wal.Options{
+		Firm:        true,
 		SegmentSize: int64(j.segment), Deadline: j.timeout, Clock: j.env.Clock, Probe: j.env.Probe,
 		Facts: command.LogFacts(j.env.Facts, string(j.env.Self)),
 		Replay: func(r wal.Record) error {

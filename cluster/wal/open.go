@@ -63,7 +63,7 @@ func Open(fs actor.FS, dir string, o Options) (*Log, error) {
 		l.reached("wal/torn-tail")
 		l.tell(Event{What: Cut, LSN: s.next.lsn, Segment: s.next.segment, Offset: s.next.off, Err: s.defect})
 	}
-	if err := l.finishRepair(); err != nil && !errors.Is(err, actor.ErrNoSpace) {
+	if err := l.finishRepair(); err != nil && (o.Firm || !errors.Is(err, actor.ErrNoSpace)) {
 		l.abandon()
 		return nil, err
 	}

@@ -29,6 +29,12 @@ type Options struct {
 	// Deadline bounds each operation on the disk; 0 means none. An operation
 	// that exceeds it poisons the log.
 	Deadline time.Duration
+	// Firm makes Open fail with ErrNoSpace where the disk is too full to make
+	// durable what was recovered. Without it the log is readable all the same,
+	// and the rest is due with the next Sync: for owners that show nothing to
+	// anybody before that. A bus that delivered a replayed entry from a full disk
+	// lost it in the next power failure.
+	Firm bool
 	// Replay is called for each recovered record in order: those outside
 	// transactions, and BEGIN, DATA and COMMIT of committed ones. Its error
 	// ends Open.
