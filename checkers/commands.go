@@ -23,6 +23,7 @@ type commands struct {
 	acks   map[ackKey]ackOwner
 	nonce  map[string]string   // nonce to event id
 	events map[string]*command // by the event id of a publication
+	opened map[string]uint64   // how often a node's log was opened
 	last   int64
 }
 
@@ -51,7 +52,7 @@ type ackKey struct {
 type ackOwner struct {
 	consumer string
 	seq      uint64
-	life     uint32 // of the bus
+	life     uint64 // of the bus, and of its log
 }
 
 // remembered is how many commands the checker keeps: many times what can be
@@ -59,7 +60,7 @@ type ackOwner struct {
 const remembered = 512
 
 func newCommands(p Params) Checker {
-	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}}
+	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}, opened: map[string]uint64{}}
 }
 
 func (*commands) Invariants() []string {
@@ -87,6 +88,10 @@ func (c *commands) Observe(e *Event, j *Judge) {
 		switch f := e.Fact.(type) {
 		case *evidencev2.CommandFact:
 			c.fact(e, f, j)
+		case *evidencev2.LogFact:
+			if f.Action == evidencev2.LogAction_LOG_RECOVERED {
+				c.opened[e.Node]++
+			}
 		}
 	}
 }
@@ -130,14 +135,16 @@ func (c *commands) sent(e *Event, j *Judge) {
 			return
 		}
 		key := ackKey{m.Group, m.Topic, m.Offset}
-		// A bus that has restarted may have lost the first acknowledgement.
-		if o, ok := c.acks[key]; ok && o.consumer != e.Peer && o.life == e.Incarnation {
+		// A bus that has restarted, or opened its log anew after a failure, may
+		// have lost the first acknowledgement.
+		life := uint64(e.Incarnation)<<32 | c.opened[e.Node]
+		if o, ok := c.acks[key]; ok && o.consumer != e.Peer && o.life == life {
 			j.Violate("O4", e.Node, fmt.Sprintf("offset %d of %s was accepted as done by %s and by %s in the group %s", m.Offset, m.Topic, o.consumer, e.Peer, m.Group), o.seq)
 		}
 		if len(c.acks) > remembered {
 			clear(c.acks)
 		}
-		c.acks[key] = ackOwner{e.Peer, e.Seq, e.Incarnation}
+		c.acks[key] = ackOwner{e.Peer, e.Seq, life}
 		j.Judged("O4")
 	}
 }
