@@ -57,8 +57,8 @@ func Defaults() *Options {
 	return &Options{
 		Group: 5 * time.Millisecond, AckFlush: 50 * time.Millisecond,
 		Idle: 2 * time.Second, Lease: 3 * time.Second, Sweep: 100 * time.Millisecond,
-		Attempts: 5, Retain: 2000, Age: 72 * time.Hour, TTL: 30 * time.Minute,
-		Depth: 100_000, Segment: 64 << 10, Snapshot: 256 << 10, Timeout: 500 * time.Millisecond,
+		Attempts: 5, Retain: 256, Age: 72 * time.Hour, TTL: 30 * time.Minute,
+		Depth: 100_000, Segment: 64 << 10, Snapshot: 128 << 10, Timeout: 500 * time.Millisecond,
 	}
 }
 

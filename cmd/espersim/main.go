@@ -18,10 +18,8 @@ import (
 )
 
 func main() {
-	// A run makes short-lived garbage only; collecting rarely is a fifth of
-	// the time.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		paceCollector()
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

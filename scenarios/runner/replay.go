@@ -10,11 +10,14 @@ import (
 // replayer makes the calm world that recovery equivalence compares with, for
 // scenarios in which something is trained.
 // What it made is left in at, for an export.
-func replayer(j *job.Job, at **replay) func() (checkers.Replayer, error) {
+func replayer(j *job.Job, keep bool, at **replay) func() (checkers.Replayer, error) {
 	return func() (checkers.Replayer, error) {
 		r, err := lineage.NewReplay(j)
 		if err != nil {
 			return nil, err
+		}
+		if !keep {
+			r.Brief() // nobody will ask for the lineage
 		}
 		*at = &replay{r: r}
 		return *at, nil

@@ -128,7 +128,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			p.Void[v.Invariant] = v.Because
 		}
 		var calm *replay
-		p.Replay = replayer(j, &calm)
+		p.Replay = replayer(j, o.Export != nil, &calm)
 		if o.Export != nil {
 			defer func() { err = calm.export(o.Export, res, err) }()
 		}

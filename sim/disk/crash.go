@@ -169,7 +169,8 @@ func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 	}
 	bend.end()
 	n.durable.zeroFrom(n.durableSize)
-	n.writes, n.data, n.unsure = n.writes[:0], n.data[:0], 0
+	n.emptied()
+	n.unsure = 0
 	n.dropCache()
 }
 

@@ -99,7 +99,7 @@ func (n *inode) settle(d *Disk, seq uint64) {
 		for i := range n.writes {
 			n.land(d, &n.writes[i])
 		}
-		n.writes, n.data = n.writes[:0], n.data[:0]
+		n.emptied()
 		return
 	}
 	n.settleIf(d, func(_ int, w *write) bool { return !w.failed && w.seq <= seq })
@@ -112,7 +112,7 @@ func (n *inode) settle(d *Disk, seq uint64) {
 func (n *inode) settleOne(d *Disk, own uint64) {
 	if len(n.writes) == 1 && n.writes[0].seq == own && n.writes[0].n > 0 && n.writes[0].end() <= n.durableSize {
 		n.land(d, &n.writes[0])
-		n.writes, n.data = n.writes[:0], n.data[:0]
+		n.emptied()
 		return
 	}
 	end, sizes := int64(0), -1
@@ -167,7 +167,16 @@ func (n *inode) settleIf(d *Disk, chosen func(i int, w *write) bool) {
 		}
 	}
 	if len(kept) == 0 {
-		n.data = n.data[:0]
+		n.emptied()
+	}
+}
+
+// emptied forgets the pending writes. The room of a large one is given back: a
+// file is mostly written in small pieces, and there are many files.
+func (n *inode) emptied() {
+	n.writes, n.data = n.writes[:0], n.data[:0]
+	if cap(n.data) > pageSize {
+		n.data = nil
 	}
 }
 
