@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -28,6 +29,7 @@ type register struct {
 	// left on the disk may come to light when the store is opened again.
 	given   []pendingWrite
 	crashed bool
+	saved   []string // the newest saves, oldest first
 	clients map[string]int
 }
 
@@ -93,7 +95,18 @@ func (c *register) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.FactDeclared:
-		if f, ok := e.Fact.(*evidencev2.CheckpointFact); ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+		f, ok := e.Fact.(*evidencev2.CheckpointFact)
+		if ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED {
+			// Damage was detected: an older one is the newest good one now.
+			c.check(j)
+			c.saved = slices.DeleteFunc(c.saved, func(id string) bool { return id == f.CheckpointId })
+			c.history.Restart(append([]string{""}, c.saved...))
+		}
+		if ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+			if len(c.saved) == maxGiven {
+				c.saved = append(c.saved[:0], c.saved[1:]...)
+			}
+			c.saved = append(c.saved, f.CheckpointId)
 			call := e.At
 			if c.writing != nil && c.writing.id == f.CheckpointId {
 				call = c.writing.call

@@ -116,6 +116,12 @@ func NewHistory(m Model) History { return History{model: m, starts: []string{m.s
 // Add appends an operation.
 func (h *History) Add(o Operation) { h.ops = append(h.ops, o) }
 
+// Restart forgets the operations, and lets any of the states hold from here.
+func (h *History) Restart(states []string) {
+	slices.Sort(states)
+	h.starts, h.ops = slices.Compact(states), h.ops[:0]
+}
+
 // Len is the number of operations since the last cut.
 func (h *History) Len() int { return len(h.ops) }
 
