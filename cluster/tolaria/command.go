@@ -27,6 +27,7 @@ type pauseState struct {
 	wanted *adaptationv2.PauseCommand
 	id     string
 	serial int64
+	open   bool // PAUSED was declared, and RUNNING is still due
 }
 
 // accepts refuses commands that are not for Tolaria.
@@ -199,6 +200,7 @@ func (t *tolaria) pauseNow() error {
 	d := time.Duration(t.pause.wanted.MaxDurationMs) * time.Millisecond
 	t.pause.serial++
 	t.env.Clock.SetTimer("pause", t.pause.serial, d)
+	t.pause.open = true
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "PAUSED",
 		MaxDurationNs: int64(d), Reason: t.pause.wanted.Reason})
 	return t.announce(eventsv2.EpochPhase_PAUSED, t.epoch)
@@ -213,7 +215,7 @@ func (t *tolaria) resume(why string) error {
 }
 
 func (t *tolaria) unpause(why string) {
-	t.pause.wanted = nil
+	t.pause.wanted, t.pause.open = nil, false
 	t.pause.serial++
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "RUNNING", Reason: why})
 }

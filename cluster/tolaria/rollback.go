@@ -376,7 +376,9 @@ func (t *tolaria) done() error {
 	t.lastMissing = t.lastMissing[:0]
 	switch was {
 	case paused:
-		if t.pause.wanted != nil { // else its time was over before
+		// Not so if its time was over before. A resume that came while the
+		// rollback was under way has withdrawn the wish, and not yet the pause.
+		if t.pause.open {
 			t.unpause("a rollback ends every pause")
 		}
 	case frozen:

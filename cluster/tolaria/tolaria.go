@@ -274,7 +274,7 @@ func (t *tolaria) timer(m *localv2.TimerFired) error {
 		if t.phase == paused {
 			return t.resume("its time is over")
 		}
-		if t.rb != nil && t.after == paused && t.pause.wanted != nil {
+		if t.rb != nil && t.after == paused && t.pause.open {
 			t.unpause("its time is over") // what holds training now is the rollback
 		}
 	case "freeze":
