@@ -80,6 +80,12 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 		delete(c.at, e.Node)
 		if e.Node == "tolaria" && c.active != nil {
 			c.active.stood = 0 // its own limit begins anew with the restart
+			if !c.active.decided {
+				// Without a COMMIT in the log there was no decision: the rollback
+				// died with its coordinator, who need not even have written that it
+				// began.
+				c.active = nil
+			}
 		}
 		return
 	}
