@@ -79,9 +79,7 @@ func (s *subscriber) Receive(_ actor.ID, m canon.Message) error {
 		case "renew":
 			s.renew()
 		case "worked":
-			w := s.work[m.Arg]
-			s.send(w)
-			s.free = append(s.free, m.Arg)
+			s.worked(m.Arg)
 		}
 	case *busv2.Delivery:
 		s.take(m)
@@ -108,30 +106,33 @@ func (s *subscriber) take(d *busv2.Delivery) {
 	if d.Attempt == 1 && float64(s.env.Rand.For("forget", hash(e.EventId), 0)>>11)/(1<<53) < s.o.Forget {
 		return
 	}
-	i := s.slot()
-	w := s.work[i]
-	w.Group, w.Consumer, w.Topic, w.Offset, w.ClaimGeneration = d.Group, string(s.env.Self), d.Topic, d.Offset, d.ClaimGeneration
-	if s.o.Slow == 0 {
-		s.send(w)
-	}
-	switch {
-	case s.o.Zombie:
-		s.env.Clock.SetTimer("worked", i, max(10*s.o.Slow, 5*time.Second))
-	case s.o.Slow > 0:
+	if i := s.slot(d); s.o.Slow > 0 {
 		s.env.Clock.SetTimer("worked", i, s.o.Slow)
-	default:
-		s.free = append(s.free, i)
+	} else {
+		s.worked(i)
+	}
+	if s.o.Zombie {
+		s.env.Clock.SetTimer("worked", s.slot(d), max(10*s.o.Slow, 5*time.Second))
 	}
 }
 
-func (s *subscriber) slot() int64 {
+// worked acknowledges what a slot holds.
+func (s *subscriber) worked(i int64) {
+	s.send(s.work[i])
+	s.free = append(s.free, i)
+}
+
+// slot keeps the acknowledgement of a delivery until it is sent.
+func (s *subscriber) slot(d *busv2.Delivery) int64 {
+	i := int64(len(s.work))
 	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		return i
+		i, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		s.work = append(s.work, new(busv2.Ack))
 	}
-	s.work = append(s.work, new(busv2.Ack))
-	return int64(len(s.work) - 1)
+	w := s.work[i]
+	w.Group, w.Consumer, w.Topic, w.Offset, w.ClaimGeneration = d.Group, string(s.env.Self), d.Topic, d.Offset, d.ClaimGeneration
+	return i
 }
 
 func (s *subscriber) send(a *busv2.Ack) {

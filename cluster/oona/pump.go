@@ -7,8 +7,15 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 )
 
-// pump hands out new entries of a topic, in order, while consumers have room.
+// pump hands out entries of a topic, in order, while consumers have room: first
+// what nobody works on any more, then new ones. The other way round, slow
+// consumers of a busy topic have their hands full of new entries whenever the
+// sweep comes by, and what a crash of the bus or a consumer that left had
+// orphaned waits for as long as anything new is there.
 func (b *oona) pump(c *cursor) {
+	if c.orphans > 0 && !b.adopt(c) {
+		return
+	}
 	now := int64(-1)
 	for c.next < c.topic.next() {
 		to := c.group.choose(c.topic.name, "")
@@ -36,6 +43,28 @@ func (b *oona) pump(c *cursor) {
 			b.hand(c, p, to, now)
 		}
 	}
+}
+
+// adopt hands out what is due of what nobody works on. It says whether there
+// was room for all of it.
+func (b *oona) adopt(c *cursor) bool {
+	now := b.now()
+	for i := 0; i < len(c.pending); i++ {
+		p := c.pending[i]
+		if p.owner != nil || p.due > now {
+			continue
+		}
+		if b.end(c, p, now) {
+			i--
+			continue
+		}
+		to := c.group.choose(c.topic.name, p.last)
+		if to == nil {
+			return false
+		}
+		b.hand(c, p, to, now)
+	}
+	return true
 }
 
 // again hands out what is due of what was handed out before.
@@ -76,8 +105,7 @@ func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 			was = p.last
 		}
 		c.release(p, 0)
-		p.owner = to
-		to.holds++
+		c.give(p, to)
 		if p.attempts > 0 && was != "" && was != to.name {
 			p.claim++
 			b.tell(evidencev2.BusAction_BUS_CLAIMED, c, p.offset, e, to.name, p)

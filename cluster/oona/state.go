@@ -89,6 +89,7 @@ type cursor struct {
 	topic   *topic
 	next    int64
 	pending []*pending // by offset
+	orphans int        // of the pending: those that nobody works on
 }
 
 // pending is an entry that was handed out and has not ended.
@@ -136,6 +137,7 @@ func (c *cursor) add(p *pending) {
 	i, ok := c.index(p.offset)
 	if !ok {
 		c.pending = slices.Insert(c.pending, i, p)
+		c.orphans++
 	}
 }
 
@@ -143,6 +145,7 @@ func (c *cursor) add(p *pending) {
 func (c *cursor) remove(offset int64) {
 	if i, ok := c.index(offset); ok {
 		c.release(c.pending[i], 0)
+		c.orphans--
 		c.pending = slices.Delete(c.pending, i, i+1)
 	}
 }
@@ -152,8 +155,16 @@ func (c *cursor) release(p *pending, due int64) {
 	if p.owner != nil {
 		p.owner.holds--
 		p.last, p.owner = p.owner.name, nil
+		c.orphans++
 	}
 	p.due = due
+}
+
+// give makes a consumer the owner of an entry that has none.
+func (c *cursor) give(p *pending, to *consumer) {
+	p.owner = to
+	to.holds++
+	c.orphans--
 }
 
 // ack ends an entry if the claim is the present one.

@@ -37,8 +37,7 @@ func TestGroupsAgainstModel(t *testing.T) {
 				p.claim++
 			}
 			c.release(p, 0)
-			p.owner = to
-			to.holds++
+			c.give(p, to)
 			p.attempts++
 			m.holds[p.offset], m.claim[p.offset] = to.name, p.claim
 		}
