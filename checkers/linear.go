@@ -30,6 +30,7 @@ type register struct {
 	given   []pendingWrite
 	crashed bool
 	saved   []string // the newest saves, oldest first
+	refused []string // of them, those refused as the newest in this life
 	clients map[string]int
 }
 
@@ -63,6 +64,12 @@ func (c *register) Observe(e *Event, j *Judge) {
 	case trace.NodeCrashed, trace.NodeExited:
 		if e.Node == "tolaria" {
 			c.giveUp()
+			// It was refused because of what one read brought. If that read was
+			// stale, the next life finds the checkpoint sound.
+			for _, id := range c.refused {
+				c.given = append(c.given, pendingWrite{id, e.At})
+			}
+			c.refused = c.refused[:0]
 			c.crashed = true
 		}
 	case trace.NodeReady:
@@ -99,6 +106,9 @@ func (c *register) Observe(e *Event, j *Judge) {
 		if ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED {
 			// Damage was detected: an older one is the newest good one now.
 			c.check(j)
+			if n := len(c.saved); n > 0 && c.saved[n-1] == f.CheckpointId {
+				c.refused = append(c.refused, f.CheckpointId)
+			}
 			c.saved = slices.DeleteFunc(c.saved, func(id string) bool { return id == f.CheckpointId })
 			c.history.Restart(append([]string{""}, c.saved...))
 		}
@@ -107,6 +117,7 @@ func (c *register) Observe(e *Event, j *Judge) {
 				c.saved = append(c.saved[:0], c.saved[1:]...)
 			}
 			c.saved = append(c.saved, f.CheckpointId)
+			c.refused = c.refused[:0] // it would not be the newest any more
 			call := e.At
 			if c.writing != nil && c.writing.id == f.CheckpointId {
 				call = c.writing.call

@@ -80,8 +80,22 @@ type party struct {
 // (row L1: it ends within 30 s).
 const limitAfter = 25 * time.Second
 
+// ends are the steps of the journal that end a rollback.
+var ends = map[string]evidencev2.RollbackStep{
+	stepDone:    evidencev2.RollbackStep_RB_DONE,
+	stepAborted: evidencev2.RollbackStep_RB_ABORTED,
+	stepFailed:  evidencev2.RollbackStep_RB_FAILED,
+}
+
 // recover begins a life: with the run's first epoch, or with a rollback.
 func (t *tolaria) recover() error {
+	if end := t.log.last; end != nil && t.log.open == nil {
+		// The life before may have died of the very write that ended it, which
+		// nobody but the log has heard of (a short write that was long enough).
+		t.env.Facts.Record(&evidencev2.RollbackFact{RollbackId: end.RollbackId, Subsystem: Subsystem, Step: ends[end.Step],
+			Tier: end.Tier.String(), CheckpointId: end.CheckpointId, Epoch: end.Epoch, Generation: end.Generation, Root: end.Root,
+			Reason: "found in the log: " + end.Reason})
+	}
 	if open := t.log.open; open != nil {
 		if open.Step == stepCommitted {
 			return t.resumeCommitted(open)
