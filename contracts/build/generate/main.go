@@ -128,6 +128,7 @@ func readSettings() (*volatileFields, error) {
 		return nil, fmt.Errorf("run this from the root of the module: %w", err)
 	}
 	var s struct {
+		Exclude  []string       `yaml:"exclude"` // read by package schema
 		Volatile volatileFields `yaml:"volatile"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
