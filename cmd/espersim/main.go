@@ -63,7 +63,7 @@ Exit codes: 0 clean, 1 an invariant was violated, 2 usage or bad input,
 	root.SetFlagErrorFunc(flagError)
 	group(root)
 	root.AddCommand(
-		newRun(), newReplay(), newScenario(), newTrace(), newWAL(), newModel(),
+		newRun(), newReplay(), newScenario(), newTrace(), newWAL(), newModel(), newContracts(),
 		newFaults(), newRoles(), newInvariants(),
 	)
 	return root

@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newContracts() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "contracts",
+		Short: "Judge message schemas and what a change of them does to messages",
+	})
+	c.AddCommand()
+	return c
+}
