@@ -85,10 +85,10 @@ func (Unit) EnumDescriptor() ([]byte, []int) {
 var file_options_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
-		ExtensionType: (*string)(nil),
+		ExtensionType: ([]string)(nil),
 		Field:         51001,
 		Name:          "esper.options.owner",
-		Tag:           "bytes,51001,opt,name=owner",
+		Tag:           "bytes,51001,rep,name=owner",
 		Filename:      "options/options.proto",
 	},
 	{
@@ -143,10 +143,10 @@ var file_options_options_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// The subsystem that acts on this arm of a oneof, such as "kasmina". Arms of
-	// one oneof belong to subsystems of one plane.
+	// The subsystems that act on this arm of a oneof, such as "kasmina". The
+	// owners of all arms of one oneof are of one plane.
 	//
-	// optional string owner = 51001;
+	// repeated string owner = 51001;
 	E_Owner = &file_options_options_proto_extTypes[0]
 	// Set: the field is, or is not, a counter, whatever its name says. Counters
 	// are integers.
@@ -202,7 +202,7 @@ const file_options_options_proto_rawDesc = "" +
 	"\x06EPOCHS\x10\x03\x12\x0e\n" +
 	"\n" +
 	"NOT_A_TIME\x10\x04:5\n" +
-	"\x05owner\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x01(\tR\x05owner:9\n" +
+	"\x05owner\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x03(\tR\x05owner:9\n" +
 	"\acounter\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\acounter:H\n" +
 	"\x04unit\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\x0e2\x13.esper.options.UnitR\x04unit:5\n" +
 	"\x05since\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\rR\x05since:F\n" +

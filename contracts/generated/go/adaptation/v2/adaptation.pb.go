@@ -11,6 +11,7 @@ package adaptationv2
 
 import (
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1110,7 +1111,7 @@ var File_v2_adaptation_proto protoreflect.FileDescriptor
 
 const file_v2_adaptation_proto_rawDesc = "" +
 	"\n" +
-	"\x13v2/adaptation.proto\x12\x13esper.adaptation.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"\xfb\x06\n" +
+	"\x13v2/adaptation.proto\x12\x13esper.adaptation.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"\xd4\a\n" +
 	"\x11AdaptationCommand\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12!\n" +
@@ -1118,15 +1119,15 @@ const file_v2_adaptation_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
 	"\n" +
-	"ttl_epochs\x18\x04 \x01(\x05R\tttlEpochs\x12F\n" +
+	"ttl_epochs\x18\x04 \x01(\x05R\tttlEpochs\x12S\n" +
 	"\tlr_update\x18\n" +
-	" \x01(\v2'.esper.adaptation.v2.LearningRateUpdateH\x00R\blrUpdate\x12N\n" +
-	"\x0fseed_activation\x18\v \x01(\v2#.esper.adaptation.v2.SeedActivationH\x00R\x0eseedActivation\x12J\n" +
-	"\varch_change\x18\f \x01(\v2'.esper.adaptation.v2.ArchitectureChangeH\x00R\n" +
-	"archChange\x12B\n" +
-	"\brollback\x18\r \x01(\v2$.esper.adaptation.v2.RollbackCommandH\x00R\brollback\x129\n" +
-	"\x05pause\x18\x0e \x01(\v2!.esper.adaptation.v2.PauseCommandH\x00R\x05pause\x12R\n" +
-	"\x0eseed_lifecycle\x18\x0f \x01(\v2).esper.adaptation.v2.SeedLifecycleCommandH\x00R\rseedLifecycle\x12K\n" +
+	" \x01(\v2'.esper.adaptation.v2.LearningRateUpdateB\v\xca\xf3\x18\atolariaH\x00R\blrUpdate\x12[\n" +
+	"\x0fseed_activation\x18\v \x01(\v2#.esper.adaptation.v2.SeedActivationB\v\xca\xf3\x18\akasminaH\x00R\x0eseedActivation\x12W\n" +
+	"\varch_change\x18\f \x01(\v2'.esper.adaptation.v2.ArchitectureChangeB\v\xca\xf3\x18\atolariaH\x00R\n" +
+	"archChange\x12O\n" +
+	"\brollback\x18\r \x01(\v2$.esper.adaptation.v2.RollbackCommandB\v\xca\xf3\x18\atolariaH\x00R\brollback\x12Q\n" +
+	"\x05pause\x18\x0e \x01(\v2!.esper.adaptation.v2.PauseCommandB\x16\xca\xf3\x18\atolaria\xca\xf3\x18\akasminaH\x00R\x05pause\x12_\n" +
+	"\x0eseed_lifecycle\x18\x0f \x01(\v2).esper.adaptation.v2.SeedLifecycleCommandB\v\xca\xf3\x18\akasminaH\x00R\rseedLifecycle\x12K\n" +
 	"\vconstraints\x18\x14 \x01(\v2).esper.adaptation.v2.ExecutionConstraintsR\vconstraints\x12&\n" +
 	"\x0ftraining_run_id\x18\x15 \x01(\tR\rtrainingRunId\x12\x16\n" +
 	"\x06issuer\x18\x16 \x01(\tR\x06issuer\x12\x1d\n" +
@@ -1153,14 +1154,14 @@ const file_v2_adaptation_proto_rawDesc = "" +
 	"\vchange_type\x18\x01 \x01(\tR\n" +
 	"changeType\x12+\n" +
 	"\x11serialized_config\x18\x02 \x01(\fR\x10serializedConfig\x12'\n" +
-	"\x0fvalidation_hash\x18\x03 \x01(\tR\x0evalidationHash\"\xb9\x01\n" +
+	"\x0fvalidation_hash\x18\x03 \x01(\tR\x0evalidationHash\"\xbf\x01\n" +
 	"\x0fRollbackCommand\x12E\n" +
 	"\x04type\x18\x01 \x01(\x0e21.esper.adaptation.v2.RollbackCommand.RollbackTypeR\x04type\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\"\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"(\n" +
 	"\fRollbackType\x12\b\n" +
 	"\x04FAST\x10\x00\x12\b\n" +
-	"\x04FULL\x10\x01\"\x85\x01\n" +
+	"\x04FULL\x10\x01\x1a\x04\x98\xf4\x18\x01\"\x85\x01\n" +
 	"\fPauseCommand\x12\x14\n" +
 	"\x05pause\x18\x01 \x01(\bR\x05pause\x12&\n" +
 	"\x0fmax_duration_ms\x18\x02 \x01(\x05R\rmaxDurationMs\x12\x16\n" +

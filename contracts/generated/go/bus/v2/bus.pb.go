@@ -11,6 +11,7 @@
 package busv2
 
 import (
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1423,7 +1424,7 @@ var File_v2_bus_proto protoreflect.FileDescriptor
 
 const file_v2_bus_proto_rawDesc = "" +
 	"\n" +
-	"\fv2/bus.proto\x12\fesper.bus.v2\"\xa2\x01\n" +
+	"\fv2/bus.proto\x12\fesper.bus.v2\x1a\x15options/options.proto\"\xa2\x01\n" +
 	"\n" +
 	"PublishAck\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x14\n" +
@@ -1483,15 +1484,15 @@ const file_v2_bus_proto_rawDesc = "" +
 	"\aentries\x18\x03 \x03(\v2\x16.esper.bus.v2.LogEntryR\aentries\x12!\n" +
 	"\ffirst_offset\x18\x04 \x01(\x03R\vfirstOffset\x12\x1f\n" +
 	"\vnext_offset\x18\x05 \x01(\x03R\n" +
-	"nextOffset\"\xd5\x01\n" +
+	"nextOffset\"\xe1\x01\n" +
 	"\vStoredEntry\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x19\n" +
-	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x1f\n" +
-	"\vreceived_ns\x18\x04 \x01(\x03R\n" +
-	"receivedNs\x12\x1d\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12%\n" +
+	"\vreceived_ns\x18\x04 \x01(\x03B\x04\xd8\xf3\x18\x01R\n" +
+	"receivedNs\x12#\n" +
 	"\n" +
-	"expires_ns\x18\x05 \x01(\x03R\texpiresNs\x12!\n" +
+	"expires_ns\x18\x05 \x01(\x03B\x04\xd8\xf3\x18\x01R\texpiresNs\x12!\n" +
 	"\fmax_attempts\x18\x06 \x01(\rR\vmaxAttempts\x12\x1a\n" +
 	"\benvelope\x18\a \x01(\fR\benvelope\"\x9d\x01\n" +
 	"\vGroupChange\x12\x14\n" +
@@ -1500,9 +1501,9 @@ const file_v2_bus_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x1a\n" +
 	"\battempts\x18\x05 \x01(\rR\battempts\x12\x18\n" +
-	"\adurable\x18\x06 \x01(\bR\adurable\"\x90\x01\n" +
-	"\vStoredBatch\x12\x17\n" +
-	"\atime_ns\x18\x01 \x01(\x03R\x06timeNs\x123\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\"\x96\x01\n" +
+	"\vStoredBatch\x12\x1d\n" +
+	"\atime_ns\x18\x01 \x01(\x03B\x04\xd8\xf3\x18\x01R\x06timeNs\x123\n" +
 	"\aentries\x18\x02 \x03(\v2\x19.esper.bus.v2.StoredEntryR\aentries\x123\n" +
 	"\achanges\x18\x03 \x03(\v2\x19.esper.bus.v2.GroupChangeR\achanges\"e\n" +
 	"\vStoredTopic\x12\x12\n" +
@@ -1521,9 +1522,9 @@ const file_v2_bus_proto_rawDesc = "" +
 	"\apending\x18\x04 \x03(\v2\x1b.esper.bus.v2.StoredPendingR\apending\";\n" +
 	"\vStoredGroup\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\adurable\x18\x02 \x01(\bR\adurable\"\xc5\x01\n" +
-	"\x0eStoredSnapshot\x12\x17\n" +
-	"\atime_ns\x18\x01 \x01(\x03R\x06timeNs\x121\n" +
+	"\adurable\x18\x02 \x01(\bR\adurable\"\xcb\x01\n" +
+	"\x0eStoredSnapshot\x12\x1d\n" +
+	"\atime_ns\x18\x01 \x01(\x03B\x04\xd8\xf3\x18\x01R\x06timeNs\x121\n" +
 	"\x06topics\x18\x02 \x03(\v2\x19.esper.bus.v2.StoredTopicR\x06topics\x121\n" +
 	"\x06groups\x18\x03 \x03(\v2\x19.esper.bus.v2.StoredGroupR\x06groups\x124\n" +
 	"\acursors\x18\x04 \x03(\v2\x1a.esper.bus.v2.StoredCursorR\acursors*Y\n" +

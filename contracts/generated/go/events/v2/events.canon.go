@@ -5,6 +5,7 @@ package eventsv2
 
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
+	v2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	math "math"
@@ -423,6 +424,1318 @@ func (m *EpochEvent) IdentityHash(h uint64) uint64 {
 	if m.ActiveSeeds != 0 {
 		h = canon.Mix(h, 13)
 		h = canon.Mix(h, uint64(uint64(m.ActiveSeeds)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfBlueprintSubmittedEvent = canon.Schema{
+	Name: "esper.events.v2.BlueprintSubmittedEvent",
+	Fields: []canon.Field{
+		{Number: 1, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "ir_sha256", Wire: 2, Elem: 2},
+		{Number: 3, Name: "architecture_ref", Wire: 2, Elem: 2},
+		{Number: 4, Name: "creator_subsystem", Wire: 2, Elem: 2},
+		{Number: 5, Name: "parent_blueprint_ids", Wire: 2, Elem: 2, List: true},
+		{Number: 6, Name: "tier", Wire: 0, Elem: 2},
+		{Number: 7, Name: "risk_score", Wire: 1, Elem: 2},
+		{Number: 8, Name: "curriculum_stage", Wire: 0, Elem: 2},
+		{Number: 9, Name: "tamiyo_interest", Wire: 1, Elem: 2},
+		{Number: 10, Name: "pipelines", Wire: 2, Elem: 2, List: true},
+		{Number: 11, Name: "target_hardware", Wire: 2, Elem: 2, List: true},
+		{Number: 12, Name: "submitted_at", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *BlueprintSubmittedEvent) FullName() string { return schemaOfBlueprintSubmittedEvent.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *BlueprintSubmittedEvent) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.IrSha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IrSha256))
+	}
+	if len(m.ArchitectureRef) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ArchitectureRef))
+	}
+	if len(m.CreatorSubsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CreatorSubsystem))
+	}
+	if len(m.ParentBlueprintIds) != 0 {
+		n += 1 * len(m.ParentBlueprintIds)
+		for _, v := range m.ParentBlueprintIds {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if m.Tier != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Tier))
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		n += 9
+	}
+	if m.CurriculumStage != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.CurriculumStage))
+	}
+	if math.Float64bits(m.TamiyoInterest) != 0 {
+		n += 9
+	}
+	if len(m.Pipelines) != 0 {
+		n += 1 * len(m.Pipelines)
+		for _, v := range m.Pipelines {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if len(m.TargetHardware) != 0 {
+		n += 1 * len(m.TargetHardware)
+		for _, v := range m.TargetHardware {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if m.SubmittedAt != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.SubmittedAt))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *BlueprintSubmittedEvent) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *BlueprintSubmittedEvent) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.SubmittedAt != nil {
+		at := canon.PutTimestamp(b, i, m.SubmittedAt)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x62
+	}
+	if len(m.TargetHardware) != 0 {
+		for k := len(m.TargetHardware) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.TargetHardware[k])
+			i--
+			b[i] = 0x5a
+		}
+	}
+	if len(m.Pipelines) != 0 {
+		for k := len(m.Pipelines) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Pipelines[k])
+			i--
+			b[i] = 0x52
+		}
+	}
+	if math.Float64bits(m.TamiyoInterest) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.TamiyoInterest))
+		i--
+		b[i] = 0x49
+	}
+	if m.CurriculumStage != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.CurriculumStage))
+		i--
+		b[i] = 0x40
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.RiskScore))
+		i--
+		b[i] = 0x39
+	}
+	if m.Tier != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Tier))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.ParentBlueprintIds) != 0 {
+		for k := len(m.ParentBlueprintIds) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.ParentBlueprintIds[k])
+			i--
+			b[i] = 0x2a
+		}
+	}
+	if len(m.CreatorSubsystem) != 0 {
+		i = canon.PutString(b, i, m.CreatorSubsystem)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.ArchitectureRef) != 0 {
+		i = canon.PutString(b, i, m.ArchitectureRef)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.IrSha256) != 0 {
+		i = canon.PutBytes(b, i, m.IrSha256)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *BlueprintSubmittedEvent) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfBlueprintSubmittedEvent.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(1, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfBlueprintSubmittedEvent.Fail(2, canon.ExplicitZero, i)
+		}
+		m.IrSha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IrSha256 = nil
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfBlueprintSubmittedEvent.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(3, canon.BadUTF8, at)
+		}
+		if m.ArchitectureRef != string(b[at:n]) {
+			m.ArchitectureRef = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ArchitectureRef = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfBlueprintSubmittedEvent.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(4, canon.BadUTF8, at)
+		}
+		if m.CreatorSubsystem != string(b[at:n]) {
+			m.CreatorSubsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CreatorSubsystem = ""
+	}
+	m.ParentBlueprintIds = m.ParentBlueprintIds[:0]
+	for tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(5, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(5, canon.BadUTF8, at)
+		}
+		m.ParentBlueprintIds = canon.NextString(m.ParentBlueprintIds, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(6, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(6, r, i)
+		}
+		if v > 2 {
+			return schemaOfBlueprintSubmittedEvent.Fail(6, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Tier = BlueprintTier(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Tier = 0
+	}
+	if tag == 0x39 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(7, canon.ExplicitZero, i)
+		}
+		m.RiskScore = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RiskScore = 0
+	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(8, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(8, r, i)
+		}
+		if v == 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(8, canon.ExplicitZero, i)
+		}
+		m.CurriculumStage = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CurriculumStage = 0
+	}
+	if tag == 0x49 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(9, canon.ExplicitZero, i)
+		}
+		m.TamiyoInterest = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TamiyoInterest = 0
+	}
+	m.Pipelines = m.Pipelines[:0]
+	for tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(10, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(10, canon.BadUTF8, at)
+		}
+		m.Pipelines = canon.NextString(m.Pipelines, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	m.TargetHardware = m.TargetHardware[:0]
+	for tag == 0x5a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(11, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfBlueprintSubmittedEvent.Fail(11, canon.BadUTF8, at)
+		}
+		m.TargetHardware = canon.NextString(m.TargetHardware, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x62 {
+		if m.SubmittedAt == nil {
+			m.SubmittedAt = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfBlueprintSubmittedEvent.Fail(12, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.SubmittedAt, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.SubmittedAt = nil
+	}
+	if tag != canon.End {
+		return schemaOfBlueprintSubmittedEvent.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *BlueprintSubmittedEvent) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.IrSha256) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixBytes(h, m.IrSha256)
+	}
+	if len(m.ArchitectureRef) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.ArchitectureRef)
+	}
+	if len(m.CreatorSubsystem) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.CreatorSubsystem)
+	}
+	if len(m.ParentBlueprintIds) != 0 {
+		h = canon.Mix(h, 5|uint64(len(m.ParentBlueprintIds))<<32)
+		for _, v := range m.ParentBlueprintIds {
+			h = canon.MixString(h, v)
+		}
+	}
+	if m.Tier != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.Tier)))
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(math.Float64bits(m.RiskScore)))
+	}
+	if m.CurriculumStage != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.CurriculumStage)))
+	}
+	if math.Float64bits(m.TamiyoInterest) != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(math.Float64bits(m.TamiyoInterest)))
+	}
+	if len(m.Pipelines) != 0 {
+		h = canon.Mix(h, 10|uint64(len(m.Pipelines))<<32)
+		for _, v := range m.Pipelines {
+			h = canon.MixString(h, v)
+		}
+	}
+	if len(m.TargetHardware) != 0 {
+		h = canon.Mix(h, 11|uint64(len(m.TargetHardware))<<32)
+		for _, v := range m.TargetHardware {
+			h = canon.MixString(h, v)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKernelReadyEvent = canon.Schema{
+	Name: "esper.events.v2.KernelReadyEvent",
+	Fields: []canon.Field{
+		{Number: 1, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "pipeline", Wire: 2, Elem: 2},
+		{Number: 4, Name: "kernel_binary_ref", Wire: 2, Elem: 2},
+		{Number: 5, Name: "binary_sha256", Wire: 2, Elem: 2},
+		{Number: 6, Name: "binary_size_bytes", Wire: 0, Elem: 2},
+		{Number: 7, Name: "target_hardware", Wire: 2, Elem: 2},
+		{Number: 8, Name: "toolchain_hash", Wire: 2, Elem: 2},
+		{Number: 9, Name: "compilation", Wire: 2, Elem: 2},
+		{Number: 10, Name: "wal_transaction_id", Wire: 2, Elem: 2},
+		{Number: 11, Name: "ready_at", Wire: 2, Elem: 2},
+		{Number: 12, Name: "conservative", Wire: 0, Elem: 2},
+		{Number: 13, Name: "signature", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KernelReadyEvent) FullName() string { return schemaOfKernelReadyEvent.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KernelReadyEvent) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.Pipeline) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Pipeline))
+	}
+	if len(m.KernelBinaryRef) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelBinaryRef))
+	}
+	if len(m.BinarySha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BinarySha256))
+	}
+	if m.BinarySizeBytes != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.BinarySizeBytes))
+	}
+	if len(m.TargetHardware) != 0 {
+		n += 1 + canon.SizeSpan(len(m.TargetHardware))
+	}
+	if len(m.ToolchainHash) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ToolchainHash))
+	}
+	if m.Compilation != nil {
+		n += 1 + canon.SizeSpan(m.Compilation.CanonicalSize())
+	}
+	if len(m.WalTransactionId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.WalTransactionId))
+	}
+	if m.ReadyAt != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.ReadyAt))
+	}
+	if m.Conservative {
+		n += 2
+	}
+	if len(m.Signature) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Signature))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KernelReadyEvent) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KernelReadyEvent) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.Signature) != 0 {
+		i = canon.PutBytes(b, i, m.Signature)
+		i--
+		b[i] = 0x6a
+	}
+	if m.Conservative {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Conservative))
+		i--
+		b[i] = 0x60
+	}
+	if m.ReadyAt != nil {
+		at := canon.PutTimestamp(b, i, m.ReadyAt)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x5a
+	}
+	if len(m.WalTransactionId) != 0 {
+		i = canon.PutString(b, i, m.WalTransactionId)
+		i--
+		b[i] = 0x52
+	}
+	if m.Compilation != nil {
+		at := m.Compilation.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x4a
+	}
+	if len(m.ToolchainHash) != 0 {
+		i = canon.PutString(b, i, m.ToolchainHash)
+		i--
+		b[i] = 0x42
+	}
+	if len(m.TargetHardware) != 0 {
+		i = canon.PutString(b, i, m.TargetHardware)
+		i--
+		b[i] = 0x3a
+	}
+	if m.BinarySizeBytes != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.BinarySizeBytes))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.BinarySha256) != 0 {
+		i = canon.PutBytes(b, i, m.BinarySha256)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.KernelBinaryRef) != 0 {
+		i = canon.PutString(b, i, m.KernelBinaryRef)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.Pipeline) != 0 {
+		i = canon.PutString(b, i, m.Pipeline)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KernelReadyEvent) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(1, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(2, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(3, canon.BadUTF8, at)
+		}
+		if m.Pipeline != string(b[at:n]) {
+			m.Pipeline = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Pipeline = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(4, canon.BadUTF8, at)
+		}
+		if m.KernelBinaryRef != string(b[at:n]) {
+			m.KernelBinaryRef = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelBinaryRef = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(5, canon.ExplicitZero, i)
+		}
+		m.BinarySha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BinarySha256 = nil
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(6, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfKernelReadyEvent.Fail(6, canon.ExplicitZero, i)
+		}
+		m.BinarySizeBytes = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BinarySizeBytes = 0
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(7, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(7, canon.BadUTF8, at)
+		}
+		if m.TargetHardware != string(b[at:n]) {
+			m.TargetHardware = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TargetHardware = ""
+	}
+	if tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(8, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(8, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(8, canon.BadUTF8, at)
+		}
+		if m.ToolchainHash != string(b[at:n]) {
+			m.ToolchainHash = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ToolchainHash = ""
+	}
+	if tag == 0x4a {
+		if m.Compilation == nil {
+			m.Compilation = new(v2.CompilationRecord)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(9, canon.Reason(-n), at)
+		}
+		if err := m.Compilation.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Compilation = nil
+	}
+	if tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(10, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(10, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelReadyEvent.Fail(10, canon.BadUTF8, at)
+		}
+		if m.WalTransactionId != string(b[at:n]) {
+			m.WalTransactionId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.WalTransactionId = ""
+	}
+	if tag == 0x5a {
+		if m.ReadyAt == nil {
+			m.ReadyAt = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(11, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.ReadyAt, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReadyAt = nil
+	}
+	if tag == 0x60 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(12, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelReadyEvent.Fail(12, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelReadyEvent.Fail(12, canon.ExplicitZero, i)
+		}
+		m.Conservative = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Conservative = false
+	}
+	if tag == 0x6a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelReadyEvent.Fail(13, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelReadyEvent.Fail(13, canon.ExplicitZero, i)
+		}
+		m.Signature = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Signature = nil
+	}
+	if tag != canon.End {
+		return schemaOfKernelReadyEvent.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KernelReadyEvent) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.Pipeline) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.Pipeline)
+	}
+	if len(m.KernelBinaryRef) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.KernelBinaryRef)
+	}
+	if len(m.BinarySha256) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixBytes(h, m.BinarySha256)
+	}
+	if m.BinarySizeBytes != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.BinarySizeBytes)))
+	}
+	if len(m.TargetHardware) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixString(h, m.TargetHardware)
+	}
+	if len(m.ToolchainHash) != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.MixString(h, m.ToolchainHash)
+	}
+	if m.Compilation != nil {
+		h = canon.Mix(h, 9)
+		h = m.Compilation.IdentityHash(h)
+	}
+	if len(m.WalTransactionId) != 0 {
+		h = canon.Mix(h, 10)
+		h = canon.MixString(h, m.WalTransactionId)
+	}
+	if m.Conservative {
+		h = canon.Mix(h, 12)
+		h = canon.Mix(h, uint64(canon.Bit(m.Conservative)))
+	}
+	if len(m.Signature) != 0 {
+		h = canon.Mix(h, 13)
+		h = canon.MixBytes(h, m.Signature)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKernelCharacterizedEvent = canon.Schema{
+	Name: "esper.events.v2.KernelCharacterizedEvent",
+	Fields: []canon.Field{
+		{Number: 1, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "verdict", Wire: 0, Elem: 2},
+		{Number: 4, Name: "report_ref", Wire: 2, Elem: 2},
+		{Number: 5, Name: "report_sha256", Wire: 2, Elem: 2},
+		{Number: 6, Name: "tags", Wire: 2, Elem: 2, List: true},
+		{Number: 7, Name: "risk_score", Wire: 1, Elem: 2},
+		{Number: 8, Name: "confidence", Wire: 0, Elem: 2},
+		{Number: 9, Name: "mode", Wire: 0, Elem: 2},
+		{Number: 10, Name: "benchmarks", Wire: 2, Elem: 2, List: true},
+		{Number: 11, Name: "rejection_reason", Wire: 2, Elem: 2},
+		{Number: 12, Name: "validation_duration", Wire: 2, Elem: 2},
+		{Number: 13, Name: "hardware_profile", Wire: 2, Elem: 2},
+		{Number: 14, Name: "characterized_at", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KernelCharacterizedEvent) FullName() string { return schemaOfKernelCharacterizedEvent.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KernelCharacterizedEvent) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if m.Verdict != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Verdict))
+	}
+	if len(m.ReportRef) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportRef))
+	}
+	if len(m.ReportSha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportSha256))
+	}
+	if len(m.Tags) != 0 {
+		n += 1 * len(m.Tags)
+		for _, v := range m.Tags {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		n += 9
+	}
+	if m.Confidence != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Confidence))
+	}
+	if m.Mode != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Mode))
+	}
+	if len(m.Benchmarks) != 0 {
+		n += 1 * len(m.Benchmarks)
+		for _, v := range m.Benchmarks {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.RejectionReason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.RejectionReason))
+	}
+	if m.ValidationDuration != nil {
+		n += 1 + canon.SizeSpan(canon.SizeDuration(m.ValidationDuration))
+	}
+	if len(m.HardwareProfile) != 0 {
+		n += 1 + canon.SizeSpan(len(m.HardwareProfile))
+	}
+	if m.CharacterizedAt != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.CharacterizedAt))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KernelCharacterizedEvent) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KernelCharacterizedEvent) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.CharacterizedAt != nil {
+		at := canon.PutTimestamp(b, i, m.CharacterizedAt)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x72
+	}
+	if len(m.HardwareProfile) != 0 {
+		i = canon.PutString(b, i, m.HardwareProfile)
+		i--
+		b[i] = 0x6a
+	}
+	if m.ValidationDuration != nil {
+		at := canon.PutDuration(b, i, m.ValidationDuration)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x62
+	}
+	if len(m.RejectionReason) != 0 {
+		i = canon.PutString(b, i, m.RejectionReason)
+		i--
+		b[i] = 0x5a
+	}
+	if len(m.Benchmarks) != 0 {
+		for k := len(m.Benchmarks) - 1; k >= 0; k-- {
+			at := m.Benchmarks[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x52
+		}
+	}
+	if m.Mode != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Mode))
+		i--
+		b[i] = 0x48
+	}
+	if m.Confidence != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Confidence))
+		i--
+		b[i] = 0x40
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.RiskScore))
+		i--
+		b[i] = 0x39
+	}
+	if len(m.Tags) != 0 {
+		for k := len(m.Tags) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Tags[k])
+			i--
+			b[i] = 0x32
+		}
+	}
+	if len(m.ReportSha256) != 0 {
+		i = canon.PutBytes(b, i, m.ReportSha256)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.ReportRef) != 0 {
+		i = canon.PutString(b, i, m.ReportRef)
+		i--
+		b[i] = 0x22
+	}
+	if m.Verdict != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Verdict))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KernelCharacterizedEvent) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(1, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(2, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(3, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(3, r, i)
+		}
+		if v > 2 {
+			return schemaOfKernelCharacterizedEvent.Fail(3, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Verdict = KernelVerdict(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Verdict = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(4, canon.BadUTF8, at)
+		}
+		if m.ReportRef != string(b[at:n]) {
+			m.ReportRef = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportRef = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(5, canon.ExplicitZero, i)
+		}
+		m.ReportSha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportSha256 = nil
+	}
+	m.Tags = m.Tags[:0]
+	for tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(6, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(6, canon.BadUTF8, at)
+		}
+		m.Tags = canon.NextString(m.Tags, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x39 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(7, canon.ExplicitZero, i)
+		}
+		m.RiskScore = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RiskScore = 0
+	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(8, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(8, r, i)
+		}
+		if v > 3 {
+			return schemaOfKernelCharacterizedEvent.Fail(8, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Confidence = Confidence(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Confidence = 0
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(9, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(9, r, i)
+		}
+		if v > 4 {
+			return schemaOfKernelCharacterizedEvent.Fail(9, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Mode = ValidationMode(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Mode = 0
+	}
+	m.Benchmarks = m.Benchmarks[:0]
+	for tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(10, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Benchmarks)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x5a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(11, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(11, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(11, canon.BadUTF8, at)
+		}
+		if m.RejectionReason != string(b[at:n]) {
+			m.RejectionReason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RejectionReason = ""
+	}
+	if tag == 0x62 {
+		if m.ValidationDuration == nil {
+			m.ValidationDuration = new(durationpb.Duration)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(12, canon.Reason(-n), at)
+		}
+		if err := canon.ParseDuration(m.ValidationDuration, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ValidationDuration = nil
+	}
+	if tag == 0x6a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(13, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelCharacterizedEvent.Fail(13, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelCharacterizedEvent.Fail(13, canon.BadUTF8, at)
+		}
+		if m.HardwareProfile != string(b[at:n]) {
+			m.HardwareProfile = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.HardwareProfile = ""
+	}
+	if tag == 0x72 {
+		if m.CharacterizedAt == nil {
+			m.CharacterizedAt = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelCharacterizedEvent.Fail(14, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.CharacterizedAt, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CharacterizedAt = nil
+	}
+	if tag != canon.End {
+		return schemaOfKernelCharacterizedEvent.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KernelCharacterizedEvent) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if m.Verdict != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Verdict)))
+	}
+	if len(m.ReportRef) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.ReportRef)
+	}
+	if len(m.ReportSha256) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixBytes(h, m.ReportSha256)
+	}
+	if len(m.Tags) != 0 {
+		h = canon.Mix(h, 6|uint64(len(m.Tags))<<32)
+		for _, v := range m.Tags {
+			h = canon.MixString(h, v)
+		}
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(math.Float64bits(m.RiskScore)))
+	}
+	if m.Confidence != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.Confidence)))
+	}
+	if m.Mode != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.Mode)))
+	}
+	if len(m.Benchmarks) != 0 {
+		h = canon.Mix(h, 10|uint64(len(m.Benchmarks))<<32)
+		for _, v := range m.Benchmarks {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.RejectionReason) != 0 {
+		h = canon.Mix(h, 11)
+		h = canon.MixString(h, m.RejectionReason)
+	}
+	if m.ValidationDuration != nil {
+		h = canon.Mix(h, 12)
+		h = canon.HashDuration(h, m.ValidationDuration)
+	}
+	if len(m.HardwareProfile) != 0 {
+		h = canon.Mix(h, 13)
+		h = canon.MixString(h, m.HardwareProfile)
 	}
 	return canon.Mix(h, 0)
 }

@@ -921,3 +921,656 @@ func (m *EvaluationMetric) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfKernelQuery = canon.Schema{
+	Name: "esper.operational.v2.KernelQuery",
+	Fields: []canon.Field{
+		{Number: 1, Name: "query_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 10, Name: "required_tags", Wire: 2, Elem: 2, List: true},
+		{Number: 11, Name: "preferred_tags", Wire: 2, Elem: 2, List: true},
+		{Number: 12, Name: "excluded_tags", Wire: 2, Elem: 2, List: true},
+		{Number: 20, Name: "max_latency_ms", Wire: 0, Elem: 2},
+		{Number: 21, Name: "max_memory_mb", Wire: 0, Elem: 2},
+		{Number: 22, Name: "target_gpu_arch", Wire: 2, Elem: 2},
+		{Number: 30, Name: "created_at", Wire: 2, Elem: 2},
+		{Number: 31, Name: "limit", Wire: 0, Elem: 2},
+		{Number: 32, Name: "page_token", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KernelQuery) FullName() string { return schemaOfKernelQuery.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KernelQuery) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.QueryId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.QueryId))
+	}
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.RequiredTags) != 0 {
+		n += 1 * len(m.RequiredTags)
+		for _, v := range m.RequiredTags {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if len(m.PreferredTags) != 0 {
+		n += 1 * len(m.PreferredTags)
+		for _, v := range m.PreferredTags {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if len(m.ExcludedTags) != 0 {
+		n += 1 * len(m.ExcludedTags)
+		for _, v := range m.ExcludedTags {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if m.MaxLatencyMs != nil {
+		n += 2 + canon.SizeUvarint(uint64(*m.MaxLatencyMs))
+	}
+	if m.MaxMemoryMb != nil {
+		n += 2 + canon.SizeUvarint(uint64(*m.MaxMemoryMb))
+	}
+	if len(m.TargetGpuArch) != 0 {
+		n += 2 + canon.SizeSpan(len(m.TargetGpuArch))
+	}
+	if m.CreatedAt != nil {
+		n += 2 + canon.SizeSpan(canon.SizeTimestamp(m.CreatedAt))
+	}
+	if m.Limit != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.Limit))
+	}
+	if len(m.PageToken) != 0 {
+		n += 2 + canon.SizeSpan(len(m.PageToken))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KernelQuery) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KernelQuery) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.PageToken) != 0 {
+		i = canon.PutString(b, i, m.PageToken)
+		i -= 2
+		b[i+1] = 0x02
+		b[i] = 0x82
+	}
+	if m.Limit != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Limit))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xf8
+	}
+	if m.CreatedAt != nil {
+		at := canon.PutTimestamp(b, i, m.CreatedAt)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xf2
+	}
+	if len(m.TargetGpuArch) != 0 {
+		i = canon.PutString(b, i, m.TargetGpuArch)
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xb2
+	}
+	if m.MaxMemoryMb != nil {
+		i = canon.PutUvarint(b, i, uint64(*m.MaxMemoryMb))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xa8
+	}
+	if m.MaxLatencyMs != nil {
+		i = canon.PutUvarint(b, i, uint64(*m.MaxLatencyMs))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xa0
+	}
+	if len(m.ExcludedTags) != 0 {
+		for k := len(m.ExcludedTags) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.ExcludedTags[k])
+			i--
+			b[i] = 0x62
+		}
+	}
+	if len(m.PreferredTags) != 0 {
+		for k := len(m.PreferredTags) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.PreferredTags[k])
+			i--
+			b[i] = 0x5a
+		}
+	}
+	if len(m.RequiredTags) != 0 {
+		for k := len(m.RequiredTags) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.RequiredTags[k])
+			i--
+			b[i] = 0x52
+		}
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.QueryId) != 0 {
+		i = canon.PutString(b, i, m.QueryId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KernelQuery) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQuery.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(1, canon.BadUTF8, at)
+		}
+		if m.QueryId != string(b[at:n]) {
+			m.QueryId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.QueryId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQuery.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(2, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	m.RequiredTags = m.RequiredTags[:0]
+	for tag == 0x52 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(10, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(10, canon.BadUTF8, at)
+		}
+		m.RequiredTags = canon.NextString(m.RequiredTags, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	m.PreferredTags = m.PreferredTags[:0]
+	for tag == 0x5a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(11, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(11, canon.BadUTF8, at)
+		}
+		m.PreferredTags = canon.NextString(m.PreferredTags, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	m.ExcludedTags = m.ExcludedTags[:0]
+	for tag == 0x62 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(12, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(12, canon.BadUTF8, at)
+		}
+		m.ExcludedTags = canon.NextString(m.ExcludedTags, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0xa0 {
+		if m.MaxLatencyMs == nil {
+			m.MaxLatencyMs = new(int32)
+		}
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(20, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKernelQuery.Fail(20, r, i)
+		}
+		*m.MaxLatencyMs = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.MaxLatencyMs = nil
+	}
+	if tag == 0xa8 {
+		if m.MaxMemoryMb == nil {
+			m.MaxMemoryMb = new(int32)
+		}
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(21, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKernelQuery.Fail(21, r, i)
+		}
+		*m.MaxMemoryMb = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.MaxMemoryMb = nil
+	}
+	if tag == 0xb2 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(22, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQuery.Fail(22, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(22, canon.BadUTF8, at)
+		}
+		if m.TargetGpuArch != string(b[at:n]) {
+			m.TargetGpuArch = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TargetGpuArch = ""
+	}
+	if tag == 0xf2 {
+		if m.CreatedAt == nil {
+			m.CreatedAt = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(30, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.CreatedAt, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CreatedAt = nil
+	}
+	if tag == 0xf8 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(31, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfKernelQuery.Fail(31, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfKernelQuery.Fail(31, canon.ExplicitZero, i)
+		}
+		m.Limit = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Limit = 0
+	}
+	if tag == 0x102 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQuery.Fail(32, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQuery.Fail(32, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQuery.Fail(32, canon.BadUTF8, at)
+		}
+		if m.PageToken != string(b[at:n]) {
+			m.PageToken = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PageToken = ""
+	}
+	if tag != canon.End {
+		return schemaOfKernelQuery.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KernelQuery) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.QueryId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.QueryId)
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.RequiredTags) != 0 {
+		h = canon.Mix(h, 10|uint64(len(m.RequiredTags))<<32)
+		for _, v := range m.RequiredTags {
+			h = canon.MixString(h, v)
+		}
+	}
+	if len(m.PreferredTags) != 0 {
+		h = canon.Mix(h, 11|uint64(len(m.PreferredTags))<<32)
+		for _, v := range m.PreferredTags {
+			h = canon.MixString(h, v)
+		}
+	}
+	if len(m.ExcludedTags) != 0 {
+		h = canon.Mix(h, 12|uint64(len(m.ExcludedTags))<<32)
+		for _, v := range m.ExcludedTags {
+			h = canon.MixString(h, v)
+		}
+	}
+	if m.MaxLatencyMs != nil {
+		h = canon.Mix(h, 20)
+		h = canon.Mix(h, uint64(uint64(*m.MaxLatencyMs)))
+	}
+	if m.MaxMemoryMb != nil {
+		h = canon.Mix(h, 21)
+		h = canon.Mix(h, uint64(uint64(*m.MaxMemoryMb)))
+	}
+	if len(m.TargetGpuArch) != 0 {
+		h = canon.Mix(h, 22)
+		h = canon.MixString(h, m.TargetGpuArch)
+	}
+	if m.Limit != 0 {
+		h = canon.Mix(h, 31)
+		h = canon.Mix(h, uint64(uint64(m.Limit)))
+	}
+	if len(m.PageToken) != 0 {
+		h = canon.Mix(h, 32)
+		h = canon.MixString(h, m.PageToken)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKernelQueryResult = canon.Schema{
+	Name: "esper.operational.v2.KernelQueryResult",
+	Fields: []canon.Field{
+		{Number: 1, Name: "query_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "matching_kernels", Wire: 2, Elem: 2, List: true},
+		{Number: 3, Name: "query_successful", Wire: 0, Elem: 2},
+		{Number: 4, Name: "error_message", Wire: 2, Elem: 2},
+		{Number: 5, Name: "timestamp", Wire: 2, Elem: 2},
+		{Number: 6, Name: "next_page_token", Wire: 2, Elem: 2},
+		{Number: 7, Name: "fallback", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KernelQueryResult) FullName() string { return schemaOfKernelQueryResult.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KernelQueryResult) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.QueryId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.QueryId))
+	}
+	if len(m.MatchingKernels) != 0 {
+		n += 1 * len(m.MatchingKernels)
+		for _, v := range m.MatchingKernels {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.QuerySuccessful {
+		n += 2
+	}
+	if len(m.ErrorMessage) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ErrorMessage))
+	}
+	if m.Timestamp != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.Timestamp))
+	}
+	if len(m.NextPageToken) != 0 {
+		n += 1 + canon.SizeSpan(len(m.NextPageToken))
+	}
+	if m.Fallback {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KernelQueryResult) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KernelQueryResult) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Fallback {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Fallback))
+		i--
+		b[i] = 0x38
+	}
+	if len(m.NextPageToken) != 0 {
+		i = canon.PutString(b, i, m.NextPageToken)
+		i--
+		b[i] = 0x32
+	}
+	if m.Timestamp != nil {
+		at := canon.PutTimestamp(b, i, m.Timestamp)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.ErrorMessage) != 0 {
+		i = canon.PutString(b, i, m.ErrorMessage)
+		i--
+		b[i] = 0x22
+	}
+	if m.QuerySuccessful {
+		i = canon.PutUvarint(b, i, canon.Bit(m.QuerySuccessful))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.MatchingKernels) != 0 {
+		for k := len(m.MatchingKernels) - 1; k >= 0; k-- {
+			at := m.MatchingKernels[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x12
+		}
+	}
+	if len(m.QueryId) != 0 {
+		i = canon.PutString(b, i, m.QueryId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KernelQueryResult) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQueryResult.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQueryResult.Fail(1, canon.BadUTF8, at)
+		}
+		if m.QueryId != string(b[at:n]) {
+			m.QueryId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.QueryId = ""
+	}
+	m.MatchingKernels = m.MatchingKernels[:0]
+	for tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(2, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.MatchingKernels)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(3, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelQueryResult.Fail(3, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelQueryResult.Fail(3, canon.ExplicitZero, i)
+		}
+		m.QuerySuccessful = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.QuerySuccessful = false
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQueryResult.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQueryResult.Fail(4, canon.BadUTF8, at)
+		}
+		if m.ErrorMessage != string(b[at:n]) {
+			m.ErrorMessage = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ErrorMessage = ""
+	}
+	if tag == 0x2a {
+		if m.Timestamp == nil {
+			m.Timestamp = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(5, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.Timestamp, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Timestamp = nil
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelQueryResult.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelQueryResult.Fail(6, canon.BadUTF8, at)
+		}
+		if m.NextPageToken != string(b[at:n]) {
+			m.NextPageToken = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.NextPageToken = ""
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelQueryResult.Fail(7, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelQueryResult.Fail(7, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelQueryResult.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Fallback = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Fallback = false
+	}
+	if tag != canon.End {
+		return schemaOfKernelQueryResult.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KernelQueryResult) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.QueryId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.QueryId)
+	}
+	if len(m.MatchingKernels) != 0 {
+		h = canon.Mix(h, 2|uint64(len(m.MatchingKernels))<<32)
+		for _, v := range m.MatchingKernels {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.QuerySuccessful {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(canon.Bit(m.QuerySuccessful)))
+	}
+	if len(m.ErrorMessage) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.ErrorMessage)
+	}
+	if len(m.NextPageToken) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.NextPageToken)
+	}
+	if m.Fallback {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(canon.Bit(m.Fallback)))
+	}
+	return canon.Mix(h, 0)
+}

@@ -9,6 +9,7 @@
 package operationalv2
 
 import (
+	v2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -383,11 +384,232 @@ func (x *EvaluationMetric) GetMetricValue() float64 {
 	return 0
 }
 
+// KernelQuery asks the asset library for kernels of a blueprint. Limits that
+// are not set do not limit: the design's zero would exclude every kernel.
+type KernelQuery struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	QueryId     string                 `protobuf:"bytes,1,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	BlueprintId string                 `protobuf:"bytes,2,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
+	// A kernel has all of the required tags and none of the excluded ones;
+	// preferred tags rank it.
+	RequiredTags  []string               `protobuf:"bytes,10,rep,name=required_tags,json=requiredTags,proto3" json:"required_tags,omitempty"`
+	PreferredTags []string               `protobuf:"bytes,11,rep,name=preferred_tags,json=preferredTags,proto3" json:"preferred_tags,omitempty"`
+	ExcludedTags  []string               `protobuf:"bytes,12,rep,name=excluded_tags,json=excludedTags,proto3" json:"excluded_tags,omitempty"`
+	MaxLatencyMs  *int32                 `protobuf:"varint,20,opt,name=max_latency_ms,json=maxLatencyMs,proto3,oneof" json:"max_latency_ms,omitempty"`
+	MaxMemoryMb   *int32                 `protobuf:"varint,21,opt,name=max_memory_mb,json=maxMemoryMb,proto3,oneof" json:"max_memory_mb,omitempty"`
+	TargetGpuArch string                 `protobuf:"bytes,22,opt,name=target_gpu_arch,json=targetGpuArch,proto3" json:"target_gpu_arch,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Limit         uint32                 `protobuf:"varint,31,opt,name=limit,proto3" json:"limit,omitempty"`                         // 0: the library's default
+	PageToken     string                 `protobuf:"bytes,32,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"` // of the answer before; empty: from the start
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KernelQuery) Reset() {
+	*x = KernelQuery{}
+	mi := &file_v2_operational_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KernelQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KernelQuery) ProtoMessage() {}
+
+func (x *KernelQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_operational_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KernelQuery.ProtoReflect.Descriptor instead.
+func (*KernelQuery) Descriptor() ([]byte, []int) {
+	return file_v2_operational_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *KernelQuery) GetQueryId() string {
+	if x != nil {
+		return x.QueryId
+	}
+	return ""
+}
+
+func (x *KernelQuery) GetBlueprintId() string {
+	if x != nil {
+		return x.BlueprintId
+	}
+	return ""
+}
+
+func (x *KernelQuery) GetRequiredTags() []string {
+	if x != nil {
+		return x.RequiredTags
+	}
+	return nil
+}
+
+func (x *KernelQuery) GetPreferredTags() []string {
+	if x != nil {
+		return x.PreferredTags
+	}
+	return nil
+}
+
+func (x *KernelQuery) GetExcludedTags() []string {
+	if x != nil {
+		return x.ExcludedTags
+	}
+	return nil
+}
+
+func (x *KernelQuery) GetMaxLatencyMs() int32 {
+	if x != nil && x.MaxLatencyMs != nil {
+		return *x.MaxLatencyMs
+	}
+	return 0
+}
+
+func (x *KernelQuery) GetMaxMemoryMb() int32 {
+	if x != nil && x.MaxMemoryMb != nil {
+		return *x.MaxMemoryMb
+	}
+	return 0
+}
+
+func (x *KernelQuery) GetTargetGpuArch() string {
+	if x != nil {
+		return x.TargetGpuArch
+	}
+	return ""
+}
+
+func (x *KernelQuery) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *KernelQuery) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *KernelQuery) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// KernelQueryResult answers a KernelQuery, best kernel first.
+type KernelQueryResult struct {
+	state           protoimpl.MessageState       `protogen:"open.v1"`
+	QueryId         string                       `protobuf:"bytes,1,opt,name=query_id,json=queryId,proto3" json:"query_id,omitempty"`
+	MatchingKernels []*v2.CompiledKernelArtifact `protobuf:"bytes,2,rep,name=matching_kernels,json=matchingKernels,proto3" json:"matching_kernels,omitempty"`
+	QuerySuccessful bool                         `protobuf:"varint,3,opt,name=query_successful,json=querySuccessful,proto3" json:"query_successful,omitempty"`
+	ErrorMessage    string                       `protobuf:"bytes,4,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	Timestamp       *timestamppb.Timestamp       `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	NextPageToken   string                       `protobuf:"bytes,6,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"` // empty: there is no more
+	Fallback        bool                         `protobuf:"varint,7,opt,name=fallback,proto3" json:"fallback,omitempty"`                                 // the identity kernel, since the library could not look
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *KernelQueryResult) Reset() {
+	*x = KernelQueryResult{}
+	mi := &file_v2_operational_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KernelQueryResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KernelQueryResult) ProtoMessage() {}
+
+func (x *KernelQueryResult) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_operational_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KernelQueryResult.ProtoReflect.Descriptor instead.
+func (*KernelQueryResult) Descriptor() ([]byte, []int) {
+	return file_v2_operational_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *KernelQueryResult) GetQueryId() string {
+	if x != nil {
+		return x.QueryId
+	}
+	return ""
+}
+
+func (x *KernelQueryResult) GetMatchingKernels() []*v2.CompiledKernelArtifact {
+	if x != nil {
+		return x.MatchingKernels
+	}
+	return nil
+}
+
+func (x *KernelQueryResult) GetQuerySuccessful() bool {
+	if x != nil {
+		return x.QuerySuccessful
+	}
+	return false
+}
+
+func (x *KernelQueryResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *KernelQueryResult) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *KernelQueryResult) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *KernelQueryResult) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
 var File_v2_operational_proto protoreflect.FileDescriptor
 
 const file_v2_operational_proto_rawDesc = "" +
 	"\n" +
-	"\x14v2/operational.proto\x12\x14esper.operational.v2\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n" +
+	"\x14v2/operational.proto\x12\x14esper.operational.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12v2/blueprint.proto\"\xe5\x01\n" +
 	"\x0fHardwareContext\x12\x1f\n" +
 	"\vdevice_type\x18\x01 \x01(\tR\n" +
 	"deviceType\x12.\n" +
@@ -421,7 +643,32 @@ const file_v2_operational_proto_rawDesc = "" +
 	"\x10EvaluationMetric\x12\x1f\n" +
 	"\vmetric_name\x18\x01 \x01(\tR\n" +
 	"metricName\x12!\n" +
-	"\fmetric_value\x18\x02 \x01(\x01R\vmetricValueBSZQgithub.com/esper-sim/espersim/contracts/generated/go/operational/v2;operationalv2b\x06proto3"
+	"\fmetric_value\x18\x02 \x01(\x01R\vmetricValue\"\xcd\x03\n" +
+	"\vKernelQuery\x12\x19\n" +
+	"\bquery_id\x18\x01 \x01(\tR\aqueryId\x12!\n" +
+	"\fblueprint_id\x18\x02 \x01(\tR\vblueprintId\x12#\n" +
+	"\rrequired_tags\x18\n" +
+	" \x03(\tR\frequiredTags\x12%\n" +
+	"\x0epreferred_tags\x18\v \x03(\tR\rpreferredTags\x12#\n" +
+	"\rexcluded_tags\x18\f \x03(\tR\fexcludedTags\x12)\n" +
+	"\x0emax_latency_ms\x18\x14 \x01(\x05H\x00R\fmaxLatencyMs\x88\x01\x01\x12'\n" +
+	"\rmax_memory_mb\x18\x15 \x01(\x05H\x01R\vmaxMemoryMb\x88\x01\x01\x12&\n" +
+	"\x0ftarget_gpu_arch\x18\x16 \x01(\tR\rtargetGpuArch\x129\n" +
+	"\n" +
+	"created_at\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x14\n" +
+	"\x05limit\x18\x1f \x01(\rR\x05limit\x12\x1d\n" +
+	"\n" +
+	"page_token\x18  \x01(\tR\tpageTokenB\x11\n" +
+	"\x0f_max_latency_msB\x10\n" +
+	"\x0e_max_memory_mb\"\xd3\x02\n" +
+	"\x11KernelQueryResult\x12\x19\n" +
+	"\bquery_id\x18\x01 \x01(\tR\aqueryId\x12U\n" +
+	"\x10matching_kernels\x18\x02 \x03(\v2*.esper.blueprint.v2.CompiledKernelArtifactR\x0fmatchingKernels\x12)\n" +
+	"\x10query_successful\x18\x03 \x01(\bR\x0fquerySuccessful\x12#\n" +
+	"\rerror_message\x18\x04 \x01(\tR\ferrorMessage\x128\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12&\n" +
+	"\x0fnext_page_token\x18\x06 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\bfallback\x18\a \x01(\bR\bfallbackBSZQgithub.com/esper-sim/espersim/contracts/generated/go/operational/v2;operationalv2b\x06proto3"
 
 var (
 	file_v2_operational_proto_rawDescOnce sync.Once
@@ -435,25 +682,31 @@ func file_v2_operational_proto_rawDescGZIP() []byte {
 	return file_v2_operational_proto_rawDescData
 }
 
-var file_v2_operational_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_v2_operational_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_v2_operational_proto_goTypes = []any{
-	(*HardwareContext)(nil),       // 0: esper.operational.v2.HardwareContext
-	(*HardwareCapability)(nil),    // 1: esper.operational.v2.HardwareCapability
-	(*AdaptationSignal)(nil),      // 2: esper.operational.v2.AdaptationSignal
-	(*FieldReport)(nil),           // 3: esper.operational.v2.FieldReport
-	(*EvaluationMetric)(nil),      // 4: esper.operational.v2.EvaluationMetric
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*HardwareContext)(nil),           // 0: esper.operational.v2.HardwareContext
+	(*HardwareCapability)(nil),        // 1: esper.operational.v2.HardwareCapability
+	(*AdaptationSignal)(nil),          // 2: esper.operational.v2.AdaptationSignal
+	(*FieldReport)(nil),               // 3: esper.operational.v2.FieldReport
+	(*EvaluationMetric)(nil),          // 4: esper.operational.v2.EvaluationMetric
+	(*KernelQuery)(nil),               // 5: esper.operational.v2.KernelQuery
+	(*KernelQueryResult)(nil),         // 6: esper.operational.v2.KernelQueryResult
+	(*timestamppb.Timestamp)(nil),     // 7: google.protobuf.Timestamp
+	(*v2.CompiledKernelArtifact)(nil), // 8: esper.blueprint.v2.CompiledKernelArtifact
 }
 var file_v2_operational_proto_depIdxs = []int32{
 	1, // 0: esper.operational.v2.HardwareContext.capabilities:type_name -> esper.operational.v2.HardwareCapability
-	5, // 1: esper.operational.v2.AdaptationSignal.created_at:type_name -> google.protobuf.Timestamp
+	7, // 1: esper.operational.v2.AdaptationSignal.created_at:type_name -> google.protobuf.Timestamp
 	4, // 2: esper.operational.v2.FieldReport.eval_metrics:type_name -> esper.operational.v2.EvaluationMetric
-	5, // 3: esper.operational.v2.FieldReport.timestamp:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 3: esper.operational.v2.FieldReport.timestamp:type_name -> google.protobuf.Timestamp
+	7, // 4: esper.operational.v2.KernelQuery.created_at:type_name -> google.protobuf.Timestamp
+	8, // 5: esper.operational.v2.KernelQueryResult.matching_kernels:type_name -> esper.blueprint.v2.CompiledKernelArtifact
+	7, // 6: esper.operational.v2.KernelQueryResult.timestamp:type_name -> google.protobuf.Timestamp
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_v2_operational_proto_init() }
@@ -461,13 +714,14 @@ func file_v2_operational_proto_init() {
 	if File_v2_operational_proto != nil {
 		return
 	}
+	file_v2_operational_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_operational_proto_rawDesc), len(file_v2_operational_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@
 package systemstatev2
 
 import (
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -684,7 +685,7 @@ var File_v2_system_state_proto protoreflect.FileDescriptor
 
 const file_v2_system_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15v2/system_state.proto\x12\x15esper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x03\n" +
+	"\x15v2/system_state.proto\x12\x15esper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\"\xe7\x03\n" +
 	"\x11SystemStatePacket\x12\x1b\n" +
 	"\tpacket_id\x18\x01 \x01(\tR\bpacketId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x128\n" +
@@ -726,18 +727,18 @@ const file_v2_system_state_proto_rawDesc = "" +
 	"\x06active\x18\x03 \x01(\bR\x06active\x12\x1d\n" +
 	"\n" +
 	"local_loss\x18\x04 \x01(\x01R\tlocalLoss\x129\n" +
-	"\x06health\x18\x05 \x01(\v2!.esper.system_state.v2.SeedHealthR\x06health\"\x91\x02\n" +
+	"\x06health\x18\x05 \x01(\v2!.esper.system_state.v2.SeedHealthR\x06health\"\x97\x02\n" +
 	"\n" +
 	"SeedHealth\x12@\n" +
 	"\x06status\x18\x01 \x01(\x0e2(.esper.system_state.v2.SeedHealth.StatusR\x06status\x12+\n" +
 	"\x11gradient_variance\x18\x02 \x01(\x01R\x10gradientVariance\x12!\n" +
 	"\fweight_drift\x18\x03 \x01(\x01R\vweightDrift\x121\n" +
-	"\x14consecutive_failures\x18\x04 \x01(\x05R\x13consecutiveFailures\">\n" +
+	"\x14consecutive_failures\x18\x04 \x01(\x05R\x13consecutiveFailures\"D\n" +
 	"\x06Status\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aHEALTHY\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\f\n" +
-	"\bCRITICAL\x10\x03\"\xc9\x01\n" +
+	"\bCRITICAL\x10\x03\x1a\x04\x98\xf4\x18\x01\"\xc9\x01\n" +
 	"\fSystemHealth\x12'\n" +
 	"\x0ftraining_stable\x18\x01 \x01(\bR\x0etrainingStable\x12'\n" +
 	"\x0fmemory_pressure\x18\x02 \x01(\bR\x0ememoryPressure\x12\x1a\n" +

@@ -5,6 +5,7 @@ package trainingv2
 
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
+	v21 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	math "math"
 )
@@ -2866,6 +2867,208 @@ func (m *CheckpointInfo) IdentityHash(h uint64) uint64 {
 	if len(m.Root) != 0 {
 		h = canon.Mix(h, 5)
 		h = canon.MixBytes(h, m.Root)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfOptimizerCommand = canon.Schema{
+	Name: "esper.training.v2.OptimizerCommand",
+	Fields: []canon.Field{
+		{Number: 1, Name: "command_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "optimizer_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "operation", Wire: 0, Elem: 2},
+		{Number: 4, Name: "grad_clip_norm", Wire: 1, Elem: 2},
+		{Number: 5, Name: "auth", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *OptimizerCommand) FullName() string { return schemaOfOptimizerCommand.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *OptimizerCommand) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	n := 0
+	if len(m.CommandId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CommandId))
+	}
+	if len(m.OptimizerId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.OptimizerId))
+	}
+	if m.Operation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Operation))
+	}
+	if math.Float64bits(m.GradClipNorm) != 0 {
+		n += 9
+	}
+	if m.Auth != nil {
+		n += 1 + canon.SizeSpan(m.Auth.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *OptimizerCommand) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *OptimizerCommand) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if m.Auth != nil {
+		at := m.Auth.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if math.Float64bits(m.GradClipNorm) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.GradClipNorm))
+		i--
+		b[i] = 0x21
+	}
+	if m.Operation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Operation))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.OptimizerId) != 0 {
+		i = canon.PutString(b, i, m.OptimizerId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.CommandId) != 0 {
+		i = canon.PutString(b, i, m.CommandId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *OptimizerCommand) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfOptimizerCommand.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfOptimizerCommand.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfOptimizerCommand.Fail(1, canon.BadUTF8, at)
+		}
+		if m.CommandId != string(b[at:n]) {
+			m.CommandId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CommandId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfOptimizerCommand.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfOptimizerCommand.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfOptimizerCommand.Fail(2, canon.BadUTF8, at)
+		}
+		if m.OptimizerId != string(b[at:n]) {
+			m.OptimizerId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.OptimizerId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfOptimizerCommand.Fail(3, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfOptimizerCommand.Fail(3, r, i)
+		}
+		if v > 4 {
+			return schemaOfOptimizerCommand.Fail(3, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfOptimizerCommand.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Operation = OptimizerOperation(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Operation = 0
+	}
+	if tag == 0x21 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfOptimizerCommand.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfOptimizerCommand.Fail(4, canon.ExplicitZero, i)
+		}
+		m.GradClipNorm = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.GradClipNorm = 0
+	}
+	if tag == 0x2a {
+		if m.Auth == nil {
+			m.Auth = new(v21.Auth)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfOptimizerCommand.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Auth.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Auth = nil
+	}
+	if tag != canon.End {
+		return schemaOfOptimizerCommand.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *OptimizerCommand) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.CommandId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.CommandId)
+	}
+	if len(m.OptimizerId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.OptimizerId)
+	}
+	if m.Operation != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Operation)))
+	}
+	if math.Float64bits(m.GradClipNorm) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(math.Float64bits(m.GradClipNorm)))
+	}
+	if m.Auth != nil {
+		h = canon.Mix(h, 5)
+		h = m.Auth.IdentityHash(h)
 	}
 	return canon.Mix(h, 0)
 }

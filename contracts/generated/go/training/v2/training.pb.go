@@ -11,6 +11,7 @@
 package trainingv2
 
 import (
+	v21 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -133,6 +134,61 @@ func (x ReplyStatus) Number() protoreflect.EnumNumber {
 // Deprecated: Use ReplyStatus.Descriptor instead.
 func (ReplyStatus) EnumDescriptor() ([]byte, []int) {
 	return file_v2_training_proto_rawDescGZIP(), []int{1}
+}
+
+type OptimizerOperation int32
+
+const (
+	OptimizerOperation_OPTIMIZER_OPERATION_UNSPECIFIED OptimizerOperation = 0
+	OptimizerOperation_REBUILD                         OptimizerOperation = 1
+	OptimizerOperation_ADD_PARAMETERS                  OptimizerOperation = 2
+	OptimizerOperation_CLIP_GRADIENTS                  OptimizerOperation = 3
+	OptimizerOperation_ZERO_GRADIENTS                  OptimizerOperation = 4
+)
+
+// Enum value maps for OptimizerOperation.
+var (
+	OptimizerOperation_name = map[int32]string{
+		0: "OPTIMIZER_OPERATION_UNSPECIFIED",
+		1: "REBUILD",
+		2: "ADD_PARAMETERS",
+		3: "CLIP_GRADIENTS",
+		4: "ZERO_GRADIENTS",
+	}
+	OptimizerOperation_value = map[string]int32{
+		"OPTIMIZER_OPERATION_UNSPECIFIED": 0,
+		"REBUILD":                         1,
+		"ADD_PARAMETERS":                  2,
+		"CLIP_GRADIENTS":                  3,
+		"ZERO_GRADIENTS":                  4,
+	}
+)
+
+func (x OptimizerOperation) Enum() *OptimizerOperation {
+	p := new(OptimizerOperation)
+	*p = x
+	return p
+}
+
+func (x OptimizerOperation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OptimizerOperation) Descriptor() protoreflect.EnumDescriptor {
+	return file_v2_training_proto_enumTypes[2].Descriptor()
+}
+
+func (OptimizerOperation) Type() protoreflect.EnumType {
+	return &file_v2_training_proto_enumTypes[2]
+}
+
+func (x OptimizerOperation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OptimizerOperation.Descriptor instead.
+func (OptimizerOperation) EnumDescriptor() ([]byte, []int) {
+	return file_v2_training_proto_rawDescGZIP(), []int{2}
 }
 
 // StepRef names one minibatch.
@@ -1268,11 +1324,89 @@ func (x *CheckpointInfo) GetRoot() []byte {
 	return nil
 }
 
+// OptimizerCommand is Tolaria's order to Kasmina about the optimizer of a
+// seed's parameters. It is signed on its own, since it is on the hot path.
+type OptimizerCommand struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	OptimizerId   string                 `protobuf:"bytes,2,opt,name=optimizer_id,json=optimizerId,proto3" json:"optimizer_id,omitempty"`
+	Operation     OptimizerOperation     `protobuf:"varint,3,opt,name=operation,proto3,enum=esper.training.v2.OptimizerOperation" json:"operation,omitempty"`
+	GradClipNorm  float64                `protobuf:"fixed64,4,opt,name=grad_clip_norm,json=gradClipNorm,proto3" json:"grad_clip_norm,omitempty"`
+	Auth          *v21.Auth              `protobuf:"bytes,5,opt,name=auth,proto3" json:"auth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OptimizerCommand) Reset() {
+	*x = OptimizerCommand{}
+	mi := &file_v2_training_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OptimizerCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OptimizerCommand) ProtoMessage() {}
+
+func (x *OptimizerCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_training_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OptimizerCommand.ProtoReflect.Descriptor instead.
+func (*OptimizerCommand) Descriptor() ([]byte, []int) {
+	return file_v2_training_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *OptimizerCommand) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *OptimizerCommand) GetOptimizerId() string {
+	if x != nil {
+		return x.OptimizerId
+	}
+	return ""
+}
+
+func (x *OptimizerCommand) GetOperation() OptimizerOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return OptimizerOperation_OPTIMIZER_OPERATION_UNSPECIFIED
+}
+
+func (x *OptimizerCommand) GetGradClipNorm() float64 {
+	if x != nil {
+		return x.GradClipNorm
+	}
+	return 0
+}
+
+func (x *OptimizerCommand) GetAuth() *v21.Auth {
+	if x != nil {
+		return x.Auth
+	}
+	return nil
+}
+
 var File_v2_training_proto protoreflect.FileDescriptor
 
 const file_v2_training_proto_rawDesc = "" +
 	"\n" +
-	"\x11v2/training.proto\x12\x11esper.training.v2\x1a\x12v2/telemetry.proto\"S\n" +
+	"\x11v2/training.proto\x12\x11esper.training.v2\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"S\n" +
 	"\aStepRef\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x05R\x04step\x12\x1e\n" +
@@ -1379,7 +1513,14 @@ const file_v2_training_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x04 \x01(\rR\n" +
 	"generation\x12\x12\n" +
-	"\x04root\x18\x05 \x01(\fR\x04root*A\n" +
+	"\x04root\x18\x05 \x01(\fR\x04root\"\xec\x01\n" +
+	"\x10OptimizerCommand\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12!\n" +
+	"\foptimizer_id\x18\x02 \x01(\tR\voptimizerId\x12C\n" +
+	"\toperation\x18\x03 \x01(\x0e2%.esper.training.v2.OptimizerOperationR\toperation\x12$\n" +
+	"\x0egrad_clip_norm\x18\x04 \x01(\x01R\fgradClipNorm\x12+\n" +
+	"\x04auth\x18\x05 \x01(\v2\x17.esper.envelope.v2.AuthR\x04auth*A\n" +
 	"\n" +
 	"StepEffect\x12\x1b\n" +
 	"\x17STEP_EFFECT_UNSPECIFIED\x10\x00\x12\b\n" +
@@ -1393,7 +1534,13 @@ const file_v2_training_proto_rawDesc = "" +
 	"\x06FENCED\x10\x03\x12\t\n" +
 	"\x05STALE\x10\x04\x12\n" +
 	"\n" +
-	"\x06PAUSED\x10\x05BMZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3"
+	"\x06PAUSED\x10\x05*\x82\x01\n" +
+	"\x12OptimizerOperation\x12#\n" +
+	"\x1fOPTIMIZER_OPERATION_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aREBUILD\x10\x01\x12\x12\n" +
+	"\x0eADD_PARAMETERS\x10\x02\x12\x12\n" +
+	"\x0eCLIP_GRADIENTS\x10\x03\x12\x12\n" +
+	"\x0eZERO_GRADIENTS\x10\x04BMZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3"
 
 var (
 	file_v2_training_proto_rawDescOnce sync.Once
@@ -1407,54 +1554,59 @@ func file_v2_training_proto_rawDescGZIP() []byte {
 	return file_v2_training_proto_rawDescData
 }
 
-var file_v2_training_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_v2_training_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_v2_training_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_v2_training_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_v2_training_proto_goTypes = []any{
 	(StepEffect)(0),          // 0: esper.training.v2.StepEffect
 	(ReplyStatus)(0),         // 1: esper.training.v2.ReplyStatus
-	(*StepRef)(nil),          // 2: esper.training.v2.StepRef
-	(*Settlement)(nil),       // 3: esper.training.v2.Settlement
-	(*ForwardRequest)(nil),   // 4: esper.training.v2.ForwardRequest
-	(*KernelUse)(nil),        // 5: esper.training.v2.KernelUse
-	(*ForwardReply)(nil),     // 6: esper.training.v2.ForwardReply
-	(*BackwardRequest)(nil),  // 7: esper.training.v2.BackwardRequest
-	(*BackwardReply)(nil),    // 8: esper.training.v2.BackwardReply
-	(*BoundaryRequest)(nil),  // 9: esper.training.v2.BoundaryRequest
-	(*BoundaryReply)(nil),    // 10: esper.training.v2.BoundaryReply
-	(*StatePartRequest)(nil), // 11: esper.training.v2.StatePartRequest
-	(*StatePart)(nil),        // 12: esper.training.v2.StatePart
-	(*RestorePart)(nil),      // 13: esper.training.v2.RestorePart
-	(*RollbackQuery)(nil),    // 14: esper.training.v2.RollbackQuery
-	(*CheckpointQuery)(nil),  // 15: esper.training.v2.CheckpointQuery
-	(*CheckpointInfo)(nil),   // 16: esper.training.v2.CheckpointInfo
-	(*v2.SeedRef)(nil),       // 17: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 18: esper.telemetry.v2.SeedStage
+	(OptimizerOperation)(0),  // 2: esper.training.v2.OptimizerOperation
+	(*StepRef)(nil),          // 3: esper.training.v2.StepRef
+	(*Settlement)(nil),       // 4: esper.training.v2.Settlement
+	(*ForwardRequest)(nil),   // 5: esper.training.v2.ForwardRequest
+	(*KernelUse)(nil),        // 6: esper.training.v2.KernelUse
+	(*ForwardReply)(nil),     // 7: esper.training.v2.ForwardReply
+	(*BackwardRequest)(nil),  // 8: esper.training.v2.BackwardRequest
+	(*BackwardReply)(nil),    // 9: esper.training.v2.BackwardReply
+	(*BoundaryRequest)(nil),  // 10: esper.training.v2.BoundaryRequest
+	(*BoundaryReply)(nil),    // 11: esper.training.v2.BoundaryReply
+	(*StatePartRequest)(nil), // 12: esper.training.v2.StatePartRequest
+	(*StatePart)(nil),        // 13: esper.training.v2.StatePart
+	(*RestorePart)(nil),      // 14: esper.training.v2.RestorePart
+	(*RollbackQuery)(nil),    // 15: esper.training.v2.RollbackQuery
+	(*CheckpointQuery)(nil),  // 16: esper.training.v2.CheckpointQuery
+	(*CheckpointInfo)(nil),   // 17: esper.training.v2.CheckpointInfo
+	(*OptimizerCommand)(nil), // 18: esper.training.v2.OptimizerCommand
+	(*v2.SeedRef)(nil),       // 19: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 20: esper.telemetry.v2.SeedStage
+	(*v21.Auth)(nil),         // 21: esper.envelope.v2.Auth
 }
 var file_v2_training_proto_depIdxs = []int32{
-	2,  // 0: esper.training.v2.Settlement.step:type_name -> esper.training.v2.StepRef
+	3,  // 0: esper.training.v2.Settlement.step:type_name -> esper.training.v2.StepRef
 	0,  // 1: esper.training.v2.Settlement.effect:type_name -> esper.training.v2.StepEffect
-	2,  // 2: esper.training.v2.Settlement.last_full:type_name -> esper.training.v2.StepRef
-	2,  // 3: esper.training.v2.ForwardRequest.step:type_name -> esper.training.v2.StepRef
-	3,  // 4: esper.training.v2.ForwardRequest.settled:type_name -> esper.training.v2.Settlement
-	17, // 5: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
-	18, // 6: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
-	2,  // 7: esper.training.v2.ForwardReply.step:type_name -> esper.training.v2.StepRef
+	3,  // 2: esper.training.v2.Settlement.last_full:type_name -> esper.training.v2.StepRef
+	3,  // 3: esper.training.v2.ForwardRequest.step:type_name -> esper.training.v2.StepRef
+	4,  // 4: esper.training.v2.ForwardRequest.settled:type_name -> esper.training.v2.Settlement
+	19, // 5: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
+	20, // 6: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
+	3,  // 7: esper.training.v2.ForwardReply.step:type_name -> esper.training.v2.StepRef
 	1,  // 8: esper.training.v2.ForwardReply.status:type_name -> esper.training.v2.ReplyStatus
-	5,  // 9: esper.training.v2.ForwardReply.kernels:type_name -> esper.training.v2.KernelUse
-	2,  // 10: esper.training.v2.BackwardRequest.step:type_name -> esper.training.v2.StepRef
-	2,  // 11: esper.training.v2.BackwardReply.step:type_name -> esper.training.v2.StepRef
+	6,  // 9: esper.training.v2.ForwardReply.kernels:type_name -> esper.training.v2.KernelUse
+	3,  // 10: esper.training.v2.BackwardRequest.step:type_name -> esper.training.v2.StepRef
+	3,  // 11: esper.training.v2.BackwardReply.step:type_name -> esper.training.v2.StepRef
 	1,  // 12: esper.training.v2.BackwardReply.status:type_name -> esper.training.v2.ReplyStatus
-	3,  // 13: esper.training.v2.BoundaryRequest.settled:type_name -> esper.training.v2.Settlement
+	4,  // 13: esper.training.v2.BoundaryRequest.settled:type_name -> esper.training.v2.Settlement
 	1,  // 14: esper.training.v2.BoundaryReply.status:type_name -> esper.training.v2.ReplyStatus
-	5,  // 15: esper.training.v2.BoundaryReply.seeds:type_name -> esper.training.v2.KernelUse
-	12, // 16: esper.training.v2.BoundaryReply.part:type_name -> esper.training.v2.StatePart
-	12, // 17: esper.training.v2.RestorePart.part:type_name -> esper.training.v2.StatePart
-	17, // 18: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	6,  // 15: esper.training.v2.BoundaryReply.seeds:type_name -> esper.training.v2.KernelUse
+	13, // 16: esper.training.v2.BoundaryReply.part:type_name -> esper.training.v2.StatePart
+	13, // 17: esper.training.v2.RestorePart.part:type_name -> esper.training.v2.StatePart
+	19, // 18: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
+	2,  // 19: esper.training.v2.OptimizerCommand.operation:type_name -> esper.training.v2.OptimizerOperation
+	21, // 20: esper.training.v2.OptimizerCommand.auth:type_name -> esper.envelope.v2.Auth
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_v2_training_proto_init() }
@@ -1467,8 +1619,8 @@ func file_v2_training_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_training_proto_rawDesc), len(file_v2_training_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   15,
+			NumEnums:      3,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
