@@ -130,6 +130,8 @@ func readSettings() (*volatileFields, error) {
 	var s struct {
 		Exclude  []string       `yaml:"exclude"` // read by package schema
 		Volatile volatileFields `yaml:"volatile"`
+
+		Serialisation any `yaml:"serialisation"` // read by package imports
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
