@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -62,10 +63,11 @@ func yamlError(name string, err error) error {
 	if errors.As(err, &t) && len(t.Errors) > 0 {
 		text = t.Errors[0]
 	}
-	line := ""
+	line := ":1" // an error without a line is about the first
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, text = ":"+m[1], m[2]
 	}
+	text = strings.TrimPrefix(text, "yaml: ")
 	if m := regexp.MustCompile(`^field (\S+) not found in type `).FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("there is no setting %q; want exclude, volatile (names, fields) or serialisation (allowed, tests)", m[1])
 	}
