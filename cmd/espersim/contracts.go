@@ -9,7 +9,11 @@ func newContracts() *cobra.Command {
 	})
 	c.AddCommand(
 		newContractsBump(),
+		newContractsKeygen(),
 		newContractsLint(),
+		newContractsMigrate(),
+		newContractsSign(),
+		newContractsVerify(),
 		newContractsVersions(),
 	)
 	return c
