@@ -62,6 +62,10 @@ func lintContracts(out, progress io.Writer, dir string, f *lintFlags) error {
 	if settings.Versions, err = releases(dir); err != nil {
 		return err
 	}
+	exempt, err := imports.ReadSettings(dir)
+	if err != nil {
+		return err
+	}
 	found := lint.Check(s, settings)
 	code, err := codeRoots(dir, f.code)
 	if err != nil {
@@ -69,10 +73,6 @@ func lintContracts(out, progress io.Writer, dir string, f *lintFlags) error {
 	}
 	if len(code) == 0 {
 		fmt.Fprintf(progress, "no code is checked: there is no go.mod around %s; --code names a folder\n", dir)
-	}
-	exempt, err := imports.ReadSettings(dir)
-	if err != nil {
-		return err
 	}
 	for _, root := range code {
 		list, err := imports.Check(root, exempt)

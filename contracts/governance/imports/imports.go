@@ -75,6 +75,9 @@ type tree struct {
 var skipped = map[string]bool{"testdata": true, "vendor": true, "node_modules": true, "__pycache__": true, "site-packages": true}
 
 func readTree(root string) (*tree, error) {
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%s: there is no such folder of code", root)
+	}
 	t := &tree{root: root, files: map[string]string{}, modules: map[string]string{}}
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
