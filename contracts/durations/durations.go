@@ -23,11 +23,21 @@ const maxSeconds = 315576000000
 
 // FromMS returns ms milliseconds. Seconds and nanoseconds have the same sign.
 func FromMS(ms int64) (*durationpb.Duration, error) {
-	d := &durationpb.Duration{Seconds: ms / 1000, Nanos: int32(ms % 1000 * 1e6)}
-	if d.CheckValid() != nil {
-		return nil, fmt.Errorf("%d ms: %w", ms, ErrRange)
+	d := new(durationpb.Duration)
+	if err := SetMS(d, ms); err != nil {
+		return nil, err
 	}
 	return d, nil
+}
+
+// SetMS makes d ms milliseconds, for callers that use one Duration again and
+// again. An error leaves d as it was.
+func SetMS(d *durationpb.Duration, ms int64) error {
+	if ms > maxSeconds*1000 || ms < -maxSeconds*1000 {
+		return fmt.Errorf("%d ms: %w", ms, ErrRange)
+	}
+	d.Seconds, d.Nanos = ms/1000, int32(ms%1000*1e6)
+	return nil
 }
 
 // ToMS returns d in milliseconds, truncated toward zero. A nil or invalid
