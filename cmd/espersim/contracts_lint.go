@@ -41,7 +41,11 @@ build/versions.yaml says what was released.
 It exits with 1 where something is found, and with 2 on bad input.`,
 		Args: counted(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return lintContracts(c.OutOrStdout(), c.ErrOrStderr(), contractsDir(args), f)
+			dir, err := contractsDir(args)
+			if err != nil {
+				return err
+			}
+			return lintContracts(c.OutOrStdout(), c.ErrOrStderr(), dir, f)
 		},
 	}
 	c.Flags().StringArrayVar(&f.code, "code", nil, "a folder of code to look through; may be repeated")

@@ -67,7 +67,11 @@ key, remove build/contracts.pub.`,
 			if err != nil {
 				return err
 			}
-			return signContracts(c.OutOrStdout(), contractsDir(args), key, when)
+			dir, err := contractsDir(args)
+			if err != nil {
+				return err
+			}
+			return signContracts(c.OutOrStdout(), dir, key, when)
 		},
 	}
 	c.Flags().StringVar(&key, "key", "", "the file of the private key")
@@ -96,7 +100,7 @@ func signContracts(out io.Writer, dir, keyFile string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	found, err := m.Check(s)
+	found, err := m.Check(s, judge)
 	if err != nil {
 		return err
 	}
@@ -180,7 +184,11 @@ the contracts can sign them anew and replace that file too. Tampering is shown
 by a key that came another way.`,
 		Args: counted(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return verifyContracts(c.OutOrStdout(), c.ErrOrStderr(), contractsDir(args), f)
+			dir, err := contractsDir(args)
+			if err != nil {
+				return err
+			}
+			return verifyContracts(c.OutOrStdout(), c.ErrOrStderr(), dir, f)
 		},
 	}
 	c.Flags().StringVar(&f.key, "key", "", "the file of the public key (default: build/contracts.pub)")
@@ -194,9 +202,6 @@ func verifyContracts(out, progress io.Writer, dir string, f *verifyFlags) error 
 	at, err := clock(f.at)
 	if err != nil {
 		return err
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s: there is no such folder", dir)
 	}
 	name := filepath.Join(dir, filepath.FromSlash(signing.PublicFile))
 	if f.key != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,12 +13,19 @@ import (
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
 
+// judge says what a change of the schemas asks for.
+var judge manifest.Judge = manifest.Structure
+
 // contractsDir is the folder of schemas that a command means.
-func contractsDir(args []string) string {
-	if len(args) == 0 {
-		return "contracts"
+func contractsDir(args []string) (string, error) {
+	dir := "contracts"
+	if len(args) > 0 {
+		dir = args[0]
 	}
-	return args[0]
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("%s: there is no such folder; want one of .proto files", dir)
+	}
+	return dir, nil
 }
 
 func newContractsVersions() *cobra.Command {
@@ -30,7 +38,11 @@ changed has a new version, frozen versions did not change, and the released
 descriptor sets are those of the hashes. It exits with 1 where one is not.`,
 		Args: counted(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return showVersions(c.OutOrStdout(), contractsDir(args))
+			dir, err := contractsDir(args)
+			if err != nil {
+				return err
+			}
+			return showVersions(c.OutOrStdout(), dir)
 		},
 	}
 }
@@ -40,7 +52,7 @@ func showVersions(out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	found, err := m.Check(s)
+	found, err := m.Check(s, judge)
 	if err != nil {
 		return err
 	}
@@ -94,7 +106,11 @@ change of a frozen version. It exits with 1 where something is refused or,
 without --write, not released.`,
 		Args: counted(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return bump(c.OutOrStdout(), contractsDir(args), write)
+			dir, err := contractsDir(args)
+			if err != nil {
+				return err
+			}
+			return bump(c.OutOrStdout(), dir, write)
 		},
 	}
 	c.Flags().BoolVar(&write, "write", false, "release the new minor version")
@@ -106,7 +122,7 @@ func bump(out io.Writer, dir string, write bool) error {
 	if err != nil {
 		return err
 	}
-	proposals, err := m.Propose(s, manifest.Structure)
+	proposals, err := m.Propose(s, judge)
 	if err != nil {
 		return err
 	}

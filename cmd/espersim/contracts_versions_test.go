@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/esper-sim/espersim/contracts/governance/manifest"
 )
 
 func TestContractsVersions(t *testing.T) {
@@ -58,6 +60,23 @@ func TestContractsVersions(t *testing.T) {
 	}
 	if code, text := command("", "contracts", "versions", t.TempDir()); code != 2 || !strings.Contains(text, "there is no build/versions.yaml") {
 		t.Errorf("exit code %d\n%s", code, text)
+	}
+}
+
+// The manifest's tools are commands.
+func TestMigrationToolExists(t *testing.T) {
+	m, err := manifest.Load("../../contracts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range m.Migration {
+		words := strings.Fields(g.Tool)
+		if c, _, err := newRoot().Find(words[1:]); err != nil || words[0] != "espersim" || c.CommandPath() != g.Tool {
+			t.Errorf("there is no command %q (%v)", g.Tool, err)
+		}
+	}
+	if len(m.Migration) == 0 {
+		t.Error("version 1 has no migration")
 	}
 }
 

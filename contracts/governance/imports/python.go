@@ -150,7 +150,7 @@ func (p *pyFile) check() {
 			p.report(t, "uses the method "+t.text)
 		case (t.text == "__import__" || t.text == "import_module") && p.is(i+1, "(") && p.at(i+2).kind == 's':
 			p.oneImport(t, p.at(i+2).text)
-		case t.text == "getattr":
+		case t.text == "getattr" && p.is(i+1, "("):
 			p.attribute(i)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/esper-sim/espersim/contracts/governance/finding"
@@ -233,6 +234,23 @@ func TestOwnOneofs(t *testing.T) {
 	}
 	if strings.Contains(text, "seed_activation") {
 		t.Error(text)
+	}
+}
+
+// What travels is of a version that is written, and a message of the schema.
+func TestNoFrozenVersionTravels(t *testing.T) {
+	s, err := schema.Load("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := slices.Clone(wire.Direct)
+	for _, list := range wire.Topics {
+		types = append(types, list...)
+	}
+	for _, name := range types {
+		if d := s.Find(protoreflect.FullName(name)); d == nil || versionOf(d) != "v2" {
+			t.Errorf("%s travels, and is no message of version 2", name)
+		}
 	}
 }
 

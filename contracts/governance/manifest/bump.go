@@ -167,6 +167,14 @@ func (m *Manifest) edits(v *Version, minor uint32, p Proposal, lines []string) [
 	}
 	set(v.minorLine, "minor", fmt.Sprint(minor))
 	set(v.hashLine, "descriptor_set_sha256", p.Hash)
+	if p.Released { // what was the newest release is an earlier one
+		in := indent(lines, v.hashLine)
+		if n := len(v.earlierLines); n > 0 {
+			all = append(all, edit{v.earlierLines[n-1], true, indent(lines, v.earlierLines[n-1]) + "- " + v.Hash})
+		} else {
+			all = append(all, edit{v.hashLine, true, in + "earlier_sha256:"}, edit{v.hashLine, true, in + "  - " + v.Hash})
+		}
+	}
 	last := v.packageLines[len(v.packageLines)-1]
 	for _, name := range p.Packages {
 		all = append(all, edit{last, true, indent(lines, last) + "- " + name})

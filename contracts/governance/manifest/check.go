@@ -51,7 +51,7 @@ func (m *Manifest) Set(version string, minor uint32) (*schema.Schema, error) {
 // Check compares a folder's schema with its manifest and the released sets.
 // Findings are what the project must change; an error is what could not be
 // read.
-func (m *Manifest) Check(s *schema.Schema) ([]finding.Finding, error) {
+func (m *Manifest) Check(s *schema.Schema, judge Judge) ([]finding.Finding, error) {
 	var found []finding.Finding
 	report := func(rule string, line int, what, want string) {
 		found = append(found, finding.Finding{Rule: rule, Position: schema.Position{File: m.Path, Line: line, Column: 1}, What: what, Want: want})
@@ -89,7 +89,7 @@ func (m *Manifest) Check(s *schema.Schema) ([]finding.Finding, error) {
 		case hash != v.Hash:
 			report(Changed, v.hashLine, fmt.Sprintf("%s.%d changed: its descriptor set is %s", v.Name, v.Minor, hash), bump)
 		}
-		if err := m.checkSets(&v, func(what, want string) { report(Sets, v.hashLine, what, want) }); err != nil {
+		if err := m.checkSets(&v, judge, func(what, want string) { report(Sets, v.hashLine, what, want) }); err != nil {
 			return nil, err
 		}
 	}
@@ -105,9 +105,9 @@ func (m *Manifest) Check(s *schema.Schema) ([]finding.Finding, error) {
 	return found, nil
 }
 
-// checkSets demands a set of every minor version, the newest with the hash of
-// the manifest.
-func (m *Manifest) checkSets(v *Version, report func(what, want string)) error {
+// checkSets demands a set of every minor version, with the hash that the
+// manifest has of it, and none that takes away what the one before had.
+func (m *Manifest) checkSets(v *Version, judge Judge, report func(what, want string)) error {
 	for minor := range v.Minor + 1 {
 		name := m.SetFile(v.Name, minor)
 		s, err := schema.LoadSet(name)
@@ -122,8 +122,13 @@ func (m *Manifest) checkSets(v *Version, report func(what, want string)) error {
 		if err != nil {
 			return err
 		}
-		if minor == v.Minor && hash != v.Hash {
-			report(fmt.Sprintf("%s has the hash %s", name, hash), "the hash of the manifest, "+v.Hash)
+		want := v.Hash
+		if minor < v.Minor {
+			want = v.Earlier[minor]
+		}
+		if hash != want {
+			report(fmt.Sprintf("%s has the hash %s", name, hash), "the hash of the manifest, "+want)
+			continue
 		}
 		if minor == 0 {
 			continue
@@ -133,7 +138,7 @@ func (m *Manifest) checkSets(v *Version, report func(what, want string)) error {
 		if err != nil {
 			continue // reported above
 		}
-		verdict, why, err := Structure(before, s)
+		verdict, why, err := judge(before, s)
 		if err != nil {
 			return err
 		}

@@ -52,11 +52,13 @@ type Version struct {
 	Minor      uint32 // the newest released minor version
 	// Hash is the SHA-256 of the version's descriptor set as of the newest
 	// minor version, in hex. Empty: nothing was released.
-	Hash     string
+	Hash string
+	// Earlier are the hashes of the minor versions before, from 0 on.
+	Earlier  []string
 	Packages []string
 
 	line, minorLine, hashLine, packagesLine int // of the key, and of the values
-	packageLines                            []int
+	packageLines, earlierLines              []int
 }
 
 // A Migration says how one version is turned into another.
@@ -227,7 +229,8 @@ func (p *parser) versions(m *Manifest, n *yaml.Node) {
 					p.fail(n, "descriptor_set_sha256 is %q; want 64 hexadecimal digits, which `espersim contracts bump --write` fills in", v.Hash)
 				}
 			},
-			"packages": func(k, n *yaml.Node) { p.packages(&v, k, n) },
+			"earlier_sha256": func(_, n *yaml.Node) { p.earlier(&v, n) },
+			"packages":       func(k, n *yaml.Node) { p.packages(&v, k, n) },
 		})
 		for what, missing := range map[string]bool{"status": v.Status == "", "released": v.Released == "",
 			"packages": len(v.Packages) == 0} {
@@ -235,11 +238,28 @@ func (p *parser) versions(m *Manifest, n *yaml.Node) {
 				p.fail(k, "%s has no %s", v.Name, what)
 			}
 		}
+		if p.err == nil && len(v.Earlier) != int(v.Minor) {
+			p.fail(k, "%s.%d has %d hashes in earlier_sha256; want one for each minor version before it", v.Name, v.Minor, len(v.Earlier))
+		}
 		if p.err == nil && v.Deprecated != "" && v.Deprecated < v.Released {
 			p.fail(k, "%s was deprecated on %s, before its release on %s", v.Name, v.Deprecated, v.Released)
 		}
 		m.Versions = append(m.Versions, v)
 	}})
+}
+
+func (p *parser) earlier(v *Version, n *yaml.Node) {
+	if n.Kind != yaml.SequenceNode || n.Style&yaml.FlowStyle != 0 {
+		p.fail(n, "earlier_sha256 is no list with one hash a line")
+		return
+	}
+	for _, e := range n.Content {
+		hash := p.scalar(e, "the hash")
+		if p.err == nil && !hashFormat.MatchString(hash) {
+			p.fail(e, "%q is no hash; want 64 hexadecimal digits", hash)
+		}
+		v.Earlier, v.earlierLines = append(v.Earlier, hash), append(v.earlierLines, e.Line)
+	}
 }
 
 func (p *parser) packages(v *Version, k, n *yaml.Node) {

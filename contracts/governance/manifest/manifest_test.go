@@ -86,7 +86,7 @@ func released(t testing.TB) string {
 func check(t testing.TB, dir string) string {
 	t.Helper()
 	m, s := load(t, dir)
-	found, err := m.Check(s)
+	found, err := m.Check(s, Structure)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +137,15 @@ func TestRelease(t *testing.T) {
 	if m, _ = load(t, dir); m.Version("v2").Minor != 1 || m.Version("v1").Minor != 0 {
 		t.Errorf("%+v", m.Versions)
 	}
+	// A second one keeps the first one's hash beside it.
+	write(t, dir, map[string]string{"v2/b.proto": "syntax = \"proto3\";\npackage x.b.v2;\nmessage B { int32 c = 1; }\n"})
+	release(t, dir)
+	if got := check(t, dir); got != "" {
+		t.Error(got)
+	}
+	if m, _ = load(t, dir); m.Version("v2").Minor != 2 || len(m.Version("v2").Earlier) != 2 {
+		t.Errorf("%+v", m.Versions)
+	}
 	old, err := m.Set("v2", 0)
 	if err != nil || old.Find("x.a.v2.A.b") != nil || old.Find("x.a.v2.A.a") == nil {
 		t.Error("minor version 0 changed", err)
@@ -173,6 +182,15 @@ func TestCheckFindsChanges(t *testing.T) {
 		}, "the package x.a.v3 is in no version"},
 		{"set replaced", func(dir string) map[string]string {
 			b, err := os.ReadFile(filepath.Join(dir, Released, "v1.0.binpb"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return map[string]string{Released + "/v2.0.binpb": string(b)}
+		}, "v2.0.binpb has the hash"},
+		{"earlier set replaced", func(dir string) map[string]string {
+			write(t, dir, map[string]string{"v2/a.proto": strings.Replace(v2Proto, "int32 a = 1;", "int32 a = 1; int32 b = 2;", 1)})
+			release(t, dir)
+			b, err := os.ReadFile(filepath.Join(dir, Released, "v2.1.binpb"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,6 +328,8 @@ func TestParse(t *testing.T) {
 		{change("    packages:\n      - x.a.v1", "    packages: [x.a.v1]"), "f:7: packages is no list"},
 		{change("    packages:\n      - x.a.v1", "    minor: -1"), "f:7: minor is"},
 		{change("    packages:\n      - x.a.v1", "    descriptor_set_sha256: xyz"), "f:7: descriptor_set_sha256 is"},
+		{change("    packages:\n      - x.a.v1", "    minor: 1\n    packages:\n      - x.a.v1"), "f:3: v1.1 has 0 hashes in earlier_sha256"},
+		{change("    packages:\n      - x.a.v1", "    earlier_sha256:\n      - 12\n    packages:\n      - x.a.v1"), `f:8: "12" is no hash`},
 		{change("v1_to_v2", "v1_v2"), `f:17: "v1_v2" is no migration`},
 		{change("v1_to_v2", "v1_to_v3"), "compatibility is"},
 		{strings.ReplaceAll(change("v1_to_v2", "v1_to_v3"), "write_v2", "write_v3"), "there is no version v3"},
@@ -349,7 +369,7 @@ func FuzzParse(f *testing.F) {
 // The project's own manifest holds.
 func TestOwnManifest(t *testing.T) {
 	m, s := load(t, "../..")
-	found, err := m.Check(s)
+	found, err := m.Check(s, Structure)
 	if err != nil || len(found) > 0 {
 		t.Error(found, err)
 	}
