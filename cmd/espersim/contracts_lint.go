@@ -71,15 +71,27 @@ func lintContracts(out, progress io.Writer, dir string, f *lintFlags) error {
 		return err
 	}
 	found := lint.Check(s, settings)
-	code, err := codeRoots(dir, f.code)
+	module, err := moduleAround(dir)
 	if err != nil {
 		return err
+	}
+	code := f.code
+	if len(code) == 0 && module != "" {
+		code = []string{module}
 	}
 	if len(code) == 0 {
 		fmt.Fprintf(progress, "no code is checked: there is no go.mod around %s; --code names a folder\n", dir)
 	}
 	for _, root := range code {
-		list, err := imports.Check(root, exempt)
+		inside := exempt
+		if module != "" {
+			rel, err := relative(module, root)
+			if err != nil {
+				return err
+			}
+			inside = exempt.Within(rel)
+		}
+		list, err := imports.Check(root, inside)
 		if err != nil {
 			return err
 		}
@@ -144,24 +156,33 @@ func releases(dir string) (map[string]lint.Version, error) {
 	return all, nil
 }
 
-// codeRoots are the folders of code: those that are named, or the nearest one
-// around dir with a go.mod.
-func codeRoots(dir string, named []string) ([]string, error) {
-	if len(named) > 0 {
-		return named, nil
-	}
+// moduleAround is the nearest folder around dir with a go.mod, or empty.
+func moduleAround(dir string) (string, error) {
 	at, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for rel := filepath.Clean(dir); ; rel = filepath.Join(rel, "..") {
 		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			return []string{rel}, nil
+			return rel, nil
 		}
 		up := filepath.Dir(at)
 		if up == at {
-			return nil, nil
+			return "", nil
 		}
 		at = up
 	}
+}
+
+// relative is the path of one folder seen from another.
+func relative(from, to string) (string, error) {
+	a, err := filepath.Abs(from)
+	if err != nil {
+		return "", err
+	}
+	b, err := filepath.Abs(to)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Rel(a, b)
 }

@@ -132,10 +132,10 @@ func signContracts(out io.Writer, dir, keyFile string, at time.Time) error {
 		return err
 	}
 	name := filepath.Join(dir, filepath.FromSlash(signing.StatementFile))
-	if err := writeWhole(name, statement.Text()); err != nil {
+	if err := writeWhole(publicFile, public); err != nil {
 		return err
 	}
-	if err := writeWhole(publicFile, public); err != nil {
+	if err := writeWhole(name, statement.Text()); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s: %d schemas, sets and fixtures signed with the key %.16s\n", name, len(entries), statement.Key)

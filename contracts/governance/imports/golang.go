@@ -87,7 +87,7 @@ func (t *tree) goFindings() ([]finding.Finding, error) {
 				imported[own][folder] = true
 			}
 		}
-		if !t.allowed(name) {
+		if !t.allowed(name) && !(strings.HasSuffix(name, ".pb.go") && ast.IsGenerated(f)) {
 			byFolder[folder] = append(byFolder[folder], t.goFile(fset, name, f)...)
 		}
 	}

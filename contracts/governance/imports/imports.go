@@ -40,6 +40,25 @@ type Settings struct {
 	Tests bool
 }
 
+// Within is the settings for a folder inside of the one that they are for. A
+// folder outside, which begins with "..", has no exemptions.
+func (s Settings) Within(dir string) Settings {
+	dir = path.Clean(filepath.ToSlash(dir))
+	if dir == "." {
+		return s
+	}
+	in := Settings{Tests: s.Tests}
+	for _, a := range s.Allowed {
+		a = strings.TrimSuffix(a, "/")
+		if rest, ok := strings.CutPrefix(a, dir+"/"); ok {
+			in.Allowed = append(in.Allowed, rest)
+		} else if a == "." && !strings.HasPrefix(dir, "..") || dir == a || strings.HasPrefix(dir, a+"/") {
+			in.Allowed = append(in.Allowed, ".")
+		}
+	}
+	return in
+}
+
 // Check returns the hand-made serialisation below a folder. The places begin
 // with root as it is given. A Go file that does not parse is an error.
 func Check(root string, s Settings) ([]finding.Finding, error) {
