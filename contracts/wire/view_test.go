@@ -283,3 +283,29 @@ func TestParseVersion(t *testing.T) {
 		t.Errorf("%v, %v", v, err)
 	}
 }
+
+// FuzzVersions: bytes that claim a later minor version are taken only if they
+// come back as they were, whoever reads them; nothing panics.
+func FuzzVersions(f *testing.F) {
+	names := typeNames()
+	f.Add(uint8(0), uint8(0), []byte{})
+	for i, name := range names {
+		f.Add(uint8(i), uint8(i%3), append(New(name).AppendCanonical(nil), 0xa2, 0x06, 1, 'x'))
+	}
+	f.Fuzz(func(t *testing.T, which, minor uint8, b []byte) {
+		v := Version{Major: 2, Minor: uint32(minor % 3)}
+		m := New(names[int(which)%len(names)])
+		if err := v.Read(m, b, 9); err != nil {
+			if refusal(err) == 0 {
+				t.Fatalf("%#v", err)
+			}
+			return
+		}
+		if again := m.AppendCanonical(nil); !bytes.Equal(again, b) {
+			t.Fatalf("%T as %v takes\n%x, encodes it as\n%x", m, v, b, again)
+		}
+		if n := minorNeeded(m); n > v.Minor {
+			t.Fatalf("%T as %v sees what %d added", m, v, n)
+		}
+	})
+}
