@@ -218,6 +218,20 @@ var cases = map[string]func(p *tape, guilty bool){
 		}
 		p.deliverBytes("a", "b", b)
 	},
+	"C9": func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		sub := func(minor uint32) {
+			p.mail("kasmina", "oona", &busv2.Subscribe{Group: "g", Consumer: "kasmina", Topics: []string{topic}, SchemaMinor: minor})
+		}
+		sub(0)
+		p.deliver("g", topic, 1, 1, p.publish("tolaria", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"}))
+		if !guilty {
+			sub(1)
+		}
+		b := p.publish("tolaria", topic, "e2", &telemetryv2.SeedTelemetry{TelemetryId: "b", RollbackGeneration: 1})
+		p.deliverBytes("tolaria", "oona", b)
+		p.deliver("g", topic, 2, 1, b)
+	},
 	"C10": func(p *tape, guilty bool) {
 		p.publish("tolaria", pick(guilty, "telemetry.seed.health", "system.events.epoch"), "x", &eventsv2.EpochEvent{})
 	},

@@ -13,16 +13,40 @@ import (
 
 // contract judges C2, C10 and C11 from the bytes of messages.
 type contract struct {
-	buf  []byte
-	seen map[[2]string]bool // pairs of topic and payload type that are allowed
+	buf    []byte
+	seen   map[[2]string]bool // pairs of topic and payload type that are allowed
+	schema map[string]wire.Version
 }
 
-func newContract(Params) Checker { return &contract{seen: map[[2]string]bool{}} }
+func newContract(Params) Checker {
+	return &contract{seen: map[[2]string]bool{}, schema: map[string]wire.Version{}}
+}
+
+// speaks is the version of the contracts that a node speaks, as far as its
+// start has told.
+func speaks(schema map[string]wire.Version, node string) wire.Version {
+	if v, ok := schema[node]; ok {
+		return v
+	}
+	return wire.Newest
+}
+
+// started notes the version of a node's new life.
+func started(schema map[string]wire.Version, e *Event) {
+	delete(schema, e.Node)
+	if major, minor, ok := trace.Schema(e.Arg); ok {
+		schema[e.Node] = wire.Version{Major: major, Minor: minor}
+	}
+}
 
 func (*contract) Invariants() []string { return []string{"C2", "C10", "C11"} }
 
 func (c *contract) Observe(e *Event, j *Judge) {
-	if e.Kind == trace.MessageRefused {
+	switch e.Kind {
+	case trace.NodeStarted:
+		started(c.schema, e)
+		return
+	case trace.MessageRefused:
 		j.Judged("C11")
 		return
 	}
@@ -57,7 +81,7 @@ func (c *contract) Observe(e *Event, j *Judge) {
 	}
 	if declared, actual := checksum(e.Data); declared != actual {
 		j.Violate("C11", e.Peer, fmt.Sprintf("a handler got a message whose bytes have the checksum %08x and not %08x", actual, declared))
-	} else if env.SchemaMajor != wire.Major {
+	} else if env.SchemaMajor != speaks(c.schema, e.Peer).Major {
 		j.Violate("C11", e.Peer, fmt.Sprintf("a handler got a message of schema version %d.%d", env.SchemaMajor, env.SchemaMinor))
 	} else {
 		j.Judged("C11")

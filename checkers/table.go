@@ -8,6 +8,7 @@ var messages = []trace.Kind{trace.MessageSent, trace.MessageDelivered}
 // R1 and R2 are the harness's own.
 var catalogue = []Invariant{
 	{ID: "C2", Statement: "encoding what a message decodes to gives its bytes", Source: "HLD 8.0.1 I6"},
+	{ID: "C9", Statement: "writers emit version 2, and a minor version only when every live consumer has announced it; readers accept every minor version", Source: "HLD 8.4"},
 	{ID: "C10", Statement: "every message sits in an envelope whose payload type is declared for its topic or direct link", Source: "HLD 9.1"},
 	{ID: "C11", Statement: "a message with a bad checksum or an unsupported version reaches no handler", Source: "HLD 10.1"},
 	{ID: "O1", Statement: "a published event never changes, and the log replays in the same order each time", Source: "HLD 8.2"},
@@ -58,7 +59,8 @@ func kinds(lists ...[]trace.Kind) []trace.Kind {
 // groups are the checkers.
 var groups = []group{
 	{[]string{"P1"}, []trace.Kind{trace.NodeExited, trace.NodeReady, trace.NodeStarted, trace.DiskOperation}, newProcesses},
-	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused}), newContract},
+	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newContract},
+	{[]string{"C9"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newVersions},
 	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
 	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},
 	{[]string{"A5", "A6"}, kinds(messages, facts, lifeEvents), newPauses},

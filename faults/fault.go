@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ type Fault struct {
 	Path    string        // glob of files, below the node's directory
 	Offset  int64         // byte of the file
 	Size    int64         // bytes
+	Schema  string        // version of the contracts, such as 2.0
 }
 
 // A FormatError says what is wrong with a fault's text.
@@ -192,7 +194,20 @@ var params = []param{
 	word("path", "glob of the files, such as wal/*", func(f *Fault) *string { return &f.Path }),
 	integer("offset", "byte of the file", func(f *Fault) int64 { return f.Offset }, func(f *Fault, v int64) { f.Offset = v }, 0, 1<<50),
 	integer("size", "bytes", func(f *Fault) int64 { return f.Size }, func(f *Fault, v int64) { f.Size = v }, 1, 1<<50),
+	{"schema", "version of the contracts, such as 2.0", func(f *Fault) string { return f.Schema },
+		func(f *Fault, s string) error {
+			if !IsVersion(s) {
+				return errors.New("a version such as 2.0")
+			}
+			f.Schema = s
+			return nil
+		}},
 }
+
+// IsVersion says whether s is written as a version of the contracts is: 2.0.
+func IsVersion(s string) bool { return versions.MatchString(s) }
+
+var versions = regexp.MustCompile(`^[1-9][0-9]{0,3}\.(0|[1-9][0-9]{0,3})$`)
 
 func findParam(name string) *param {
 	for i := range params {

@@ -77,6 +77,14 @@ var processKinds = []*Kind{
 			again()
 			return a, nil
 		}},
+	{Name: "upgrade", Area: "process", Shape: OnNodes, Params: []string{"schema", "restart"}, Needs: []string{"schema"}, Class: Survivable, Instant: true,
+		Summary: "the process is replaced by one that speaks another version of the contracts",
+		inject: func(_ *Kind, f Fault, w World) (*Active, error) {
+			return each(f.On, func(a *Active, n string) error {
+				a.count(true)
+				return w.UpgradeNode(n, f.Schema, f.restart())
+			})
+		}},
 	{Name: "down", Area: "process", Shape: OnNodes, Class: Survivable,
 		Summary: "the process is dead for as long as the fault lasts",
 		inject: func(_ *Kind, f Fault, w World) (*Active, error) {

@@ -9,6 +9,9 @@ type World interface {
 	CrashHost(host string, restart time.Duration) (bool, error)
 	CrashAtOperation(node string, k int, host bool, restart time.Duration, fired func()) error
 	CrashAtSend(node string, k int, payload string, restart time.Duration, fired func()) error
+	// UpgradeNode restarts a process as one of another version of the
+	// contracts.
+	UpgradeNode(node, schema string, restart time.Duration) error
 	StartNode(node string) error
 	Up(node string) bool
 	PauseNode(node string) error

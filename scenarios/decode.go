@@ -276,6 +276,14 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // Size is a number of bytes written as 4096, 64KiB, 1MiB or 2GiB.
 type Size int64
 
+func (v *SchemaVersion) parseText(s string) error {
+	if !faults.IsVersion(s) {
+		return fmt.Errorf("%q is no version of the contracts; one is written 2.0", s)
+	}
+	*v = SchemaVersion(s)
+	return nil
+}
+
 func (b *Size) parseText(s string) error {
 	num, mult := s, int64(1)
 	for _, u := range []struct {

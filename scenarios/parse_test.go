@@ -80,6 +80,7 @@ func TestErrors(t *testing.T) {
 		{"a merge", "{name: writer,", "{<<: {a: b}, name: writer,", `x.yaml:10:8: unknown key "<<" in cluster.nodes[1]; want "is"`},
 		{"not YAML", "plan:", "plan: [", `x.yaml:11:1: did not find expected node content; want YAML`},
 		{"tabs", "  hosts:", "\thosts:", `x.yaml:5:1: found character that cannot start any token; want YAML`},
+		{"no version of the contracts", "name: writer,", "name: writer, schema: v2,", `x.yaml:10:30: cluster.nodes[1].schema: "v2" is no version of the contracts; one is written 2.0`},
 		{"two documents", "expect: clean", "expect: clean\n---\nname: b", `x.yaml:18:1: a second document; want one scenario a file`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -80,12 +80,16 @@ type Disk struct {
 
 // Node is a process.
 type Node struct {
-	Name    string    `yaml:"name" need:"yes" doc:"a name"`
-	Is      string    `yaml:"is" doc:"the role; left out: the name"`
-	Host    string    `yaml:"host" need:"yes" doc:"the host it runs on"`
-	Restart *Duration `yaml:"restart" doc:"how long after it ended by itself it starts again; left out: 200ms"`
-	Options Options   `yaml:"options" doc:"what the role takes; see espersim roles"`
+	Name    string        `yaml:"name" need:"yes" doc:"a name"`
+	Is      string        `yaml:"is" doc:"the role; left out: the name"`
+	Host    string        `yaml:"host" need:"yes" doc:"the host it runs on"`
+	Restart *Duration     `yaml:"restart" doc:"how long after it ended by itself it starts again; left out: 200ms"`
+	Schema  SchemaVersion `yaml:"schema" doc:"the version of the contracts that it speaks, such as 2.0; left out: the newest"`
+	Options Options       `yaml:"options" doc:"what the role takes; see espersim roles"`
 }
+
+// SchemaVersion is a version of the contracts, such as 2.0; empty: the newest.
+type SchemaVersion string
 
 // Role is the role of the node.
 func (n Node) Role() string {

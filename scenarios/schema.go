@@ -23,6 +23,8 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "pattern": `^([0-9.]+(ns|us|µs|ms|s|m|h))+$`}
 	case reflect.TypeFor[Size]():
 		return map[string]any{"type": []string{"string", "integer"}, "pattern": `^[0-9]+(KiB|MiB|GiB)?$`}
+	case reflect.TypeFor[SchemaVersion]():
+		return map[string]any{"type": "string", "pattern": `^[1-9][0-9]*\.(0|[1-9][0-9]*)$`}
 	case reflect.TypeFor[Options]():
 		return map[string]any{"type": "object", "additionalProperties": map[string]any{"type": []string{"string", "number", "boolean"}}}
 	case reflect.TypeFor[Expectation]():

@@ -35,6 +35,7 @@ func (n *node) env() actor.Env {
 		Facts:       nodeFacts{n},
 		Probe:       nodeProbe{n},
 		Incarnation: uint64(n.life),
+		Schema:      n.spec.Schema,
 	}
 	if !n.spec.Callback && n.host.spec.Disk != nil {
 		e.FS = n.files()
@@ -183,7 +184,7 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	if o.Auth != nil {
 		signer = o.Auth
 	}
-	b := w.codec.Seal(w.buffer(), e, m, signer)
+	b := w.codec.SealAs(n.spec.Schema.Writes(o.As), w.buffer(), e, m, signer)
 
 	t := w.log.Next(w.now, trace.MessageSent)
 	t.From(string(n.spec.ID), n.life, n.sum)

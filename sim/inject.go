@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/disk"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -23,6 +24,20 @@ func (w *World) CrashNode(id string, restart time.Duration, taint uint64) (bool,
 	}
 	w.crashNode(n, restart)
 	return true, nil
+}
+
+// UpgradeNode replaces a node's program by one that speaks another version of
+// the contracts: the process ends, and the new one starts after restart. A
+// node that is down starts with the new program when it does.
+func (w *World) UpgradeNode(id string, to wire.Version, restart time.Duration, taint uint64) error {
+	n, err := w.lookup(actor.ID(id))
+	if err != nil {
+		return err
+	}
+	n.taint |= taint
+	n.spec.Schema, n.codec = to, wire.NewCodecAs(to)
+	w.crashNode(n, restart)
+	return nil
 }
 
 func (w *World) crashNode(n *node, restart time.Duration) {

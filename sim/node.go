@@ -95,12 +95,15 @@ type opCrash struct {
 }
 
 func newNode(w *World, spec Node, h *host, idx int32) *node {
+	if spec.Schema == (wire.Version{}) {
+		spec.Schema = wire.Newest
+	}
 	return &node{
 		w: w, spec: spec, host: h, idx: idx,
 		src:      w.src.node(string(spec.ID)),
 		sum:      trace.NodeSum(string(spec.ID)),
 		slow:     1000,
-		codec:    wire.NewCodec(),
+		codec:    wire.NewCodecAs(spec.Schema),
 		timers:   timerTable{seed: uint64(idx)},
 		sequence: make(map[string]int64),
 	}
@@ -119,6 +122,9 @@ func (n *node) start() {
 	n.timers.reset()
 	e := w.log.Next(w.now, trace.NodeStarted)
 	e.Node, e.Incarnation, e.Text = string(n.spec.ID), n.life, n.host.spec.Name
+	if v := n.spec.Schema; v != wire.Newest {
+		e.Arg = trace.SchemaArg(v.Major, v.Minor)
+	}
 	n.cause = w.log.Commit()
 	if n.spec.Callback {
 		n.call(n.boot)

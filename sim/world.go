@@ -54,6 +54,9 @@ type Node struct {
 	// Restart is how long after a crash or an exit the node starts again;
 	// negative: it stays down until a fault ends or a plan starts it.
 	Restart time.Duration
+	// Schema is the version of the contracts that the node speaks; zero: the
+	// newest.
+	Schema wire.Version
 }
 
 // Config is a world before it runs.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/esper-sim/espersim/contracts/canon"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/gpu"
 )
 
@@ -55,6 +56,10 @@ type Env struct {
 	Facts       Recorder
 	Probe       Probe
 	Incarnation uint64 // 1 for the first life of the node, then rising by one
+	// Schema is the version of the contracts that this process speaks. What it
+	// receives is what a program of that version would see; what it sends is cut
+	// to it.
+	Schema wire.Version
 }
 
 // Net sends mail. Every message crosses as an encoded EventEnvelope.
@@ -90,6 +95,8 @@ type SendOptions struct {
 	Priority      envelopev2.Priority // zero: NORMAL
 	TTLMillis     int64               // zero: none
 	MaxAttempts   uint32
+	// As is the newest minor version that the readers know; nil: the sender's.
+	As *uint32
 	// Auth signs the envelope; nil leaves it unsigned.
 	Auth Signer
 }

@@ -21,6 +21,7 @@ type PublisherOptions struct {
 	Window   int           `set:"window" doc:"events that may be unacknowledged at once"`
 	Resend   time.Duration `set:"resend" doc:"how long it waits for an answer before it publishes again"`
 	Quiet    time.Duration `set:"quiet" doc:"from when on it publishes nothing new; 0: never"`
+	Newest   bool          `set:"newest" doc:"its events hold what only the newest minor version of the contracts has"`
 	Priority string        `set:"priority" oneof:"emergency,strategic,normal,experimental,background" doc:"of its events"`
 }
 
@@ -46,6 +47,7 @@ type publisher struct {
 
 type publication struct {
 	number  int64
+	as      *uint32 // the minor version that its readers know
 	attempt uint32
 	due     time.Duration
 }
@@ -81,6 +83,10 @@ func (p *publisher) Receive(_ actor.ID, m canon.Message) error {
 			}
 		}
 	case *busv2.PublishAck:
+		if m.Status == busv2.PublishStatus_TOO_NEW {
+			p.older(m)
+			return nil
+		}
 		// Also one that was refused is let go: the bus said it never will be
 		// in the log, and the fact of that is in the trace.
 		for i := range p.open {
@@ -91,6 +97,17 @@ func (p *publisher) Receive(_ actor.ID, m canon.Message) error {
 		}
 	}
 	return nil
+}
+
+// older publishes an event again as its readers can read it.
+func (p *publisher) older(m *busv2.PublishAck) {
+	for i := range p.open {
+		if e := &p.open[i]; p.id(e.number) == m.EventId {
+			reads := m.ReadsMinor
+			e.as = &reads
+			p.publish(e)
+		}
+	}
 }
 
 func (p *publisher) resend() {
@@ -118,8 +135,11 @@ func (p *publisher) publish(e *publication) {
 		p.pad = append(p.pad, 'a'+byte(p.env.Rand.For("byte", uint64(e.number), uint64(len(p.pad)/8))>>(8*uint(len(p.pad)%8)))%26)
 	}
 	m.LastError = string(p.pad)
+	if p.o.Newest {
+		m.RollbackGeneration = 1
+	}
 	p.env.Net.Send(actor.ID(p.o.Bus), m, actor.SendOptions{
-		Key: "publish/" + id, Attempt: e.attempt, EventID: id, Topic: p.o.Topic, Priority: priorities[p.o.Priority],
+		Key: "publish/" + id, Attempt: e.attempt, EventID: id, Topic: p.o.Topic, Priority: priorities[p.o.Priority], As: e.as,
 	})
 	e.attempt++
 	e.due = p.env.Clock.Monotonic() + p.o.Resend

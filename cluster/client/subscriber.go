@@ -55,7 +55,7 @@ type subscriber struct {
 func NewSubscriber(o SubscriberOptions) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
 		return &subscriber{env: env, o: o, topics: strings.Split(o.Topics, ","),
-			codec: wire.NewCodec(), done: make(map[string]bool)}, nil
+			codec: wire.NewCodecAs(env.Schema), done: make(map[string]bool)}, nil
 	}
 }
 
@@ -67,7 +67,8 @@ func (s *subscriber) Start() error {
 
 func (s *subscriber) renew() {
 	s.env.Net.Send(actor.ID(s.o.Bus), &busv2.Subscribe{Group: s.o.Group, Consumer: string(s.env.Self),
-		Topics: s.topics, MaxInFlight: uint32(s.o.Flight), Durable: s.o.Durable}, actor.SendOptions{Key: "subscribe"})
+		Topics: s.topics, MaxInFlight: uint32(s.o.Flight), Durable: s.o.Durable,
+		SchemaMinor: s.env.Schema.Minor}, actor.SendOptions{Key: "subscribe"})
 	s.env.Clock.SetTimer("renew", 0, s.o.Renew)
 }
 

@@ -95,7 +95,7 @@ type Desk struct {
 // have. A damaged log is no error: the desk then refuses every command, since
 // it cannot know which it has obeyed.
 func Open(env actor.Env, j *job.Job, box *outbox.Box, o Options) (*Desk, error) {
-	d := &Desk{env: env, job: j, o: o, box: box, codec: wire.NewCodec(), byID: map[string]*Command{}}
+	d := &Desk{env: env, job: j, o: o, box: box, codec: wire.NewCodecAs(env.Schema), byID: map[string]*Command{}}
 	if err := d.open(); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,8 @@ func (d *Desk) open() error {
 
 func (d *Desk) replay(r wal.Record) error {
 	m := new(statev2.CommandRecord)
-	if err := m.ParseCanonical(append([]byte(nil), r.Payload...)); err != nil {
+	// A command of a newer minor version is in the log with all it came with.
+	if err := d.env.Schema.Reread(m, append([]byte(nil), r.Payload...)); err != nil {
 		return err
 	}
 	switch {
@@ -243,6 +244,7 @@ func (d *Desk) settle() error {
 // calls it every second.
 func (d *Desk) Renew() {
 	d.sub.Group, d.sub.Consumer, d.sub.Durable, d.sub.MaxInFlight = d.o.Subsystem, string(d.env.Self), true, 32
+	d.sub.SchemaMinor = d.env.Schema.Minor
 	d.sub.Topics = append(d.sub.Topics[:0], d.o.Topic)
 	d.env.Net.Send(d.job.Oona, &d.sub, actor.SendOptions{Key: "subscribe/" + d.o.Subsystem})
 	var damage *wal.CorruptionError
@@ -267,6 +269,9 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 	e, payload, err := d.codec.Open(m.Envelope)
 	if err == nil {
 		err = wire.Verify(e, d.job.Key[:])
+	}
+	if err == nil && e.SchemaMinor > d.env.Schema.Minor {
+		d.env.Probe.Reached("command/newer-than-known")
 	}
 	cmd, ok := payload.(*adaptationv2.AdaptationCommand)
 	switch {
@@ -390,7 +395,7 @@ func (d *Desk) unacceptable(c *adaptationv2.AdaptationCommand) string {
 // keep copies a command out of the decoder's memory.
 func (d *Desk) keep(m *adaptationv2.AdaptationCommand, e *envelopev2.EventEnvelope) *Command {
 	own := new(adaptationv2.AdaptationCommand)
-	if own.ParseCanonical(append([]byte(nil), e.Payload...)) != nil {
+	if d.env.Schema.Read(own, append([]byte(nil), e.Payload...), e.SchemaMinor) != nil {
 		return nil
 	}
 	c := &Command{M: own, replyTo: e.ReplyTo, taken: d.env.Clock.Monotonic(),

@@ -12,6 +12,7 @@ package graft
 
 import (
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/esper-sim/espersim/cluster/trainer"
@@ -339,7 +340,11 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 	from := s.Stage
 	switch to {
 	case Culled:
-		return append(changes, b.cull(s, c.ID, id)), nil
+		changes = append(changes, b.cull(s, c.ID, id))
+		if c.Op == adaptationv2.SeedOperation_RETIRE {
+			s.EmbargoUntil = math.MaxInt64
+		}
+		return changes, nil
 	case Cancelled:
 		s.enter(Cancelled)
 		s.Kernel, s.Alpha = nil, 0

@@ -67,7 +67,7 @@ func target(op adaptationv2.SeedOperation, from Stage) (Stage, error) {
 		return FineTuning, nil
 	case adaptationv2.SeedOperation_FOSSILIZE:
 		return Fossilized, nil
-	case adaptationv2.SeedOperation_CULL:
+	case adaptationv2.SeedOperation_CULL, adaptationv2.SeedOperation_RETIRE:
 		return Culled, nil
 	case adaptationv2.SeedOperation_CANCEL:
 		return Cancelled, nil

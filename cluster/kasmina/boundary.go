@@ -282,6 +282,7 @@ func (k *kasmina) report(s *graft.Slot, trouble string, tries uint32) {
 		ReadyForTransition: s.Ready, AlphaMilli: s.Alpha, LocalLoss: k.losses,
 		Health:              &systemstatev2.SeedHealth{Status: health},
 		IsolationViolations: s.Violations, EpochsSinceGraft: uint32(min(max(s.EpochsInStage, 0), 1<<31)), LastError: trouble,
+		RollbackGeneration: k.part.gen,
 	}
 	if s.Kernel != nil {
 		m.ActiveKernelId = s.Kernel.ID

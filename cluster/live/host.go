@@ -247,7 +247,7 @@ func (n *node) env() actor.Env {
 	return actor.Env{
 		Self: n.spec.ID, Clock: liveClock{n}, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device,
 		Rand: liveRandom{}, Log: n.h.cfg.Log.Named(string(n.spec.ID)), Facts: liveFacts{n},
-		Probe: liveProbe{}, Incarnation: n.life,
+		Probe: liveProbe{}, Incarnation: n.life, Schema: wire.Newest,
 	}
 }
 
@@ -318,7 +318,7 @@ func (s liveNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	if o.Auth != nil {
 		signer = o.Auth
 	}
-	b := n.seal.Seal(nil, e, m, signer)
+	b := n.seal.SealAs(wire.Newest.Writes(o.As), nil, e, m, signer)
 	cause := n.h.event(trace.MessageSent, func(t *trace.Event) {
 		t.Node, t.Peer, t.Incarnation, t.Cause, t.Data = string(n.spec.ID), string(to), uint32(n.life), n.cause, b
 	})

@@ -59,6 +59,13 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 	if b.waiting[id] {
 		return // the first copy's answer is on its way
 	}
+	if e.SchemaMinor > 0 {
+		if reads := b.s.reads(topic); e.SchemaMinor > reads {
+			b.env.Probe.Reached("oona/too-new")
+			b.tooNew(from, id, topic, reads)
+			return
+		}
+	}
 	if b.full(e.Priority) {
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, "the bus is full for this priority")
 		return
@@ -248,7 +255,16 @@ func (b *oona) appended(topic string, e *entry, offset int64, from actor.ID) {
 
 func (b *oona) answer(to actor.ID, id, topic string, offset int64, status busv2.PublishStatus, why string) {
 	r := &b.out.published
-	r.EventId, r.Topic, r.Offset, r.Status, r.Reason = id, topic, offset, status, why
+	r.EventId, r.Topic, r.Offset, r.Status, r.Reason, r.ReadsMinor = id, topic, offset, status, why, 0
+	b.env.Net.Send(to, r, actor.SendOptions{Key: "published/" + id})
+}
+
+// tooNew answers a publication that a live consumer of its topic could not read
+// in full.
+func (b *oona) tooNew(to actor.ID, id, topic string, reads uint32) {
+	r := &b.out.published
+	r.EventId, r.Topic, r.Offset, r.Status, r.ReadsMinor = id, topic, 0, busv2.PublishStatus_TOO_NEW, reads
+	r.Reason = "a live consumer of the topic does not know its version yet"
 	b.env.Net.Send(to, r, actor.SendOptions{Key: "published/" + id})
 }
 

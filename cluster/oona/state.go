@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"math"
 	"slices"
 	"sort"
 
@@ -78,6 +79,7 @@ type consumer struct {
 	limit  int
 	holds  int
 	seen   int64
+	minor  uint32 // the newest minor version of the contracts that it knows
 }
 
 func (c *consumer) free() bool { return c.holds < c.limit }
@@ -313,7 +315,7 @@ func (s *state) join(from actor.ID, m *busv2.Subscribe, now int64) (*group, bool
 		c = &consumer{name: m.Consumer}
 		g.consumers = append(g.consumers, c)
 	}
-	c.node, c.seen, c.limit = from, now, int(m.MaxInFlight)
+	c.node, c.seen, c.limit, c.minor = from, now, int(m.MaxInFlight), m.SchemaMinor
 	if c.limit == 0 {
 		c.limit = 64
 	}
@@ -321,6 +323,21 @@ func (s *state) join(from actor.ID, m *busv2.Subscribe, now int64) (*group, bool
 		c.topics = append(c.topics[:0], m.Topics...)
 	}
 	return g, changed
+}
+
+// reads is the newest minor version that every live consumer of a topic knows.
+// One that is not there now does not count: when it comes back it reads every
+// minor version, if not all that is in it.
+func (s *state) reads(topic string) uint32 {
+	least := uint32(math.MaxUint32)
+	for _, g := range s.groups {
+		for _, c := range g.consumers {
+			if c.minor < least && slices.Contains(c.topics, topic) {
+				least = c.minor
+			}
+		}
+	}
+	return least
 }
 
 func (g *group) consumer(name string) *consumer {

@@ -2,6 +2,7 @@ package oona
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -179,4 +180,29 @@ func TestChangesRecoverACursor(t *testing.T) {
 	if c.next != 5 || len(c.pending) != 2 || c.floor() != 1 || c.find(3).attempts != 2 || !c.group.durable {
 		t.Errorf("next %d, %d pending, floor %d", c.next, len(c.pending), c.floor())
 	}
+}
+
+// What a topic's readers know is what the least of the live ones knows.
+func TestReads(t *testing.T) {
+	s := newState(1 << 16)
+	join := func(group, consumer string, minor uint32, topics ...string) *group {
+		g, _ := s.join("n", &busv2.Subscribe{Group: group, Consumer: consumer, Topics: topics, SchemaMinor: minor}, 0)
+		return g
+	}
+	check := func(topic string, want uint32) {
+		t.Helper()
+		if got := s.reads(topic); got != want {
+			t.Errorf("the readers of %s know %d, want %d", topic, got, want)
+		}
+	}
+	check("a", math.MaxUint32)
+	g := join("g", "c1", 2, "a", "b")
+	join("g", "c2", 1, "a")
+	join("h", "d1", 3, "b")
+	check("a", 1)
+	check("b", 2)
+	join("g", "c2", 2, "a") // upgraded
+	check("a", 2)
+	g.consumers = g.consumers[1:] // c1's lease ran out
+	check("b", 3)
 }

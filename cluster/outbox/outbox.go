@@ -13,6 +13,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 // Timer is the name of the timer that the owner passes to Tick.
@@ -39,9 +40,20 @@ type Letter struct {
 
 type item struct {
 	Letter
-	sent uint32
-	due  time.Duration // monotonic, of the next copy
+	sent   uint32
+	tooNew uint32        // copies of it that the bus refused as too new
+	held   bool          // it waits for its readers to be upgraded
+	due    time.Duration // monotonic, of the next copy
 }
+
+// readers is what the bus said of the readers of a topic.
+type readers struct {
+	minor uint32        // that all of them know
+	until time.Duration // when to ask again
+}
+
+// remember is how long the bus's word about readers is believed.
+const remember = 5 * time.Second
 
 // Box is an outbox.
 type Box struct {
@@ -49,6 +61,7 @@ type Box struct {
 	bus   actor.ID
 	limit int
 	items []*item
+	reads map[string]readers // by topic
 	armed bool
 	// Dropped counts letters that were given up.
 	Dropped uint64
@@ -103,7 +116,8 @@ func (b *Box) blocked(i int) bool {
 		return false
 	}
 	for _, before := range b.items[:i] {
-		if before.Ordered && before.Topic == it.Topic {
+		// One that waits for an upgrade holds up nobody: that may take long.
+		if before.Ordered && !before.held && before.Topic == it.Topic {
 			return true
 		}
 	}
@@ -113,6 +127,9 @@ func (b *Box) blocked(i int) bool {
 func (b *Box) send(it *item) {
 	o := it.Options
 	o.Key, o.EventID, o.Topic, o.Attempt = it.ID, it.ID, it.Topic, it.sent
+	if r, ok := b.reads[it.Topic]; ok && b.env.Clock.Monotonic() < r.until && wire.Expressible(it.Message, r.minor) {
+		o.As = &r.minor
+	}
 	b.env.Net.Send(b.bus, it.Message, o)
 	wait := longest
 	if it.sent < 3 {
@@ -130,9 +147,13 @@ func (b *Box) Acked(a *busv2.PublishAck) {
 		if it.ID != a.EventId {
 			continue
 		}
+		if a.Status == busv2.PublishStatus_TOO_NEW {
+			b.older(it, a)
+			return
+		}
 		if a.Status == busv2.PublishStatus_REFUSED {
 			// A bus whose disk is full refuses too: later it may not.
-			if it.Tries > 0 && it.sent >= it.Tries {
+			if it.Tries > 0 && it.sent-it.tooNew >= it.Tries {
 				b.Dropped++
 				b.remove(i)
 			}
@@ -157,6 +178,26 @@ func (b *Box) Acked(a *busv2.PublishAck) {
 	}
 }
 
+// older publishes a letter anew, in the version that its readers know. One that
+// would say something else then waits until they know more.
+func (b *Box) older(it *item, a *busv2.PublishAck) {
+	if it.tooNew++; it.tooNew > it.sent {
+		it.tooNew = it.sent // an answer that came twice
+	}
+	if b.reads == nil {
+		b.reads = map[string]readers{}
+	}
+	b.reads[it.Topic] = readers{minor: a.ReadsMinor, until: b.env.Clock.Monotonic() + remember}
+	if !wire.Expressible(it.Message, a.ReadsMinor) {
+		b.env.Probe.Reached("outbox/held")
+		it.held = true
+		it.due = b.env.Clock.Monotonic() + longest
+		return
+	}
+	b.env.Probe.Reached("outbox/as-older")
+	b.send(it)
+}
+
 // Tick sends what is due again. The owner calls it when Timer fires.
 func (b *Box) Tick() {
 	b.armed = false
@@ -166,7 +207,7 @@ func (b *Box) Tick() {
 		if b.blocked(i) || it.due > now {
 			continue
 		}
-		if it.Tries > 0 && it.sent >= it.Tries {
+		if it.Tries > 0 && it.sent-it.tooNew >= it.Tries {
 			b.Dropped++
 			b.remove(i)
 			i--

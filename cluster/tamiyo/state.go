@@ -144,7 +144,7 @@ func outcome(op adaptationv2.SeedOperation) (string, bool) {
 	switch op {
 	case adaptationv2.SeedOperation_FOSSILIZE:
 		return "FOSSILIZED", true
-	case adaptationv2.SeedOperation_CULL:
+	case adaptationv2.SeedOperation_CULL, adaptationv2.SeedOperation_RETIRE:
 		return "CULLED", true
 	case adaptationv2.SeedOperation_CANCEL:
 		return "CANCELLED", true

@@ -62,6 +62,7 @@ type Options struct {
 	TTL     int           `set:"ttl" doc:"epochs in which a command is in force"`
 	Confirm string        `set:"confirm" oneof:"none,self,operator" doc:"who confirms a FOSSILIZE; none: it needs no confirmation"`
 	Asks    string        `set:"operator" doc:"node that confirms, with confirm operator"`
+	Retire  bool          `set:"retire" doc:"a seed that is given up has its slot closed for good; it takes version 2.1 of the contracts"`
 	Calm    time.Duration `set:"calm" doc:"how long conservative mode lasts after its last cause"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -120,7 +121,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &tamiyo{env: env, job: j, o: o, policy: policy, codec: wire.NewCodec(),
+		return &tamiyo{env: env, job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
 			box: outbox.New(env, j.Oona, 256), mind: newMind(), stamp: &stamp{env: env, signer: signer},
 			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}, nil
 	}
@@ -204,6 +205,7 @@ func (t *tamiyo) timer(m *localv2.TimerFired) {
 // refused.
 func (t *tamiyo) renew() {
 	t.sub.Group, t.sub.Consumer, t.sub.Durable, t.sub.MaxInFlight = Subsystem, string(t.env.Self), true, 64
+	t.sub.SchemaMinor = t.env.Schema.Minor
 	t.sub.Topics = append(t.sub.Topics[:0], hears...)
 	t.env.Net.Send(t.job.Oona, &t.sub, actor.SendOptions{Key: "subscribe/" + Subsystem})
 	if t.journal.log == nil && t.journal.refused == nil {
@@ -243,6 +245,9 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	s := &operationalv2.AdaptationSignal{SignalId: fmt.Sprint("signal/", generation, "/", epoch),
 		CreatedAt: timestamppb.New(t.env.Clock.Now()), TtlEpochs: int32(t.o.TTL)}
 	for _, a := range actions {
+		if t.o.Retire && t.env.Schema.Minor >= 1 && a.Kind == MoveSeed && a.Op == adaptationv2.SeedOperation_CULL {
+			a.Op = adaptationv2.SeedOperation_RETIRE
+		}
 		if a.Kind == GoBack {
 			s.EmergencyRollbackRequired = true
 		} else if risk.Critical() || t.conservative || t.env.Clock.Monotonic() < t.pausedUntil {
@@ -314,6 +319,12 @@ func (t *tamiyo) deliver(d *busv2.Delivery) {
 // adaptation.
 func (t *tamiyo) telemetry(m *telemetryv2.SeedTelemetry) bool {
 	if t.p.generation == 0 {
+		return true
+	}
+	if g := m.RollbackGeneration; g != 0 && g < t.p.generation {
+		// It was measured before the rollback that has come to an end. Its epoch
+		// may well be newer than any that has run since.
+		t.env.Probe.Reached("tamiyo/stale-telemetry")
 		return true
 	}
 	s := t.mind.seed(m)

@@ -139,7 +139,7 @@ func seedLifecycle(s *adaptationv2.SeedLifecycleCommand) error {
 		return errors.New("no seed is named")
 	case s.Seed.LayerId < 0 || s.Seed.SeedId < 0:
 		return fmt.Errorf("seed %d of layer %d", s.Seed.SeedId, s.Seed.LayerId)
-	case op <= adaptationv2.SeedOperation_SEED_OPERATION_UNSPECIFIED || op > adaptationv2.SeedOperation_CANCEL:
+	case op <= adaptationv2.SeedOperation_SEED_OPERATION_UNSPECIFIED || op > adaptationv2.SeedOperation_RETIRE:
 		return fmt.Errorf("operation is %d", op)
 	case op == adaptationv2.SeedOperation_GERMINATE && s.KernelArtifactId == "":
 		return errors.New("GERMINATE without a kernel_artifact_id")

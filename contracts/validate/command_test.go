@@ -86,7 +86,7 @@ func TestCommand(t *testing.T) {
 		{"germinate nothing", life(&adaptationv2.SeedLifecycleCommand{Seed: seed, Operation: adaptationv2.SeedOperation_GERMINATE}), "kernel_artifact_id"},
 		{"cull", life(&adaptationv2.SeedLifecycleCommand{Seed: seed, Operation: adaptationv2.SeedOperation_CULL}), good},
 		{"no operation", life(&adaptationv2.SeedLifecycleCommand{Seed: seed}), "operation"},
-		{"unknown operation", life(&adaptationv2.SeedLifecycleCommand{Seed: seed, Operation: 11}), "operation"},
+		{"unknown operation", life(&adaptationv2.SeedLifecycleCommand{Seed: seed, Operation: 12}), "operation"},
 		{"no seed", life(&adaptationv2.SeedLifecycleCommand{Operation: adaptationv2.SeedOperation_CULL}), "no seed"},
 		{"empty arms", life(nil), "no seed"},
 		{"empty lr", &command{Command: &adaptationv2.AdaptationCommand_LrUpdate{}}, "no rate"},

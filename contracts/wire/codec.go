@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"reflect"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/esper-sim/espersim/contracts/canon"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
-)
-
-// The schema version that Seal writes and Open accepts. A newer minor version
-// may have fields that this program would lose, so it is refused as well.
-const (
-	Major = 2
-	Minor = 0
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,15 +26,21 @@ type Signer interface {
 // A Codec seals and opens envelopes. It reuses its memory, so a world has one
 // and uses it from one goroutine.
 type Codec struct {
-	payload  []byte // of the envelope being sealed
+	version  Version // that Open reads as
+	payload  []byte  // of the envelope being sealed
 	out      envelopev2.EventEnvelope
 	in       envelopev2.EventEnvelope
 	messages map[string]canon.Message // one of each type that came in
 	nested   *Codec
 }
 
-// NewCodec returns a Codec.
-func NewCodec() *Codec { return &Codec{messages: map[string]canon.Message{}} }
+// NewCodec returns a Codec of the newest version.
+func NewCodec() *Codec { return NewCodecAs(Newest) }
+
+// NewCodecAs returns a Codec that reads as a process of version v does.
+func NewCodecAs(v Version) *Codec {
+	return &Codec{version: v, messages: map[string]canon.Message{}}
+}
 
 // Scratch returns an empty envelope to fill and seal. The next call empties
 // it again.
@@ -52,21 +54,42 @@ func (c *Codec) Scratch() *envelopev2.EventEnvelope {
 // same one at every call; its own Nested goes one level deeper.
 func (c *Codec) Nested() *Codec {
 	if c.nested == nil {
-		c.nested = NewCodec()
+		c.nested = NewCodecAs(c.version)
 	}
 	return c.nested
 }
 
-// Seal completes e for the payload m and appends e's encoding to dst. It sets
-// payload, payload_type, payload_crc32c, the schema version, auth (empty if
-// signer is nil) and envelope_crc32c. e.Payload stays valid until the next
-// Seal; m is not kept.
+// Seal is SealAs of the codec's version.
 func (c *Codec) Seal(dst []byte, e *envelopev2.EventEnvelope, m canon.Message, signer Signer) []byte {
+	return c.SealAs(c.version, dst, e, m, signer)
+}
+
+// SealAs completes e for the payload m as a writer of version v does, and
+// appends e's encoding to dst. It sets payload, payload_type, payload_crc32c,
+// the schema version, auth (empty if signer is nil) and envelope_crc32c.
+// e.Payload stays valid until the next Seal; m is not kept.
+//
+// The version that the envelope names is the oldest that has all that the
+// payload holds: whoever knows it knows the message in full. What is newer
+// than v is left out; see [Expressible].
+//
+// Only messages of generated types are sealed: m's type must be the one that
+// is registered under its name, or Seal panics. It is a bug of the sender, and
+// a fake type could write what it liked.
+func (c *Codec) SealAs(v Version, dst []byte, e *envelopev2.EventEnvelope, m canon.Message, signer Signer) []byte {
+	if !generated(m) {
+		panic(fmt.Sprintf("wire: %T is not the generated type of %s", m, m.FullName()))
+	}
+	minor := minorNeeded(m)
+	if minor > v.Minor {
+		m = written(m, v.Minor)
+		minor = minorNeeded(m)
+	}
 	c.payload = m.AppendCanonical(c.payload[:0])
 	e.Payload = c.payload
 	e.PayloadType = m.FullName()
 	e.PayloadCrc32C = crc32.Checksum(e.Payload, castagnoli)
-	e.SchemaMajor, e.SchemaMinor = Major, Minor
+	e.SchemaMajor, e.SchemaMinor = v.Major, minor
 	e.EnvelopeCrc32C = 0
 	e.Auth = nil
 	if signer != nil {
@@ -112,14 +135,22 @@ func (c *Codec) Open(b []byte) (*envelopev2.EventEnvelope, canon.Message, error)
 	}
 	e := &c.in
 	if err := e.ParseCanonical(b); err != nil {
-		// The fields of a newer version are unknown here: name the cause.
-		if major, minor, ok := peekVersion(b); ok && (major != Major || minor != Minor) {
-			return nil, nil, badVersion(major, minor)
+		major, minor, ok := peekVersion(b)
+		switch {
+		case !ok || minor > math.MaxUint32:
+			return nil, nil, refuse(err)
+		case major != uint64(c.version.Major):
+			// The fields of another version are unknown here: name the cause.
+			return nil, nil, c.badVersion(major, minor)
+		case minor <= uint64(Newest.Minor):
+			return nil, nil, refuse(err)
 		}
-		return nil, nil, refuse(err)
+		if err := c.version.Read(e, b, uint32(minor)); err != nil {
+			return nil, nil, err
+		}
 	}
-	if e.SchemaMajor != Major || e.SchemaMinor != Minor {
-		return nil, nil, badVersion(uint64(e.SchemaMajor), uint64(e.SchemaMinor))
+	if e.SchemaMajor != c.version.Major {
+		return nil, nil, c.badVersion(uint64(e.SchemaMajor), uint64(e.SchemaMinor))
 	}
 	if sum := crc32.Checksum(e.Payload, castagnoli); sum != e.PayloadCrc32C {
 		return nil, nil, &Refusal{Reason: BadChecksum,
@@ -130,13 +161,38 @@ func (c *Codec) Open(b []byte) (*envelopev2.EventEnvelope, canon.Message, error)
 		if m = New(e.PayloadType); m == nil {
 			return nil, nil, &Refusal{Reason: UnknownType, Detail: fmt.Sprintf("%q", e.PayloadType)}
 		}
+		if frozen(e.PayloadType) {
+			return nil, nil, &Refusal{Reason: UnsupportedVersion,
+				Detail: e.PayloadType + " is frozen: it is read from files, and migrated"}
+		}
 		c.messages[m.FullName()] = m
 	}
-	if err := m.ParseCanonical(e.Payload); err != nil {
-		return nil, nil, refuse(err)
+	if err := c.version.Read(m, e.Payload, e.SchemaMinor); err != nil {
+		return nil, nil, err
 	}
 	return e, m, nil
 }
+
+// generated says whether m's type is the one that is registered under its name
+// and that may travel.
+func generated(m canon.Message) bool {
+	t, ok := types[m.FullName()]
+	return ok && t == reflect.TypeOf(m)
+}
+
+// types are the Go types of the messages that may travel.
+var types = func() map[string]reflect.Type {
+	all := map[string]reflect.Type{}
+	for name, make := range constructors {
+		if !frozen(name) {
+			all[name] = reflect.TypeOf(make())
+		}
+	}
+	return all
+}()
+
+// frozen says whether a type is of version 1.
+func frozen(name string) bool { return strings.Contains(name, ".v1.") }
 
 // New returns an empty message of the named type, or nil if there is none.
 func New(fullName string) canon.Message {
@@ -146,14 +202,14 @@ func New(fullName string) canon.Message {
 	return nil
 }
 
-func badVersion(major, minor uint64) *Refusal {
+func (c *Codec) badVersion(major, minor uint64) *Refusal {
 	return &Refusal{Reason: UnsupportedVersion,
-		Detail: fmt.Sprintf("%d.%d, this program has %d.%d", major, minor, Major, Minor)}
+		Detail: fmt.Sprintf("%d.%d, this process reads %d.x", major, minor, c.version.Major)}
 }
 
 // refuse sorts a parser's error: some bytes no decoder takes, others this one
 // does not.
-func refuse(err error) *Refusal {
+func refuse(err error) error {
 	r := &Refusal{Reason: NonCanonical, Detail: err.Error(), Err: err}
 	var e *canon.Error
 	if errors.As(err, &e) {

@@ -118,8 +118,10 @@ func reseal(e *envelopev2.EventEnvelope, extra ...byte) []byte {
 	return sum(append(e.AppendCanonical(nil), extra...))
 }
 
+func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 func sum(b []byte) []byte {
-	crc := crc32.Checksum(b, castagnoli)
+	crc := crcOf(b)
 	return protowire.AppendFixed32(protowire.AppendTag(b, 51, protowire.Fixed32Type), crc)
 }
 
@@ -136,12 +138,6 @@ func TestRefusals(t *testing.T) {
 			e.Payload, e.PayloadCrc32C = b, crc32.Checksum(b, castagnoli)
 		})
 	}
-	newer := func() []byte {
-		e := envelope()
-		c.Seal(nil, e, telemetry(), nil)
-		e.SchemaMinor = 1
-		return reseal(e, 0xe2, 0x02, 1, 'x') // a field 44
-	}
 	unchanged := sealed(func(*envelopev2.EventEnvelope) {})
 	if _, _, err := c.Open(unchanged); err != nil {
 		t.Fatal(err)
@@ -156,8 +152,6 @@ func TestRefusals(t *testing.T) {
 		{"envelope's checksum", append(bytes.Clone(unchanged[:len(unchanged)-1]), unchanged[len(unchanged)-1]+1), BadChecksum},
 		{"no checksum", unchanged[:len(unchanged)-6], BadChecksum},
 		{"newer major", sealed(func(e *envelopev2.EventEnvelope) { e.SchemaMajor = 3 }), UnsupportedVersion},
-		{"newer minor", sealed(func(e *envelopev2.EventEnvelope) { e.SchemaMinor = 1 }), UnsupportedVersion},
-		{"newer minor with a new field", newer(), UnsupportedVersion},
 		{"no version", sealed(func(e *envelopev2.EventEnvelope) { e.SchemaMajor = 0 }), UnsupportedVersion},
 		{"unknown type", sealed(func(e *envelopev2.EventEnvelope) { e.PayloadType = "esper.bus.v2.Nothing" }), UnknownType},
 		{"no type", sealed(func(e *envelopev2.EventEnvelope) { e.PayloadType = "" }), UnknownType},

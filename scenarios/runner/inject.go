@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/sim"
@@ -35,6 +36,14 @@ func (w *world) CrashAtOperation(node string, k int, host bool, restart time.Dur
 
 func (w *world) CrashAtSend(node string, k int, payload string, restart time.Duration, fired func()) error {
 	return w.w.CrashAtSend(node, k, payload, restart, w.taint, fired)
+}
+
+func (w *world) UpgradeNode(node, schema string, restart time.Duration) error {
+	v, err := wire.ParseVersion(schema)
+	if err != nil {
+		return err
+	}
+	return w.w.UpgradeNode(node, v, restart, w.taint)
 }
 
 func (w *world) StartNode(node string) error  { return w.w.StartNode(node) }

@@ -228,6 +228,20 @@ plan:
 expect: clean
 `
 
+const oldAndNew = `version: 1
+name: planted
+duration: 10s
+cluster:
+  hosts:
+    - {name: bus}
+    - {name: desk}
+  nodes:
+    - {name: oona, host: bus}
+    - {name: publisher, host: desk, options: {newest: true}}
+    - {name: old, is: subscriber, host: desk, schema: "2.0"}
+expect: clean
+`
+
 // planted is a bug, and the invariant that it breaks.
 type planted struct {
 	id   string
@@ -246,6 +260,12 @@ var bugs = []planted{
 		return onSend(func(_ *telemetryv2.SeedTelemetry, o *actor.SendOptions) bool {
 			o.Topic = "system.events.epoch"
 			return true
+		})
+	}},
+	{id: "C9", role: "oona", bug: "takes every consumer for one of the newest version", liar: true, file: oldAndNew, make: func() *hooks {
+		return onReceive(func(m *busv2.Subscribe) canon.Message {
+			m.SchemaMinor = wire.Newest.Minor
+			return m
 		})
 	}},
 	{id: "O1", role: "oona", bug: "alters what it appended before anybody has seen it", file: "triad-calm.yaml", liar: true, make: func() *hooks {

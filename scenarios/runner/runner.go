@@ -19,6 +19,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/gpu"
 	"github.com/esper-sim/espersim/scenarios"
@@ -262,7 +263,13 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *t
 		if n.Restart != nil {
 			restart = n.Restart.Std()
 		}
-		cfg.Nodes = append(cfg.Nodes, sim.Node{ID: actor.ID(n.Name), Host: n.Host, Make: make, Callback: role.Callback, Restart: restart})
+		schema := wire.Newest
+		if n.Schema != "" {
+			if schema, err = wire.ParseVersion(string(n.Schema)); err != nil {
+				return nil, fmt.Errorf("node %s: schema: %w", n.Name, err)
+			}
+		}
+		cfg.Nodes = append(cfg.Nodes, sim.Node{ID: actor.ID(n.Name), Host: n.Host, Make: make, Callback: role.Callback, Restart: restart, Schema: schema})
 	}
 	return sim.New(cfg)
 }

@@ -34,7 +34,7 @@ cluster:
     - {name: desk, rack: r2}
   nodes:
     - {name: oona, host: bus, options: {retain: 20, segment: 8192, snapshot: 16384}}
-    - {name: publisher, host: desk, options: {every: 6ms}}
+    - {name: publisher, host: desk, options: {every: 6ms, newest: true}}
     - {name: subscriber, host: desk, options: {forget: 0.2}}
     - {name: second, is: subscriber, host: desk, options: {slow: 20ms}}
 plan:
@@ -62,6 +62,7 @@ var witnesses = map[string]witness{
 	"power-at-op":   {on: logCluster, faults: []string{"power-at-op ledger op=5"}},
 	"crash-at-send": {on: logCluster, faults: []string{"crash-at-send ledger op=2 type=AppendReply"}},
 	"crash-loop":    {on: logCluster, faults: []string{"crash-loop ledger period=100ms"}},
+	"upgrade":       {on: busCluster, faults: []string{"upgrade subscriber schema=2.0", "crash publisher"}},
 	"down":          {on: logCluster, faults: []string{"down ledger"}},
 	"pause":         {on: logCluster, faults: []string{"pause ledger"}},
 	"slow":          {on: logCluster, faults: []string{"slow ledger factor=20"}},

@@ -19,7 +19,7 @@ type Kind uint8
 // never reused, and new ones are added at the end.
 const (
 	RunStarted       Kind = iota + 1 // Text: scenario; Arg: run seed
-	NodeStarted                      // Node, Incarnation; Text: host
+	NodeStarted                      // Node, Incarnation; Text: host; Arg: see SchemaArg
 	NodeReady                        // Node: Start returned, mail is accepted
 	NodeExited                       // Node: it returned an error or panicked; Text: what; Arg: 1 for a panic
 	NodeCrashed                      // Node: killed by a fault; Arg: I/O operations of this life
@@ -110,4 +110,13 @@ func (e *Event) String() string {
 // Stamp prints a virtual time as seconds with nanoseconds.
 func Stamp(at int64) string {
 	return fmt.Sprintf("%d.%09ds", at/1e9, at%1e9)
+}
+
+// SchemaArg is the Arg of a NodeStarted whose node speaks another version of
+// the contracts than the newest; 0 stands for that.
+func SchemaArg(major, minor uint32) int64 { return int64(major)<<32 | int64(minor) }
+
+// Schema reads a SchemaArg; ok is false for the newest version.
+func Schema(arg int64) (major, minor uint32, ok bool) {
+	return uint32(arg >> 32), uint32(arg), arg != 0
 }

@@ -47,6 +47,7 @@ func generateCodec(plugin *protogen.Plugin, file *protogen.File, messages []*pro
 		c.backward()
 		c.parse()
 		c.hash()
+		c.minor()
 	}
 }
 
@@ -179,6 +180,7 @@ func (c *codec) size() {
 	c.P("// CanonicalSize implements canon.Message.")
 	c.P("func (m *", c.m.GoIdent, ") CanonicalSize() int {")
 	c.P("if m == nil { return 0 }")
+	c.P("if len(m.unknownFields) != 0 { return ", canon("SizeUnknown"), "(m) }")
 	c.P("n := 0")
 	for _, f := range c.fields {
 		v := c.present(f)
@@ -235,6 +237,7 @@ func (c *codec) backward() {
 	c.P("func (m *", c.m.GoIdent, ") BackwardCanonical(b []byte) int {")
 	c.P("i := len(b)")
 	c.P("if m == nil { return i }")
+	c.P("if len(m.unknownFields) != 0 { return ", canon("BackwardUnknown"), "(b, m) }")
 	for _, f := range slices.Backward(c.fields) {
 		v := c.present(f)
 		switch {

@@ -25,6 +25,9 @@ func (m *Inner) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.S != nil {
 		n += 1 + canon.SizeSpan(len(*m.S))
@@ -45,6 +48,9 @@ func (m *Inner) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.S != nil {
 		i = canon.PutString(b, i, *m.S)
@@ -159,6 +165,9 @@ func (m *Every) FullName() string { return schemaOfEvery.Name }
 func (m *Every) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if m.ABool {
@@ -368,6 +377,9 @@ func (m *Every) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if arm, ok := m.Two.(*Every_ArmUint32); ok && arm != nil {
 		i = canon.PutUvarint(b, i, uint64(arm.ArmUint32))

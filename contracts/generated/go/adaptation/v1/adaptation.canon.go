@@ -28,6 +28,9 @@ func (m *AdaptationCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -63,6 +66,9 @@ func (m *AdaptationCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if arm, ok := m.Command.(*AdaptationCommand_RollbackCheckpointId); ok && arm != nil {
 		i = canon.PutString(b, i, arm.RollbackCheckpointId)
@@ -265,6 +271,9 @@ func (m *SeedActivation) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Activate) != 0 {
 		k := 0
@@ -296,6 +305,9 @@ func (m *SeedActivation) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Deactivate) != 0 {
 		end := i

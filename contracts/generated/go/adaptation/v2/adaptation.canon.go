@@ -41,6 +41,9 @@ func (m *AdaptationCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -106,6 +109,9 @@ func (m *AdaptationCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.RollbackGeneration != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.RollbackGeneration))
@@ -574,6 +580,18 @@ func (m *AdaptationCommand) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *AdaptationCommand) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if arm, ok := m.Command.(*AdaptationCommand_SeedLifecycle); ok && arm != nil {
+		n = max(n, arm.SeedLifecycle.MinorNeeded())
+	}
+	return n
+}
+
 var schemaOfLearningRateUpdate = canon.Schema{
 	Name: "esper.adaptation.v2.LearningRateUpdate",
 	Fields: []canon.Field{
@@ -590,6 +608,9 @@ func (m *LearningRateUpdate) FullName() string { return schemaOfLearningRateUpda
 func (m *LearningRateUpdate) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.GroupRates) != 0 {
@@ -620,6 +641,9 @@ func (m *LearningRateUpdate) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ApplyWarmup {
 		i = canon.PutUvarint(b, i, canon.Bit(m.ApplyWarmup))
@@ -736,6 +760,9 @@ func (m *LearningRateGroup) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ParamGroup) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ParamGroup))
@@ -759,6 +786,9 @@ func (m *LearningRateGroup) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.LearningRate) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
@@ -847,6 +877,9 @@ func (m *SeedActivation) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ActivateSeeds) != 0 {
 		k := 0
@@ -881,6 +914,9 @@ func (m *SeedActivation) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.ActivationStrategy) != 0 {
 		i = canon.PutString(b, i, m.ActivationStrategy)
@@ -1025,6 +1061,9 @@ func (m *ArchitectureChange) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ChangeType) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ChangeType))
@@ -1051,6 +1090,9 @@ func (m *ArchitectureChange) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.ValidationHash) != 0 {
 		i = canon.PutString(b, i, m.ValidationHash)
@@ -1166,6 +1208,9 @@ func (m *RollbackCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Type != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Type))
@@ -1192,6 +1237,9 @@ func (m *RollbackCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -1314,6 +1362,9 @@ func (m *PauseCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Pause {
 		n += 2
@@ -1343,6 +1394,9 @@ func (m *PauseCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.PauseToken) != 0 {
 		i = canon.PutBytes(b, i, m.PauseToken)
@@ -1481,6 +1535,9 @@ func (m *ExecutionConstraints) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.MaxLatencyMs != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.MaxLatencyMs))
@@ -1510,6 +1567,9 @@ func (m *ExecutionConstraints) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.RequiredSubsystems) != 0 {
 		for k := len(m.RequiredSubsystems) - 1; k >= 0; k-- {
@@ -1627,6 +1687,9 @@ func (m *SeedLifecycleCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Seed != nil {
 		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
@@ -1665,6 +1728,9 @@ func (m *SeedLifecycleCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ExpectedStage != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ExpectedStage))
@@ -1729,7 +1795,7 @@ func (m *SeedLifecycleCommand) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfSeedLifecycleCommand.Fail(2, r, i)
 		}
-		if v > 10 {
+		if v > 11 {
 			return schemaOfSeedLifecycleCommand.Fail(2, canon.UnknownEnum, i)
 		}
 		if v == 0 {
@@ -1847,6 +1913,21 @@ func (m *SeedLifecycleCommand) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SeedLifecycleCommand) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Operation != 0 {
+		switch m.Operation {
+		case SeedOperation_RETIRE:
+			n = max(n, 1)
+		}
+	}
+	return n
+}
+
 var schemaOfCommandResult = canon.Schema{
 	Name: "esper.adaptation.v2.CommandResult",
 	Fields: []canon.Field{
@@ -1866,6 +1947,9 @@ func (m *CommandResult) FullName() string { return schemaOfCommandResult.Name }
 func (m *CommandResult) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.CommandId) != 0 {
@@ -1902,6 +1986,9 @@ func (m *CommandResult) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -2094,6 +2181,9 @@ func (m *CommandConfirm) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -2123,6 +2213,9 @@ func (m *CommandConfirm) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Auth != nil {
 		at := m.Auth.BackwardCanonical(b[:i])

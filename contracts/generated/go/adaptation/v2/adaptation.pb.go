@@ -42,6 +42,8 @@ const (
 	SeedOperation_FOSSILIZE                  SeedOperation = 8
 	SeedOperation_CULL                       SeedOperation = 9
 	SeedOperation_CANCEL                     SeedOperation = 10
+	// Culls the seed and closes its slot for good.
+	SeedOperation_RETIRE SeedOperation = 11
 )
 
 // Enum value maps for SeedOperation.
@@ -58,6 +60,7 @@ var (
 		8:  "FOSSILIZE",
 		9:  "CULL",
 		10: "CANCEL",
+		11: "RETIRE",
 	}
 	SeedOperation_value = map[string]int32{
 		"SEED_OPERATION_UNSPECIFIED": 0,
@@ -71,6 +74,7 @@ var (
 		"FOSSILIZE":                  8,
 		"CULL":                       9,
 		"CANCEL":                     10,
+		"RETIRE":                     11,
 	}
 )
 
@@ -1192,7 +1196,7 @@ const file_v2_adaptation_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x18\n" +
 	"\aapprove\x18\x03 \x01(\bR\aapprove\x12+\n" +
-	"\x04auth\x18\x04 \x01(\v2\x17.esper.envelope.v2.AuthR\x04auth*\xbb\x01\n" +
+	"\x04auth\x18\x04 \x01(\v2\x17.esper.envelope.v2.AuthR\x04auth*\xcd\x01\n" +
 	"\rSeedOperation\x12\x1e\n" +
 	"\x1aSEED_OPERATION_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tGERMINATE\x10\x01\x12\v\n" +
@@ -1206,7 +1210,8 @@ const file_v2_adaptation_proto_rawDesc = "" +
 	"\x04CULL\x10\t\x12\n" +
 	"\n" +
 	"\x06CANCEL\x10\n" +
-	"*\x8f\x01\n" +
+	"\x12\x10\n" +
+	"\x06RETIRE\x10\v\x1a\x04\xa0\xf4\x18\x01*\x8f\x01\n" +
 	"\rCommandStatus\x12\x1e\n" +
 	"\x1aCOMMAND_STATUS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bACCEPTED\x10\x01\x12\v\n" +

@@ -30,6 +30,9 @@ func (m *Blueprint) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Id) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Id))
@@ -74,6 +77,9 @@ func (m *Blueprint) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.CompiledArtifacts) != 0 {
 		for k := len(m.CompiledArtifacts) - 1; k >= 0; k-- {
@@ -294,6 +300,9 @@ func (m *MetadataEntry) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Key) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Key))
@@ -317,6 +326,9 @@ func (m *MetadataEntry) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Value) != 0 {
 		i = canon.PutString(b, i, m.Value)
@@ -413,6 +425,9 @@ func (m *CompiledKernelArtifact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Id) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Id))
@@ -448,6 +463,9 @@ func (m *CompiledKernelArtifact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ValidationReport != nil {
 		at := m.ValidationReport.BackwardCanonical(b[:i])
@@ -648,6 +666,9 @@ func (m *CompilationRecord) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Pipeline) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Pipeline))
@@ -683,6 +704,9 @@ func (m *CompilationRecord) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.OptimizationFlags) != 0 {
 		for k := len(m.OptimizationFlags) - 1; k >= 0; k-- {
@@ -851,6 +875,9 @@ func (m *UrabraskValidationReport) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BenchmarkResults) != 0 {
 		n += 1 * len(m.BenchmarkResults)
@@ -898,6 +925,9 @@ func (m *UrabraskValidationReport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ReportTimestamp != nil {
 		at := canon.PutTimestamp(b, i, m.ReportTimestamp)
@@ -1085,6 +1115,9 @@ func (m *BenchmarkResult) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.MetricName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.MetricName))
@@ -1108,6 +1141,9 @@ func (m *BenchmarkResult) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.MetricValue) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.MetricValue))
@@ -1195,6 +1231,9 @@ func (m *BaselineComparison) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BaselineName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BaselineName))
@@ -1218,6 +1257,9 @@ func (m *BaselineComparison) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.ComparisonValue) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.ComparisonValue))
@@ -1305,6 +1347,9 @@ func (m *HardwareAttribute) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.AttributeName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.AttributeName))
@@ -1328,6 +1373,9 @@ func (m *HardwareAttribute) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.AttributeValue) != 0 {
 		i = canon.PutString(b, i, m.AttributeValue)
@@ -1423,6 +1471,9 @@ func (m *BlueprintIR) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Nodes) != 0 {
 		n += 1 * len(m.Nodes)
@@ -1461,6 +1512,9 @@ func (m *BlueprintIR) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.SchemaVersion != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.SchemaVersion))
@@ -1628,6 +1682,9 @@ func (m *BlueprintIR_Node) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Id) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Id))
@@ -1671,6 +1728,9 @@ func (m *BlueprintIR_Node) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.OutShape) != 0 {
 		end := i
@@ -1862,6 +1922,9 @@ func (m *BlueprintIR_Edge) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.From) != 0 {
 		n += 1 + canon.SizeSpan(len(m.From))
@@ -1888,6 +1951,9 @@ func (m *BlueprintIR_Edge) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Port != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Port))

@@ -16,6 +16,7 @@ var schemaOfPublishAck = canon.Schema{
 		{Number: 3, Name: "offset", Wire: 0, Elem: 2},
 		{Number: 4, Name: "status", Wire: 0, Elem: 2},
 		{Number: 5, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 6, Name: "reads_minor", Wire: 0, Elem: 2},
 	},
 }
 
@@ -26,6 +27,9 @@ func (m *PublishAck) FullName() string { return schemaOfPublishAck.Name }
 func (m *PublishAck) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.EventId) != 0 {
@@ -43,6 +47,9 @@ func (m *PublishAck) CanonicalSize() int {
 	if len(m.Reason) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Reason))
 	}
+	if m.ReadsMinor != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ReadsMinor))
+	}
 	return n
 }
 
@@ -59,6 +66,14 @@ func (m *PublishAck) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.ReadsMinor != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ReadsMinor))
+		i--
+		b[i] = 0x30
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -149,7 +164,7 @@ func (m *PublishAck) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfPublishAck.Fail(4, r, i)
 		}
-		if v > 3 {
+		if v > 4 {
 			return schemaOfPublishAck.Fail(4, canon.UnknownEnum, i)
 		}
 		if v == 0 {
@@ -178,6 +193,22 @@ func (m *PublishAck) ParseCanonical(b []byte) error {
 	} else {
 		m.Reason = ""
 	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPublishAck.Fail(6, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfPublishAck.Fail(6, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfPublishAck.Fail(6, canon.ExplicitZero, i)
+		}
+		m.ReadsMinor = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReadsMinor = 0
+	}
 	if tag != canon.End {
 		return schemaOfPublishAck.Unexpected(b, tag, i)
 	}
@@ -205,6 +236,10 @@ func (m *PublishAck) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 5)
 		h = canon.MixString(h, m.Reason)
 	}
+	if m.ReadsMinor != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.ReadsMinor)))
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -216,6 +251,7 @@ var schemaOfSubscribe = canon.Schema{
 		{Number: 3, Name: "topics", Wire: 2, Elem: 2, List: true},
 		{Number: 4, Name: "max_in_flight", Wire: 0, Elem: 2},
 		{Number: 5, Name: "durable", Wire: 0, Elem: 2},
+		{Number: 6, Name: "schema_minor", Wire: 0, Elem: 2},
 	},
 }
 
@@ -226,6 +262,9 @@ func (m *Subscribe) FullName() string { return schemaOfSubscribe.Name }
 func (m *Subscribe) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.Group) != 0 {
@@ -246,6 +285,9 @@ func (m *Subscribe) CanonicalSize() int {
 	if m.Durable {
 		n += 2
 	}
+	if m.SchemaMinor != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.SchemaMinor))
+	}
 	return n
 }
 
@@ -262,6 +304,14 @@ func (m *Subscribe) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.SchemaMinor != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.SchemaMinor))
+		i--
+		b[i] = 0x30
 	}
 	if m.Durable {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
@@ -377,6 +427,22 @@ func (m *Subscribe) ParseCanonical(b []byte) error {
 	} else {
 		m.Durable = false
 	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSubscribe.Fail(6, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfSubscribe.Fail(6, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfSubscribe.Fail(6, canon.ExplicitZero, i)
+		}
+		m.SchemaMinor = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.SchemaMinor = 0
+	}
 	if tag != canon.End {
 		return schemaOfSubscribe.Unexpected(b, tag, i)
 	}
@@ -410,6 +476,10 @@ func (m *Subscribe) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 5)
 		h = canon.Mix(h, uint64(canon.Bit(m.Durable)))
 	}
+	if m.SchemaMinor != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.SchemaMinor)))
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -432,6 +502,9 @@ func (m *Delivery) FullName() string { return schemaOfDelivery.Name }
 func (m *Delivery) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.Group) != 0 {
@@ -468,6 +541,9 @@ func (m *Delivery) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Envelope) != 0 {
 		i = canon.PutBytes(b, i, m.Envelope)
@@ -649,6 +725,9 @@ func (m *Ack) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -681,6 +760,9 @@ func (m *Ack) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ClaimGeneration != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ClaimGeneration))
@@ -847,6 +929,9 @@ func (m *Nack) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -882,6 +967,9 @@ func (m *Nack) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -1073,6 +1161,9 @@ func (m *AckReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -1102,6 +1193,9 @@ func (m *AckReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Status != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Status))
@@ -1246,6 +1340,9 @@ func (m *Claim) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -1275,6 +1372,9 @@ func (m *Claim) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.MinIdleMs != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.MinIdleMs))
@@ -1418,6 +1518,9 @@ func (m *ReadLog) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -1447,6 +1550,9 @@ func (m *ReadLog) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.MaxEntries != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.MaxEntries))
@@ -1586,6 +1692,9 @@ func (m *LogEntry) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Offset != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Offset))
@@ -1609,6 +1718,9 @@ func (m *LogEntry) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Envelope) != 0 {
 		i = canon.PutBytes(b, i, m.Envelope)
@@ -1694,6 +1806,9 @@ func (m *LogSlice) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -1729,6 +1844,9 @@ func (m *LogSlice) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.NextOffset != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.NextOffset))
@@ -1896,6 +2014,9 @@ func (m *StoredEntry) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Topic) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Topic))
@@ -1934,6 +2055,9 @@ func (m *StoredEntry) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Envelope) != 0 {
 		i = canon.PutBytes(b, i, m.Envelope)
@@ -2139,6 +2263,9 @@ func (m *GroupChange) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -2174,6 +2301,9 @@ func (m *GroupChange) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Durable {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
@@ -2364,6 +2494,9 @@ func (m *StoredBatch) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.TimeNs != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.TimeNs))
@@ -2396,6 +2529,9 @@ func (m *StoredBatch) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Changes) != 0 {
 		for k := len(m.Changes) - 1; k >= 0; k-- {
@@ -2509,6 +2645,9 @@ func (m *StoredTopic) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -2535,6 +2674,9 @@ func (m *StoredTopic) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.NextOffset != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.NextOffset))
@@ -2644,6 +2786,9 @@ func (m *StoredPending) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Offset != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Offset))
@@ -2667,6 +2812,9 @@ func (m *StoredPending) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Attempts != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Attempts))
@@ -2754,6 +2902,9 @@ func (m *StoredCursor) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Group) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Group))
@@ -2786,6 +2937,9 @@ func (m *StoredCursor) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Pending) != 0 {
 		for k := len(m.Pending) - 1; k >= 0; k-- {
@@ -2926,6 +3080,9 @@ func (m *StoredGroup) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -2949,6 +3106,9 @@ func (m *StoredGroup) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Durable {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
@@ -3041,6 +3201,9 @@ func (m *StoredSnapshot) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.TimeNs != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.TimeNs))
@@ -3079,6 +3242,9 @@ func (m *StoredSnapshot) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Cursors) != 0 {
 		for k := len(m.Cursors) - 1; k >= 0; k-- {

@@ -34,6 +34,9 @@ const (
 	PublishStatus_ACCEPTED                   PublishStatus = 1 // durable in the log
 	PublishStatus_DUPLICATE                  PublishStatus = 2 // an event with this id is in the log already
 	PublishStatus_REFUSED                    PublishStatus = 3 // not in the log, and it will not be
+	// Not in the log: a live consumer of the topic cannot read its minor version
+	// yet. Publish it as an older one, or again later.
+	PublishStatus_TOO_NEW PublishStatus = 4
 )
 
 // Enum value maps for PublishStatus.
@@ -43,12 +46,14 @@ var (
 		1: "ACCEPTED",
 		2: "DUPLICATE",
 		3: "REFUSED",
+		4: "TOO_NEW",
 	}
 	PublishStatus_value = map[string]int32{
 		"PUBLISH_STATUS_UNSPECIFIED": 0,
 		"ACCEPTED":                   1,
 		"DUPLICATE":                  2,
 		"REFUSED":                    3,
+		"TOO_NEW":                    4,
 	}
 )
 
@@ -140,6 +145,7 @@ type PublishAck struct {
 	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	Status        PublishStatus          `protobuf:"varint,4,opt,name=status,proto3,enum=esper.bus.v2.PublishStatus" json:"status,omitempty"`
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	ReadsMinor    uint32                 `protobuf:"varint,6,opt,name=reads_minor,json=readsMinor,proto3" json:"reads_minor,omitempty"` // of TOO_NEW: the newest minor that every live consumer reads
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,15 +215,25 @@ func (x *PublishAck) GetReason() string {
 	return ""
 }
 
+func (x *PublishAck) GetReadsMinor() uint32 {
+	if x != nil {
+		return x.ReadsMinor
+	}
+	return 0
+}
+
 // Subscribe joins or renews a consumer of a group. It is repeated as a sign of
 // life: a consumer that is silent for the lease loses its claims.
 type Subscribe struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Consumer      string                 `protobuf:"bytes,2,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	Topics        []string               `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
-	MaxInFlight   uint32                 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
-	Durable       bool                   `protobuf:"varint,5,opt,name=durable,proto3" json:"durable,omitempty"` // a durable group's unacknowledged entries are never trimmed
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Group       string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Consumer    string                 `protobuf:"bytes,2,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Topics      []string               `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	MaxInFlight uint32                 `protobuf:"varint,4,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
+	Durable     bool                   `protobuf:"varint,5,opt,name=durable,proto3" json:"durable,omitempty"` // a durable group's unacknowledged entries are never trimmed
+	// The newest minor version that the consumer knows in full. It reads every
+	// other one of the major version too, without what is new in it.
+	SchemaMinor   uint32 `protobuf:"varint,6,opt,name=schema_minor,json=schemaMinor,proto3" json:"schema_minor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +301,13 @@ func (x *Subscribe) GetDurable() bool {
 		return x.Durable
 	}
 	return false
+}
+
+func (x *Subscribe) GetSchemaMinor() uint32 {
+	if x != nil {
+		return x.SchemaMinor
+	}
+	return 0
 }
 
 // Delivery hands one entry to a consumer.
@@ -1424,20 +1447,23 @@ var File_v2_bus_proto protoreflect.FileDescriptor
 
 const file_v2_bus_proto_rawDesc = "" +
 	"\n" +
-	"\fv2/bus.proto\x12\fesper.bus.v2\x1a\x15options/options.proto\"\xa2\x01\n" +
+	"\fv2/bus.proto\x12\fesper.bus.v2\x1a\x15options/options.proto\"\xc3\x01\n" +
 	"\n" +
 	"PublishAck\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x123\n" +
 	"\x06status\x18\x04 \x01(\x0e2\x1b.esper.bus.v2.PublishStatusR\x06status\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x93\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vreads_minor\x18\x06 \x01(\rR\n" +
+	"readsMinor\"\xb6\x01\n" +
 	"\tSubscribe\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1a\n" +
 	"\bconsumer\x18\x02 \x01(\tR\bconsumer\x12\x16\n" +
 	"\x06topics\x18\x03 \x03(\tR\x06topics\x12\"\n" +
 	"\rmax_in_flight\x18\x04 \x01(\rR\vmaxInFlight\x12\x18\n" +
-	"\adurable\x18\x05 \x01(\bR\adurable\"\xaf\x01\n" +
+	"\adurable\x18\x05 \x01(\bR\adurable\x12!\n" +
+	"\fschema_minor\x18\x06 \x01(\rR\vschemaMinor\"\xaf\x01\n" +
 	"\bDelivery\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
@@ -1527,12 +1553,13 @@ const file_v2_bus_proto_rawDesc = "" +
 	"\atime_ns\x18\x01 \x01(\x03B\x04\xd8\xf3\x18\x01R\x06timeNs\x121\n" +
 	"\x06topics\x18\x02 \x03(\v2\x19.esper.bus.v2.StoredTopicR\x06topics\x121\n" +
 	"\x06groups\x18\x03 \x03(\v2\x19.esper.bus.v2.StoredGroupR\x06groups\x124\n" +
-	"\acursors\x18\x04 \x03(\v2\x1a.esper.bus.v2.StoredCursorR\acursors*Y\n" +
+	"\acursors\x18\x04 \x03(\v2\x1a.esper.bus.v2.StoredCursorR\acursors*f\n" +
 	"\rPublishStatus\x12\x1e\n" +
 	"\x1aPUBLISH_STATUS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bACCEPTED\x10\x01\x12\r\n" +
 	"\tDUPLICATE\x10\x02\x12\v\n" +
-	"\aREFUSED\x10\x03*T\n" +
+	"\aREFUSED\x10\x03\x12\v\n" +
+	"\aTOO_NEW\x10\x04*T\n" +
 	"\tAckStatus\x12\x1a\n" +
 	"\x16ACK_STATUS_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05ACKED\x10\x01\x12\x0f\n" +

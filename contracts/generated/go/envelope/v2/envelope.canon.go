@@ -50,6 +50,9 @@ func (m *EventEnvelope) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.EventId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.EventId))
@@ -148,6 +151,9 @@ func (m *EventEnvelope) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.EnvelopeCrc32C != 0 {
 		i = canon.PutFixed32(b, i, uint32(m.EnvelopeCrc32C))
@@ -832,6 +838,9 @@ func (m *Auth) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.KeyId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.KeyId))
@@ -861,6 +870,9 @@ func (m *Auth) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.HmacSha256) != 0 {
 		i = canon.PutBytes(b, i, m.HmacSha256)

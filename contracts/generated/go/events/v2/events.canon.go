@@ -38,6 +38,9 @@ func (m *EpochEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.TrainingRunId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.TrainingRunId))
@@ -94,6 +97,9 @@ func (m *EpochEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ActiveSeeds != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ActiveSeeds))
@@ -454,6 +460,9 @@ func (m *BlueprintSubmittedEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BlueprintId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BlueprintId))
@@ -516,6 +525,9 @@ func (m *BlueprintSubmittedEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.SubmittedAt != nil {
 		at := canon.PutTimestamp(b, i, m.SubmittedAt)
@@ -861,6 +873,9 @@ func (m *KernelReadyEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.KernelArtifactId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
@@ -917,6 +932,9 @@ func (m *KernelReadyEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Signature) != 0 {
 		i = canon.PutBytes(b, i, m.Signature)
@@ -1293,6 +1311,9 @@ func (m *KernelCharacterizedEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.KernelArtifactId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
@@ -1358,6 +1379,9 @@ func (m *KernelCharacterizedEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.CharacterizedAt != nil {
 		at := canon.PutTimestamp(b, i, m.CharacterizedAt)

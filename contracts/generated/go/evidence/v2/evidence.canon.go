@@ -30,6 +30,9 @@ func (m *LogFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Log) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Log))
@@ -65,6 +68,9 @@ func (m *LogFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -256,6 +262,9 @@ func (m *CommandFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -294,6 +303,9 @@ func (m *CommandFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -517,6 +529,9 @@ func (m *StageFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Seed != nil {
 		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
@@ -561,6 +576,9 @@ func (m *StageFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.AtBoundary {
 		i = canon.PutUvarint(b, i, canon.Bit(m.AtBoundary))
@@ -834,6 +852,9 @@ func (m *StepFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -869,6 +890,9 @@ func (m *StepFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.Loss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.Loss))
@@ -1051,6 +1075,9 @@ func (m *BoundaryFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -1086,6 +1113,9 @@ func (m *BoundaryFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.ValidationLoss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.ValidationLoss))
@@ -1239,6 +1269,9 @@ func (m *AppliedCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -1268,6 +1301,9 @@ func (m *AppliedCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.KernelArtifactId) != 0 {
 		i = canon.PutString(b, i, m.KernelArtifactId)
@@ -1419,6 +1455,9 @@ func (m *EpochFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -1463,6 +1502,9 @@ func (m *EpochFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.KasminaJoined {
 		i = canon.PutUvarint(b, i, canon.Bit(m.KasminaJoined))
@@ -1702,6 +1744,9 @@ func (m *PartDigest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -1728,6 +1773,9 @@ func (m *PartDigest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Sha256) != 0 {
 		i = canon.PutBytes(b, i, m.Sha256)
@@ -1843,6 +1891,9 @@ func (m *CheckpointFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Action != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Action))
@@ -1887,6 +1938,9 @@ func (m *CheckpointFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Retained != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Retained))
@@ -2130,6 +2184,9 @@ func (m *RollbackFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -2174,6 +2231,9 @@ func (m *RollbackFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -2443,6 +2503,9 @@ func (m *DecisionFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -2475,6 +2538,9 @@ func (m *DecisionFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.BoundaryNs != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.BoundaryNs))
@@ -2628,6 +2694,9 @@ func (m *PauseFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PauseId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PauseId))
@@ -2660,6 +2729,9 @@ func (m *PauseFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -2836,6 +2908,9 @@ func (m *BusFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Action != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Action))
@@ -2883,6 +2958,9 @@ func (m *BusFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -3168,6 +3246,9 @@ func (m *BreakerFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Subsystem) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Subsystem))
@@ -3197,6 +3278,9 @@ func (m *BreakerFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.To) != 0 {
 		i = canon.PutString(b, i, m.To)
@@ -3345,6 +3429,9 @@ func (m *ModeFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Subsystem) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Subsystem))
@@ -3374,6 +3461,9 @@ func (m *ModeFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -3520,6 +3610,9 @@ func (m *ReportFact) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ReportId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ReportId))
@@ -3543,6 +3636,9 @@ func (m *ReportFact) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Action) != 0 {
 		i = canon.PutString(b, i, m.Action)

@@ -25,6 +25,9 @@ func (m *AppendRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Client) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Client))
@@ -51,6 +54,9 @@ func (m *AppendRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Payload) != 0 {
 		i = canon.PutBytes(b, i, m.Payload)
@@ -159,6 +165,9 @@ func (m *AppendReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Client) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Client))
@@ -191,6 +200,9 @@ func (m *AppendReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -353,6 +365,9 @@ func (m *ReadRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Client) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Client))
@@ -382,6 +397,9 @@ func (m *ReadRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.MaxEntries != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.MaxEntries))
@@ -518,6 +536,9 @@ func (m *Entry) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Position != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Position))
@@ -547,6 +568,9 @@ func (m *Entry) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Payload) != 0 {
 		i = canon.PutBytes(b, i, m.Payload)
@@ -679,6 +703,9 @@ func (m *ReadReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Client) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Client))
@@ -720,6 +747,9 @@ func (m *ReadReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -935,6 +965,9 @@ func (m *Component) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -958,6 +991,9 @@ func (m *Component) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Data) != 0 {
 		i = canon.PutBytes(b, i, m.Data)
@@ -1046,6 +1082,9 @@ func (m *SealRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BundleId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BundleId))
@@ -1078,6 +1117,9 @@ func (m *SealRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Context) != 0 {
 		for k := len(m.Context) - 1; k >= 0; k-- {
@@ -1197,6 +1239,9 @@ func (m *SealReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BundleId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BundleId))
@@ -1226,6 +1271,9 @@ func (m *SealReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -1368,6 +1416,9 @@ func (m *OpenRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BundleId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BundleId))
@@ -1391,6 +1442,9 @@ func (m *OpenRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ReadId != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ReadId))
@@ -1483,6 +1537,9 @@ func (m *OpenReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.BundleId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.BundleId))
@@ -1527,6 +1584,9 @@ func (m *OpenReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)

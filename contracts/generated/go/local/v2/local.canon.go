@@ -23,6 +23,9 @@ func (m *TimerFired) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -46,6 +49,9 @@ func (m *TimerFired) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Arg != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Arg))

@@ -27,6 +27,9 @@ func (m *HardwareContext) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.DeviceType) != 0 {
 		n += 1 + canon.SizeSpan(len(m.DeviceType))
@@ -59,6 +62,9 @@ func (m *HardwareContext) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Capabilities) != 0 {
 		for k := len(m.Capabilities) - 1; k >= 0; k-- {
@@ -197,6 +203,9 @@ func (m *HardwareCapability) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CapabilityName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CapabilityName))
@@ -220,6 +229,9 @@ func (m *HardwareCapability) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.CapabilityValue) != 0 {
 		i = canon.PutString(b, i, m.CapabilityValue)
@@ -315,6 +327,9 @@ func (m *AdaptationSignal) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.SignalId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.SignalId))
@@ -347,6 +362,9 @@ func (m *AdaptationSignal) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.TtlEpochs != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.TtlEpochs))
@@ -515,6 +533,9 @@ func (m *FieldReport) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ReportId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ReportId))
@@ -562,6 +583,9 @@ func (m *FieldReport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -828,6 +852,9 @@ func (m *EvaluationMetric) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.MetricName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.MetricName))
@@ -851,6 +878,9 @@ func (m *EvaluationMetric) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.MetricValue) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.MetricValue))
@@ -947,6 +977,9 @@ func (m *KernelQuery) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -1006,6 +1039,9 @@ func (m *KernelQuery) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.PageToken) != 0 {
 		i = canon.PutString(b, i, m.PageToken)
@@ -1334,6 +1370,9 @@ func (m *KernelQueryResult) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -1375,6 +1414,9 @@ func (m *KernelQueryResult) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Fallback {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Fallback))

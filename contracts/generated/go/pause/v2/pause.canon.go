@@ -35,6 +35,9 @@ func (m *PauseToken) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.TokenId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.TokenId))
@@ -85,6 +88,9 @@ func (m *PauseToken) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Signature) != 0 {
 		i = canon.PutBytes(b, i, m.Signature)
@@ -400,6 +406,9 @@ func (m *PauseRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PauseId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PauseId))
@@ -441,6 +450,9 @@ func (m *PauseRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Token != nil {
 		at := m.Token.BackwardCanonical(b[:i])
@@ -666,6 +678,9 @@ func (m *ResumeRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PauseId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PauseId))
@@ -695,6 +710,9 @@ func (m *ResumeRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Token != nil {
 		at := m.Token.BackwardCanonical(b[:i])
@@ -845,6 +863,9 @@ func (m *PauseAck) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PauseId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PauseId))
@@ -886,6 +907,9 @@ func (m *PauseAck) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)

@@ -27,6 +27,9 @@ func (m *CapacityUpdate) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.State != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.State))
@@ -53,6 +56,9 @@ func (m *CapacityUpdate) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -168,6 +174,9 @@ func (m *AlertEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.AlertId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.AlertId))
@@ -212,6 +221,9 @@ func (m *AlertEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.RaisedAt != nil {
 		at := canon.PutTimestamp(b, i, m.RaisedAt)
@@ -458,6 +470,9 @@ func (m *HealthSummaryReport) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Domain) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Domain))
@@ -490,6 +505,9 @@ func (m *HealthSummaryReport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -629,6 +647,9 @@ func (m *AllocationCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -661,6 +682,9 @@ func (m *AllocationCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.IssuedAt != nil {
 		at := canon.PutTimestamp(b, i, m.IssuedAt)

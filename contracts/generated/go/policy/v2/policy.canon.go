@@ -29,6 +29,9 @@ func (m *PolicyUpdate) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Version) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Version))
@@ -70,6 +73,9 @@ func (m *PolicyUpdate) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.ValidationId) != 0 {
 		i = canon.PutString(b, i, m.ValidationId)
@@ -291,6 +297,9 @@ func (m *CurriculumDecision) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.DecisionId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.DecisionId))
@@ -332,6 +341,9 @@ func (m *CurriculumDecision) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.StrategyStage != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.StrategyStage))

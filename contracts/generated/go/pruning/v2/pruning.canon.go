@@ -29,6 +29,9 @@ func (m *PruningTarget) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ParameterId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ParameterId))
@@ -58,6 +61,9 @@ func (m *PruningTarget) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.Redundancy) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.Redundancy))
@@ -200,6 +206,9 @@ func (m *ImportanceStats) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CheckpointId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CheckpointId))
@@ -232,6 +241,9 @@ func (m *ImportanceStats) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Seed != nil {
 		at := m.Seed.BackwardCanonical(b[:i])
@@ -397,6 +409,9 @@ func (m *StructuralAnalysisRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.IdempotencyKey) != 0 {
 		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
@@ -435,6 +450,9 @@ func (m *StructuralAnalysisRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Deadline != nil {
 		at := canon.PutTimestamp(b, i, m.Deadline)
@@ -630,6 +648,9 @@ func (m *StructuralAnalysisDecision) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.IdempotencyKey) != 0 {
 		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
@@ -668,6 +689,9 @@ func (m *StructuralAnalysisDecision) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.SkippedReason) != 0 {
 		i = canon.PutString(b, i, m.SkippedReason)
@@ -866,6 +890,9 @@ func (m *PruningValidation) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.IdempotencyKey) != 0 {
 		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
@@ -910,6 +937,9 @@ func (m *PruningValidation) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)

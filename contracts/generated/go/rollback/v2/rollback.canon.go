@@ -36,6 +36,9 @@ func (m *RollbackRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -92,6 +95,9 @@ func (m *RollbackRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.RecoveryDeadline != nil {
 		at := canon.PutDuration(b, i, m.RecoveryDeadline)
@@ -432,6 +438,9 @@ func (m *RollbackVote) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -464,6 +473,9 @@ func (m *RollbackVote) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -635,6 +647,9 @@ func (m *RollbackDecision) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -667,6 +682,9 @@ func (m *RollbackDecision) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -817,6 +835,9 @@ func (m *RollbackAck) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -855,6 +876,9 @@ func (m *RollbackAck) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Duration != nil {
 		at := canon.PutDuration(b, i, m.Duration)
@@ -1071,6 +1095,9 @@ func (m *RollbackHeartbeat) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -1100,6 +1127,9 @@ func (m *RollbackHeartbeat) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Sequence != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Sequence))
@@ -1244,6 +1274,9 @@ func (m *RollbackOutcome) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -1276,6 +1309,9 @@ func (m *RollbackOutcome) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)

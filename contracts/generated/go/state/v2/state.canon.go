@@ -39,6 +39,9 @@ func (m *HostState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Weights) != 0 {
 		n += 1 + canon.SizeSpan(4*len(m.Weights))
@@ -86,6 +89,9 @@ func (m *HostState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.CheckpointEvery != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.CheckpointEvery))
@@ -376,6 +382,9 @@ func (m *KernelState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.KernelArtifactId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
@@ -402,6 +411,9 @@ func (m *KernelState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Momentum) != 0 {
 		end := i
@@ -550,6 +562,9 @@ func (m *SlotState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Seed != nil {
 		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
@@ -606,6 +621,9 @@ func (m *SlotState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.BestEpoch != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.BestEpoch))
@@ -958,6 +976,9 @@ func (m *KasminaState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Slots) != 0 {
 		n += 1 * len(m.Slots)
@@ -993,6 +1014,9 @@ func (m *KasminaState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.AppliedCommandIds) != 0 {
 		for k := len(m.AppliedCommandIds) - 1; k >= 0; k-- {
@@ -1130,6 +1154,9 @@ func (m *OpenAdaptation) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -1165,6 +1192,9 @@ func (m *OpenAdaptation) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.PreMetric) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.PreMetric))
@@ -1358,6 +1388,9 @@ func (m *TamiyoState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -1396,6 +1429,9 @@ func (m *TamiyoState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.LearningRate) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
@@ -1591,6 +1627,9 @@ func (m *LineageCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -1620,6 +1659,9 @@ func (m *LineageCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.KernelArtifactId) != 0 {
 		i = canon.PutString(b, i, m.KernelArtifactId)
@@ -1769,6 +1811,9 @@ func (m *LineageEpoch) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -1814,6 +1859,9 @@ func (m *LineageEpoch) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.ValidationLoss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.ValidationLoss))
@@ -2033,6 +2081,9 @@ func (m *Lineage) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.TrainingRunId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.TrainingRunId))
@@ -2062,6 +2113,9 @@ func (m *Lineage) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Epochs) != 0 {
 		for k := len(m.Epochs) - 1; k >= 0; k-- {
@@ -2179,6 +2233,9 @@ func (m *ModelExport) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Graph) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Graph))
@@ -2214,6 +2271,9 @@ func (m *ModelExport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Sha256) != 0 {
 		i = canon.PutBytes(b, i, m.Sha256)
@@ -2403,6 +2463,9 @@ func (m *CommandRecord) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Command != nil {
 		n += 1 + canon.SizeSpan(m.Command.CanonicalSize())
@@ -2441,6 +2504,9 @@ func (m *CommandRecord) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.ReplyTo) != 0 {
 		i = canon.PutString(b, i, m.ReplyTo)
@@ -2637,6 +2703,18 @@ func (m *CommandRecord) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *CommandRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Command != nil {
+		n = max(n, m.Command.MinorNeeded())
+	}
+	return n
+}
+
 var schemaOfCoordinatorRecord = canon.Schema{
 	Name: "esper.state.v2.CoordinatorRecord",
 	Fields: []canon.Field{
@@ -2662,6 +2740,9 @@ func (m *CoordinatorRecord) FullName() string { return schemaOfCoordinatorRecord
 func (m *CoordinatorRecord) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.RollbackId) != 0 {
@@ -2722,6 +2803,9 @@ func (m *CoordinatorRecord) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.PublishedEventId) != 0 {
 		i = canon.PutString(b, i, m.PublishedEventId)
@@ -3072,6 +3156,9 @@ func (m *TamiyoRecord) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Issued != nil {
 		n += 1 + canon.SizeSpan(m.Issued.CanonicalSize())
@@ -3119,6 +3206,9 @@ func (m *TamiyoRecord) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.PreMetric) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.PreMetric))
@@ -3387,6 +3477,18 @@ func (m *TamiyoRecord) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *TamiyoRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Issued != nil {
+		n = max(n, m.Issued.MinorNeeded())
+	}
+	return n
+}
+
 var schemaOfCheckpointHeader = canon.Schema{
 	Name: "esper.state.v2.CheckpointHeader",
 	Fields: []canon.Field{
@@ -3404,6 +3506,9 @@ func (m *CheckpointHeader) FullName() string { return schemaOfCheckpointHeader.N
 func (m *CheckpointHeader) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.CheckpointId) != 0 {
@@ -3434,6 +3539,9 @@ func (m *CheckpointHeader) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Context) != 0 {
 		i = canon.PutBytes(b, i, m.Context)

@@ -31,6 +31,9 @@ func (m *SystemStatePacket) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PacketId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PacketId))
@@ -78,6 +81,9 @@ func (m *SystemStatePacket) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.SeedStates) != 0 {
 		for k := len(m.SeedStates) - 1; k >= 0; k-- {
@@ -329,6 +335,9 @@ func (m *SeedState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.SeedId != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.SeedId))
@@ -355,6 +364,9 @@ func (m *SeedState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.LocalLoss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LocalLoss))

@@ -32,6 +32,9 @@ func (m *SystemStatePacket) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PacketId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PacketId))
@@ -76,6 +79,9 @@ func (m *SystemStatePacket) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.SystemHealth != nil {
 		at := m.SystemHealth.BackwardCanonical(b[:i])
@@ -316,6 +322,9 @@ func (m *TrainingMetrics) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if math.Float64bits(m.Loss) != 0 {
 		n += 9
@@ -357,6 +366,9 @@ func (m *TrainingMetrics) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.MemoryUsedBytes != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.MemoryUsedBytes))
@@ -576,6 +588,9 @@ func (m *ModelState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ModelVersion) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ModelVersion))
@@ -608,6 +623,9 @@ func (m *ModelState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.CheckpointPath) != 0 {
 		i = canon.PutString(b, i, m.CheckpointPath)
@@ -750,6 +768,9 @@ func (m *LayerInfo) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -779,6 +800,9 @@ func (m *LayerInfo) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Frozen {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Frozen))
@@ -921,6 +945,9 @@ func (m *SeedState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.SeedId != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.SeedId))
@@ -953,6 +980,9 @@ func (m *SeedState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Health != nil {
 		at := m.Health.BackwardCanonical(b[:i])
@@ -1117,6 +1147,9 @@ func (m *SeedHealth) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Status != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Status))
@@ -1146,6 +1179,9 @@ func (m *SeedHealth) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.ConsecutiveFailures != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ConsecutiveFailures))
@@ -1283,6 +1319,9 @@ func (m *SystemHealth) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.TrainingStable {
 		n += 2
@@ -1318,6 +1357,9 @@ func (m *SystemHealth) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.ResourceUsage) != 0 {
 		for k := len(m.ResourceUsage) - 1; k >= 0; k-- {
@@ -1457,6 +1499,9 @@ func (m *ResourceUsage) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.ResourceName) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ResourceName))
@@ -1480,6 +1525,9 @@ func (m *ResourceUsage) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.UsageValue) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.UsageValue))

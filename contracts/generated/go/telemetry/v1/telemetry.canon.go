@@ -26,6 +26,9 @@ func (m *TelemetryPacket) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PacketId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PacketId))
@@ -58,6 +61,9 @@ func (m *TelemetryPacket) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Metrics) != 0 {
 		for k := len(m.Metrics) - 1; k >= 0; k-- {
@@ -194,6 +200,9 @@ func (m *MetricPoint) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -217,6 +226,9 @@ func (m *MetricPoint) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.Value) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.Value))

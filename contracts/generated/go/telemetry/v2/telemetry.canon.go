@@ -27,6 +27,9 @@ func (m *Label) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Key) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Key))
@@ -50,6 +53,9 @@ func (m *Label) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Value) != 0 {
 		i = canon.PutString(b, i, m.Value)
@@ -150,6 +156,9 @@ func (m *TelemetryPacket) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.PacketId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PacketId))
@@ -206,6 +215,9 @@ func (m *TelemetryPacket) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Epoch != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Epoch))
@@ -505,6 +517,9 @@ func (m *MetricPoint) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -546,6 +561,9 @@ func (m *MetricPoint) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -760,6 +778,9 @@ func (m *TelemetryEvent) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -795,6 +816,9 @@ func (m *TelemetryEvent) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Timestamp != nil {
 		at := canon.PutTimestamp(b, i, m.Timestamp)
@@ -967,6 +991,9 @@ func (m *TraceSpan) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.TraceId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.TraceId))
@@ -1008,6 +1035,9 @@ func (m *TraceSpan) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Labels) != 0 {
 		for k := len(m.Labels) - 1; k >= 0; k-- {
@@ -1229,6 +1259,9 @@ func (m *HealthReport) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Status != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Status))
@@ -1267,6 +1300,9 @@ func (m *HealthReport) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Conservative {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Conservative))
@@ -1437,6 +1473,9 @@ func (m *BreakerState) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.Name) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Name))
@@ -1460,6 +1499,9 @@ func (m *BreakerState) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.State) != 0 {
 		i = canon.PutString(b, i, m.State)
@@ -1552,6 +1594,9 @@ func (m *SeedRef) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.LayerId != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.LayerId))
@@ -1575,6 +1620,9 @@ func (m *SeedRef) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.SeedId != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.SeedId))
@@ -1671,6 +1719,7 @@ var schemaOfSeedTelemetry = canon.Schema{
 		{Number: 20, Name: "last_error", Wire: 2, Elem: 2},
 		{Number: 21, Name: "region_id", Wire: 2, Elem: 2},
 		{Number: 22, Name: "batch_count", Wire: 0, Elem: 2},
+		{Number: 23, Name: "rollback_generation", Wire: 0, Elem: 2},
 	},
 }
 
@@ -1681,6 +1730,9 @@ func (m *SeedTelemetry) FullName() string { return schemaOfSeedTelemetry.Name }
 func (m *SeedTelemetry) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.TelemetryId) != 0 {
@@ -1746,6 +1798,9 @@ func (m *SeedTelemetry) CanonicalSize() int {
 	if m.BatchCount != 0 {
 		n += 2 + canon.SizeUvarint(uint64(m.BatchCount))
 	}
+	if m.RollbackGeneration != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.RollbackGeneration))
+	}
 	return n
 }
 
@@ -1762,6 +1817,15 @@ func (m *SeedTelemetry) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.RollbackGeneration != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.RollbackGeneration))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xb8
 	}
 	if m.BatchCount != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.BatchCount))
@@ -2210,6 +2274,22 @@ func (m *SeedTelemetry) ParseCanonical(b []byte) error {
 	} else {
 		m.BatchCount = 0
 	}
+	if tag == 0xb8 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSeedTelemetry.Fail(23, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfSeedTelemetry.Fail(23, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfSeedTelemetry.Fail(23, canon.ExplicitZero, i)
+		}
+		m.RollbackGeneration = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RollbackGeneration = 0
+	}
 	if tag != canon.End {
 		return schemaOfSeedTelemetry.Unexpected(b, tag, i)
 	}
@@ -2304,6 +2384,18 @@ func (m *SeedTelemetry) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SeedTelemetry) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.RollbackGeneration != 0 {
+		n = max(n, 1)
+	}
+	return n
+}
+
 var schemaOfEmergencyNotice = canon.Schema{
 	Name: "esper.telemetry.v2.EmergencyNotice",
 	Fields: []canon.Field{
@@ -2324,6 +2416,9 @@ func (m *EmergencyNotice) FullName() string { return schemaOfEmergencyNotice.Nam
 func (m *EmergencyNotice) CanonicalSize() int {
 	if m == nil {
 		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
 	}
 	n := 0
 	if len(m.NoticeId) != 0 {
@@ -2363,6 +2458,9 @@ func (m *EmergencyNotice) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.RespondWithin != nil {
 		at := canon.PutDuration(b, i, m.RespondWithin)

@@ -9,6 +9,7 @@
 package telemetryv2
 
 import (
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1017,8 +1018,11 @@ type SeedTelemetry struct {
 	LastError           string               `protobuf:"bytes,20,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	RegionId            string               `protobuf:"bytes,21,opt,name=region_id,json=regionId,proto3" json:"region_id,omitempty"`
 	BatchCount          uint32               `protobuf:"varint,22,opt,name=batch_count,json=batchCount,proto3" json:"batch_count,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The rollback generation that it was measured in: what was measured before
+	// a rollback may arrive after it. 0: not told.
+	RollbackGeneration uint32 `protobuf:"varint,23,opt,name=rollback_generation,json=rollbackGeneration,proto3" json:"rollback_generation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *SeedTelemetry) Reset() {
@@ -1198,6 +1202,13 @@ func (x *SeedTelemetry) GetBatchCount() uint32 {
 	return 0
 }
 
+func (x *SeedTelemetry) GetRollbackGeneration() uint32 {
+	if x != nil {
+		return x.RollbackGeneration
+	}
+	return 0
+}
+
 // EmergencyNotice asks for an action at once.
 type EmergencyNotice struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1295,7 +1306,7 @@ var File_v2_telemetry_proto protoreflect.FileDescriptor
 
 const file_v2_telemetry_proto_rawDesc = "" +
 	"\n" +
-	"\x12v2/telemetry.proto\x12\x12esper.telemetry.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15v2/system_state.proto\"/\n" +
+	"\x12v2/telemetry.proto\x12\x12esper.telemetry.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x15v2/system_state.proto\"/\n" +
 	"\x05Label\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xe8\x03\n" +
@@ -1344,7 +1355,7 @@ const file_v2_telemetry_proto_rawDesc = "" +
 	"\x05state\x18\x02 \x01(\tR\x05state\"=\n" +
 	"\aSeedRef\x12\x19\n" +
 	"\blayer_id\x18\x01 \x01(\x05R\alayerId\x12\x17\n" +
-	"\aseed_id\x18\x02 \x01(\x05R\x06seedId\"\xdc\x06\n" +
+	"\aseed_id\x18\x02 \x01(\x05R\x06seedId\"\x93\a\n" +
 	"\rSeedTelemetry\x12!\n" +
 	"\ftelemetry_id\x18\x01 \x01(\tR\vtelemetryId\x12/\n" +
 	"\x04seed\x18\x02 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12\x14\n" +
@@ -1372,7 +1383,8 @@ const file_v2_telemetry_proto_rawDesc = "" +
 	"last_error\x18\x14 \x01(\tR\tlastError\x12\x1b\n" +
 	"\tregion_id\x18\x15 \x01(\tR\bregionId\x12\x1f\n" +
 	"\vbatch_count\x18\x16 \x01(\rR\n" +
-	"batchCount\"\xd0\x02\n" +
+	"batchCount\x125\n" +
+	"\x13rollback_generation\x18\x17 \x01(\rB\x04\xe0\xf3\x18\x01R\x12rollbackGeneration\"\xd0\x02\n" +
 	"\x0fEmergencyNotice\x12\x1b\n" +
 	"\tnotice_id\x18\x01 \x01(\tR\bnoticeId\x128\n" +
 	"\x05level\x18\x02 \x01(\x0e2\".esper.telemetry.v2.EmergencyLevelR\x05level\x12;\n" +

@@ -27,6 +27,9 @@ func (m *StepRef) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -53,6 +56,9 @@ func (m *StepRef) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Generation != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Generation))
@@ -161,6 +167,9 @@ func (m *Settlement) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -190,6 +199,9 @@ func (m *Settlement) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.LastFull != nil {
 		at := m.LastFull.BackwardCanonical(b[:i])
@@ -334,6 +346,9 @@ func (m *ForwardRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -375,6 +390,9 @@ func (m *ForwardRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.LearningRate) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
@@ -623,6 +641,9 @@ func (m *KernelUse) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Seed != nil {
 		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
@@ -652,6 +673,9 @@ func (m *KernelUse) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Stage != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Stage))
@@ -799,6 +823,9 @@ func (m *ForwardReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -837,6 +864,9 @@ func (m *ForwardReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Training {
 		i = canon.PutUvarint(b, i, canon.Bit(m.Training))
@@ -1044,6 +1074,9 @@ func (m *BackwardRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -1079,6 +1112,9 @@ func (m *BackwardRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if math.Float64bits(m.LearningRate) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
@@ -1276,6 +1312,9 @@ func (m *BackwardReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Step != nil {
 		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
@@ -1302,6 +1341,9 @@ func (m *BackwardReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Status != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Status))
@@ -1424,6 +1466,9 @@ func (m *BoundaryRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.TrainingRunId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.TrainingRunId))
@@ -1468,6 +1513,9 @@ func (m *BoundaryRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Joined != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Joined))
@@ -1701,6 +1749,9 @@ func (m *BoundaryReply) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if m.Epoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
@@ -1739,6 +1790,9 @@ func (m *BoundaryReply) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Part != nil {
 		at := m.Part.BackwardCanonical(b[:i])
@@ -1922,6 +1976,9 @@ func (m *StatePartRequest) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CheckpointId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CheckpointId))
@@ -1948,6 +2005,9 @@ func (m *StatePartRequest) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Generation != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Generation))
@@ -2060,6 +2120,9 @@ func (m *StatePart) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CheckpointId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CheckpointId))
@@ -2095,6 +2158,9 @@ func (m *StatePart) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Sha256) != 0 {
 		i = canon.PutBytes(b, i, m.Sha256)
@@ -2277,6 +2343,9 @@ func (m *RestorePart) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -2312,6 +2381,9 @@ func (m *RestorePart) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Culprits) != 0 {
 		for k := len(m.Culprits) - 1; k >= 0; k-- {
@@ -2472,6 +2544,9 @@ func (m *RollbackQuery) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.RollbackId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.RollbackId))
@@ -2498,6 +2573,9 @@ func (m *RollbackQuery) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Generation != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Generation))
@@ -2610,6 +2688,9 @@ func (m *CheckpointQuery) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -2630,6 +2711,9 @@ func (m *CheckpointQuery) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.QueryId) != 0 {
 		i = canon.PutString(b, i, m.QueryId)
@@ -2698,6 +2782,9 @@ func (m *CheckpointInfo) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.QueryId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.QueryId))
@@ -2730,6 +2817,9 @@ func (m *CheckpointInfo) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if len(m.Root) != 0 {
 		i = canon.PutBytes(b, i, m.Root)
@@ -2890,6 +2980,9 @@ func (m *OptimizerCommand) CanonicalSize() int {
 	if m == nil {
 		return 0
 	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
 	n := 0
 	if len(m.CommandId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.CommandId))
@@ -2922,6 +3015,9 @@ func (m *OptimizerCommand) BackwardCanonical(b []byte) int {
 	i := len(b)
 	if m == nil {
 		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
 	}
 	if m.Auth != nil {
 		at := m.Auth.BackwardCanonical(b[:i])
