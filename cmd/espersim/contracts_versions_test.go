@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/esper-sim/espersim/contracts/governance/manifest"
+	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 func TestContractsVersions(t *testing.T) {
@@ -77,6 +79,22 @@ func TestMigrationToolExists(t *testing.T) {
 	}
 	if len(m.Migration) == 0 {
 		t.Error("version 1 has no migration")
+	}
+}
+
+// What this program writes is the newest release of the active version (C9).
+func TestProgramWritesTheActiveVersion(t *testing.T) {
+	m, err := manifest.Load("../../contracts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range m.Versions {
+		if name := fmt.Sprintf("v%d", wire.Newest.Major); (v.Status == manifest.Active) != (v.Name == name) {
+			t.Errorf("%s is %s, and the program writes %v", v.Name, v.Status, wire.Newest)
+		}
+		if v.Status == manifest.Active && v.Minor != wire.Newest.Minor {
+			t.Errorf("the newest release is %s.%d, and the program writes %v", v.Name, v.Minor, wire.Newest)
+		}
 	}
 }
 

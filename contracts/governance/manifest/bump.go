@@ -14,8 +14,8 @@ import (
 type Proposal struct {
 	Version  string
 	Frozen   bool
-	Released bool // something of it was released before
-	Minor    uint32
+	Released bool   // something of it was released before
+	Minor    uint32 // the newest release; of a first release, the newest that the schema speaks of
 	Verdict  Verdict
 	Why      []string // one line for each change
 	Packages []string // that the manifest lacks
@@ -53,7 +53,7 @@ func (m *Manifest) Propose(s *schema.Schema, judge Judge) ([]Proposal, error) {
 				return nil, err
 			}
 		} else {
-			p.Verdict, p.Why = Minor, []string{"nothing was released before"}
+			p.Verdict, p.Why, p.Minor = Minor, []string{"nothing was released before"}, newest(s, v.Name)
 			p.Frozen = false // a frozen version enters the manifest once
 		}
 		all = append(all, p)
@@ -104,6 +104,7 @@ func (m *Manifest) Write(s *schema.Schema, proposals []Proposal) error {
 	lines := strings.Split(string(m.text), "\n")
 	var edits []edit
 	sets := map[string][]byte{}
+	var err error
 	for _, p := range proposals {
 		if why := p.Refused(); why != "" {
 			return fmt.Errorf("%s: %s", p.Version, why)
@@ -118,12 +119,16 @@ func (m *Manifest) Write(s *schema.Schema, proposals []Proposal) error {
 		if p.Released {
 			minor++
 		}
-		b, err := encode(setOf(s, p.Version))
-		if err != nil {
+		var earlier []string
+		if p.Released {
+			earlier = append(earlier, v.Hash)
+		} else if earlier, err = m.history(s, p, sets); err != nil {
 			return err
 		}
-		sets[m.SetFile(p.Version, minor)] = b
-		edits = append(edits, m.edits(v, minor, p, lines)...)
+		if sets[m.SetFile(p.Version, minor)], err = encode(setOf(s, p.Version)); err != nil {
+			return err
+		}
+		edits = append(edits, m.edits(v, minor, p, earlier, lines)...)
 	}
 	if len(edits) == 0 {
 		return nil
@@ -148,7 +153,7 @@ type edit struct {
 }
 
 // edits change a version's entry and leave every comment where it is.
-func (m *Manifest) edits(v *Version, minor uint32, p Proposal, lines []string) []edit {
+func (m *Manifest) edits(v *Version, minor uint32, p Proposal, earlier, lines []string) []edit {
 	var all []edit
 	set := func(line int, key, value string) {
 		if line > 0 && line <= len(lines) {
@@ -167,13 +172,20 @@ func (m *Manifest) edits(v *Version, minor uint32, p Proposal, lines []string) [
 	}
 	set(v.minorLine, "minor", fmt.Sprint(minor))
 	set(v.hashLine, "descriptor_set_sha256", p.Hash)
-	if p.Released { // what was the newest release is an earlier one
-		in := indent(lines, v.hashLine)
-		if n := len(v.earlierLines); n > 0 {
-			all = append(all, edit{v.earlierLines[n-1], true, indent(lines, v.earlierLines[n-1]) + "- " + v.Hash})
-		} else {
-			all = append(all, edit{v.hashLine, true, in + "earlier_sha256:"}, edit{v.hashLine, true, in + "  - " + v.Hash})
+	at, in := v.hashLine, ""
+	switch n := len(v.earlierLines); {
+	case len(earlier) == 0:
+	case n > 0:
+		at, in = v.earlierLines[n-1], indent(lines, v.earlierLines[n-1])
+	default:
+		if at == 0 { // the hash goes there, too
+			at = v.packagesLine - 1
 		}
+		in = indent(lines, v.packagesLine) + "  "
+		all = append(all, edit{at, true, indent(lines, v.packagesLine) + "earlier_sha256:"})
+	}
+	for _, hash := range earlier {
+		all = append(all, edit{at, true, in + "- " + hash})
 	}
 	last := v.packageLines[len(v.packageLines)-1]
 	for _, name := range p.Packages {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/esper-sim/espersim/contracts/governance/schema"
 )
 
@@ -149,6 +151,62 @@ func TestRelease(t *testing.T) {
 	old, err := m.Set("v2", 0)
 	if err != nil || old.Find("x.a.v2.A.b") != nil || old.Find("x.a.v2.A.a") == nil {
 		t.Error("minor version 0 changed", err)
+	}
+}
+
+// A schema that speaks of minor version 1 before its first release is released
+// with its past.
+func TestFirstReleaseWithAPast(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"v1/a.proto": v1Proto, File: manifestText,
+		"v2/a.proto": `syntax = "proto3";
+package x.a.v2;
+import "options/options.proto";
+message A { int32 a = 1; int32 b = 2 [(esper.options.since) = 1]; }
+message B { option (esper.options.message_since) = 2; }
+`})
+	release(t, dir)
+	if got := check(t, dir); got != "" {
+		t.Fatal(got)
+	}
+	m, _ := load(t, dir)
+	for minor, want := range []string{"a", "ab", "abB"} {
+		s, err := m.Set("v2", uint32(minor))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for name, letter := range map[protoreflect.FullName]string{"x.a.v2.A.a": "a", "x.a.v2.A.b": "b", "x.a.v2.B": "B"} {
+			if s.Find(name) != nil {
+				got += letter
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("minor version %d has %s, want %s", minor, got, want)
+		}
+	}
+	// What is older may not need what is newer.
+	dir = t.TempDir()
+	write(t, dir, map[string]string{"v1/a.proto": v1Proto, File: manifestText,
+		"v2/a.proto": "syntax = \"proto3\";\npackage x.a.v2;\nimport \"options/options.proto\";\nmessage A { B b = 1; }\nmessage B { option (esper.options.message_since) = 1; }\n"})
+	m, s := load(t, dir)
+	p, err := m.Propose(s, Structure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Write(s, p); err == nil || !strings.Contains(err.Error(), "is no schema") {
+		t.Error(err)
+	}
+	write(t, dir, map[string]string{"v2/a.proto": "syntax = \"proto3\";\npackage x.a.v2;\nimport \"options/options.proto\";\nmessage A { int32 b = 1 [(esper.options.since) = 4294967295]; }\n"})
+	m, s = load(t, dir)
+	if p, err = m.Propose(s, Structure); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Write(s, p); err == nil || !strings.Contains(err.Error(), "nothing in it is new in minor version 1") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, Released)); err == nil {
+		t.Error("a set was written")
 	}
 }
 
