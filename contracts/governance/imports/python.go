@@ -172,7 +172,8 @@ func (p *pyFile) check() {
 
 // attribute finds getattr(m, "SerializeToString").
 func (p *pyFile) attribute(i int) {
-	for j, depth := i+1, 0; j < len(p.tokens); j++ {
+	const longest = 200 // tokens: a line of nothing but getattr( takes no square of its length
+	for j, depth := i+1, 0; j < min(len(p.tokens), i+longest); j++ {
 		switch t := p.tokens[j]; {
 		case t.kind == ';':
 			return

@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -62,7 +64,7 @@ func Structure(old, new *schema.Schema) (Verdict, []string, error) {
 	for _, m := range new.Messages() {
 		if old.Find(m.FullName()) == nil {
 			c.adds("the message %s is new", m.FullName())
-			c.maps(m)
+			c.newMaps(m)
 		}
 	}
 	for _, e := range new.Enums() {
@@ -75,6 +77,7 @@ func Structure(old, new *schema.Schema) (Verdict, []string, error) {
 			c.adds("the service %s is new", s.FullName())
 		}
 	}
+	c.extensions()
 	switch {
 	case len(c.major) > 0:
 		return Major, append(c.major, c.minor...), nil
@@ -259,9 +262,45 @@ func (c *comparison) service(a, b protoreflect.ServiceDescriptor) {
 	}
 }
 
-// maps finds the maps of a new message: they are on the list of what is
+// extensions compares the fields that the files add to other messages.
+func (c *comparison) extensions() {
+	was, is := extensions(c.old), extensions(c.new)
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		switch now, ok := is[name]; {
+		case !ok:
+			c.breaks("the extension %s is gone", name)
+		case now != was[name]:
+			c.breaks("the extension %s was %s, and is %s", name, was[name], now)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(is)) {
+		if _, ok := was[name]; !ok {
+			c.adds("the extension %s is new", name)
+		}
+	}
+}
+
+// extensions describes a schema's extensions, by full name.
+func extensions(s *schema.Schema) map[protoreflect.FullName]string {
+	all := map[protoreflect.FullName]string{}
+	add := func(list protoreflect.ExtensionDescriptors) {
+		for i := range list.Len() {
+			x := list.Get(i)
+			all[x.FullName()] = fmt.Sprintf("%d of %s: %s", x.Number(), x.ContainingMessage().FullName(), describe(x))
+		}
+	}
+	for _, f := range s.Files {
+		add(f.Extensions())
+	}
+	for _, m := range s.Messages() {
+		add(m.Extensions())
+	}
+	return all
+}
+
+// newMaps finds the maps of a new message: they are on the list of what is
 // forbidden.
-func (c *comparison) maps(m protoreflect.MessageDescriptor) {
+func (c *comparison) newMaps(m protoreflect.MessageDescriptor) {
 	for i := range m.Fields().Len() {
 		if f := m.Fields().Get(i); f.IsMap() {
 			c.breaks("%s is a new map", f.FullName())

@@ -15,7 +15,8 @@ import (
 
 const (
 	v1Proto = "syntax = \"proto3\";\npackage x.a.v1;\nmessage A { int32 a = 1; }\n"
-	v2Proto = "syntax = \"proto3\";\npackage x.a.v2;\nmessage A { int32 a = 1; reserved 5 to 9; }\nenum E { E_UNSPECIFIED = 0; ONE = 1; }\n"
+	v2Proto = "syntax = \"proto3\";\npackage x.a.v2;\nmessage A { int32 a = 1; reserved 5 to 9; }\nenum E { E_UNSPECIFIED = 0; ONE = 1; }\n" +
+		"import \"google/protobuf/descriptor.proto\";\nextend google.protobuf.FieldOptions { int32 x = 50000; }\nservice S { rpc Do(A) returns (A); }\nmessage Gone {}\n"
 
 	manifestText = `# What there is.
 versions:
@@ -298,7 +299,13 @@ func TestRefused(t *testing.T) {
 		{"v2/a.proto", "ONE = 1;", "TWO = 1;", "is renamed to TWO"},
 		{"v2/a.proto", "ONE = 1;", "ONE = 2;", "was 1, and is 2"},
 		{"v2/a.proto", "ONE = 1;", "ONE = 1; LESS = -1;", "not at the end"},
-		{"v2/a.proto", "message A {", "message B {", "the message x.a.v2.A is gone"},
+		{"v2/a.proto", "message Gone {}", "", "the message x.a.v2.Gone is gone"},
+		{"v2/a.proto", "enum E {", "enum F {", "the enum x.a.v2.E is gone"},
+		{"v2/a.proto", "service S {", "service T {", "the service x.a.v2.S is gone"},
+		{"v2/a.proto", "extend google.protobuf.FieldOptions { int32 x = 50000; }", "", "the extension x.a.v2.x is gone"},
+		{"v2/a.proto", "int32 x = 50000;", "int32 x = 50001;", "the extension x.a.v2.x was"},
+		{"v2/a.proto", "rpc Do(A) returns (A);", "", "the method x.a.v2.S.Do is gone"},
+		{"v2/a.proto", "rpc Do(A) returns (A);", "rpc Do(stream A) returns (A);", "x.a.v2.S.Do was"},
 		{"v1/a.proto", "int32 a = 1;", "int32 a = 1; int32 b = 2;", "v1 is frozen"},
 	} {
 		dir := released(t)
@@ -339,7 +346,9 @@ func TestMinor(t *testing.T) {
 		{"int32 a = 1;", "int32 a = 1; oneof o { string b = 2; }"},
 		{"ONE = 1;", "ONE = 1; TWO = 2;"},
 		{"message A {", "message B {} message A {"},
-		{"message A {", "service S { rpc Do(A) returns (A); } message A {"},
+		{"message A {", "service T { rpc Do(A) returns (A); } message A {"},
+		{"rpc Do(A) returns (A);", "rpc Do(A) returns (A); rpc More(A) returns (A);"},
+		{"int32 x = 50000;", "int32 x = 50000; int32 y = 50001;"},
 		{"reserved 5 to 9;", "reserved 5 to 12;"},
 		{"reserved 5 to 9;", "reserved 5 to 7, 8 to 10;"},
 		{"package x.a.v2;", "package x.a.v2; option go_package = \"e.com/a\";"},
