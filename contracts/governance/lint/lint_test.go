@@ -312,6 +312,28 @@ func TestDescriptorSet(t *testing.T) {
 	}
 }
 
+// Whatever compiles is judged without a panic, and every finding has its place.
+func FuzzCheck(f *testing.F) {
+	f.Add(`message A { oneof o { int32 a = 1; } map<string, A> m = 2; }`)
+	f.Add(`enum E { FAST = 0; reserved "fast"; } message A { double step_count = 1; int32 wait_s = 2; }`)
+	f.Add(`message A { message B { optional int32 c = 1 [(esper.options.since) = 4294967295]; } } message A_B {}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		if len(body) > 2000 {
+			return
+		}
+		s, err := schema.FromSources("fuzz", map[string]string{"v2/a.proto": head + body})
+		if err != nil {
+			return
+		}
+		settings := Settings{Topics: map[string][]string{"t": {"x.v2.A"}}, Versions: map[string]Version{"v2": {Released: []Release{{0, s}}}}}
+		for _, found := range Check(s, settings) {
+			if found.Line < 1 || found.Want == "" || strings.Contains(found.String(), "%!") {
+				t.Errorf("%+v", found)
+			}
+		}
+	})
+}
+
 func TestTokens(t *testing.T) {
 	for in, want := range map[string]string{
 		"step_count": "step count", "StepCount": "step count", "HTTPCount2": "http count2", "": "", "__a__": "a",
