@@ -16,6 +16,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/governance/lint"
 	"github.com/esper-sim/espersim/contracts/governance/manifest"
 	"github.com/esper-sim/espersim/contracts/governance/schema"
+	"github.com/esper-sim/espersim/contracts/governance/settings"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
@@ -62,15 +63,19 @@ func lintContracts(out, progress io.Writer, dir string, f *lintFlags) error {
 	if err != nil {
 		return err
 	}
-	settings := lint.Settings{Topics: wire.Topics, Consumers: wire.Consumers}
-	if settings.Versions, err = releases(dir); err != nil {
+	rules := lint.Settings{Topics: wire.Topics, Consumers: wire.Consumers}
+	if rules.Versions, err = releases(dir); err != nil {
 		return err
 	}
-	exempt, err := imports.ReadSettings(dir)
+	own, err := settings.Read(dir)
 	if err != nil {
 		return err
 	}
-	found := lint.Check(s, settings)
+	exempt := imports.Settings{Allowed: own.Serialisation.Allowed, Tests: own.Serialisation.Tests}
+	if rules.Planes, err = own.PlaneOf(); err != nil {
+		return err
+	}
+	found := lint.Check(s, rules)
 	module, err := moduleAround(dir)
 	if err != nil {
 		return err

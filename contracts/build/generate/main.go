@@ -131,7 +131,9 @@ func readSettings() (*volatileFields, error) {
 		Exclude  []string       `yaml:"exclude"` // read by package schema
 		Volatile volatileFields `yaml:"volatile"`
 
-		Serialisation any `yaml:"serialisation"` // read by package imports
+		// Read by the governance checks.
+		Serialisation any `yaml:"serialisation"`
+		Planes        any `yaml:"planes"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)

@@ -224,35 +224,6 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestSettings(t *testing.T) {
-	for _, c := range []struct{ text, want string }{
-		{"", ""},
-		{"serialisation:\n  allowed: [contracts/wire]\n", ""},
-		{"exclude: [a]\nvolatile:\n  names: [b]\n  fields: [c]\n", ""},
-		{"exclude: [a]\nserialization:\n  allowed: [b]\n", `f.yaml:2: there is no setting "serialization"`},
-		{"serialisation:\n  allowed: 1\n", "f.yaml:2: "},
-		{"serialisation: [\n", "f.yaml:"},
-		{"\tx", "f.yaml:"},
-	} {
-		_, err := ParseSettings("f.yaml", []byte(c.text))
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v, want %q", c.text, err, c.want)
-		}
-	}
-	if s, err := ReadSettings(t.TempDir()); err != nil || s.Allowed != nil {
-		t.Error(s, err)
-	}
-}
-
-func FuzzSettings(f *testing.F) {
-	f.Add([]byte("exclude: [a]\nserialisation:\n  allowed: [b]\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := ParseSettings("f.yaml", b); err != nil && !strings.HasPrefix(err.Error(), "f.yaml") {
-			t.Error(err)
-		}
-	})
-}
-
 // The scanner loses nothing and ends: places are in the text and in order.
 func FuzzPython(f *testing.F) {
 	f.Add("x = f'{m.FromString(f\"{b}\")!r:>{w}}'\n")

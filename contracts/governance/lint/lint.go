@@ -38,6 +38,8 @@ type Settings struct {
 	Topics map[string][]string
 	// Consumers are the subsystems that read a topic.
 	Consumers map[string][]string
+	// Planes is the plane of every subsystem; nil stands for Esper's.
+	Planes map[string]string
 	// Versions are the releases of each version, by its name, such as "v2". A
 	// version that is missing here is not held to its releases.
 	Versions map[string]Version
@@ -62,6 +64,9 @@ type Release struct {
 // places.
 func Check(s *schema.Schema, settings Settings) []finding.Finding {
 	l := &linter{Settings: settings, schema: s}
+	if l.Planes == nil {
+		l.Planes = Planes
+	}
 	for _, f := range s.Files {
 		l.file(f)
 	}

@@ -209,6 +209,20 @@ func TestFrozenOneof(t *testing.T) {
 	}
 }
 
+// Another system has other planes.
+func TestOtherPlanes(t *testing.T) {
+	s := compile(t, map[string]string{"v2/a.proto": head + `message A { oneof o { int32 a = 1 [(esper.options.owner) = "shop"]; int32 b = 2 [(esper.options.owner) = "billing"]; } }`})
+	for want, planes := range map[string]map[string]string{
+		"":                          {"shop": "front", "billing": "front"},
+		"oneof-planes":              {"shop": "front", "billing": "back"},
+		"oneof-planes oneof-planes": nil,
+	} {
+		if got := rules(Check(s, Settings{Planes: planes})); got != want {
+			t.Errorf("%v: %q, want %q", planes, got, want)
+		}
+	}
+}
+
 // The project's own oneofs, arm by arm.
 func TestOwnOneofs(t *testing.T) {
 	s, err := schema.Load("../..")

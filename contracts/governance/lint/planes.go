@@ -11,7 +11,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/generated/go/options"
 )
 
-// Planes is the plane of every subsystem of the roll-call. Leyline has no
+// Planes is the plane of every subsystem of Esper. Leyline has no
 // runtime and is counted to the infrastructure; Elesh works for the control
 // plane's pruning; Narset stands between Kasmina and Tamiyo as infrastructure.
 var Planes = map[string]string{
@@ -42,11 +42,11 @@ func (l *linter) oneof(o protoreflect.OneofDescriptor) {
 			continue
 		}
 		for _, name := range names {
-			p, known := Planes[name]
+			p, known := l.Planes[name]
 			switch {
 			case !known:
 				l.report(OneofPlanes, arm, fmt.Sprintf("%s is owned by %q, which is no subsystem", short(arm), name),
-					"one of %s", strings.Join(slices.Sorted(maps.Keys(Planes)), ", "))
+					"one of %s", strings.Join(slices.Sorted(maps.Keys(l.Planes)), ", "))
 				continue
 			case plane == "":
 				plane, of = p, fmt.Sprintf("%s (%s)", arm.Name(), name)
