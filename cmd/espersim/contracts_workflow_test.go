@@ -19,8 +19,8 @@ type workflow struct {
 	On          map[string]trigger `yaml:"on"`
 	Permissions map[string]string  `yaml:"permissions"`
 	Jobs        map[string]struct {
-		RunsOn string `yaml:"runs-on"`
-		Steps  []step `yaml:"steps"`
+		RunsOn string         `yaml:"runs-on"`
+		Steps  []workflowStep `yaml:"steps"`
 	} `yaml:"jobs"`
 }
 
@@ -30,7 +30,7 @@ type trigger struct {
 	Ignored  []string `yaml:"paths-ignore"`
 }
 
-type step struct {
+type workflowStep struct {
 	Name string         `yaml:"name"`
 	Uses string         `yaml:"uses"`
 	With map[string]any `yaml:"with"`
@@ -120,7 +120,7 @@ func TestWorkflow(t *testing.T) {
 }
 
 // checkStep says what a step runs: one command, which exists.
-func checkStep(s step, makefile string) (string, error) {
+func checkStep(s workflowStep, makefile string) (string, error) {
 	line := strings.TrimSpace(s.Run)
 	if strings.ContainsAny(line, "\n;|&!`$") {
 		return "", fmt.Errorf("%q is more than one plain command, of which one could fail unseen", line)
@@ -166,7 +166,7 @@ func TestWorkflowTestSeesWhatItForbids(t *testing.T) {
 		"! grep -r 'map<' contracts": false, "make test || true": false, "make test\nmake test": false, "curl example.com": false,
 		"git diff --exit-code": true, "bin/espersim contracts": false,
 	} {
-		if _, err := checkStep(step{Run: run}, makefile); (err == nil) != ok {
+		if _, err := checkStep(workflowStep{Run: run}, makefile); (err == nil) != ok {
 			t.Errorf("%q: %v", run, err)
 		}
 	}
