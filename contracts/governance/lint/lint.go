@@ -6,7 +6,6 @@ package lint
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -213,5 +212,3 @@ func (l *linter) goPackages() {
 		first[path] = f
 	}
 }
-
-func contains(list []string, s string) bool { return slices.Contains(list, s) }

@@ -68,7 +68,7 @@ func (l *linter) route(o protoreflect.OneofDescriptor, owners map[protoreflect.N
 	reached := map[string]bool{}
 	var travels []string
 	for _, topic := range slices.Sorted(maps.Keys(l.Topics)) {
-		if !contains(l.Topics[topic], message) {
+		if !slices.Contains(l.Topics[topic], message) {
 			continue
 		}
 		travels = append(travels, topic)
@@ -76,7 +76,7 @@ func (l *linter) route(o protoreflect.OneofDescriptor, owners map[protoreflect.N
 		for _, c := range l.Consumers[topic] {
 			reached[c] = true
 			for _, list := range owners {
-				useful = useful || contains(list, c)
+				useful = useful || slices.Contains(list, c)
 			}
 		}
 		if !useful && len(owners) > 0 {

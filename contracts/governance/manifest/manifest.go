@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -142,39 +143,37 @@ func (p *parser) syntax(err error) error {
 	return fmt.Errorf("%s:1: %s", p.name, strings.TrimPrefix(err.Error(), "yaml: "))
 }
 
-// mapping hands each value to the function of its key. Other keys, and keys
-// that are there twice, are errors.
+// mapping hands each value to the function of its key, or of "*" if that is
+// there. Other keys, and keys that are there twice, are errors.
 func (p *parser) mapping(n *yaml.Node, what string, keys map[string]func(key, value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		p.fail(n, "%s is no mapping; want %s", what, strings.Join(sorted(keys), ", "))
+		p.fail(n, "%s is no mapping; want %s", what, expected(keys))
 		return
 	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content) && p.err == nil; i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		do := keys[k.Value]
-		any := keys["*"]
+		each := keys["*"]
 		switch {
 		case seen[k.Value]:
 			p.fail(k, "%q is there twice", k.Value)
 		case do != nil && k.Value != "*":
 			do(k, v)
-		case any != nil:
-			any(k, v)
+		case each != nil:
+			each(k, v)
 		default:
-			p.fail(k, "%s has no %q; want %s", what, k.Value, strings.Join(sorted(keys), ", "))
+			p.fail(k, "%s has no %q; want %s", what, k.Value, expected(keys))
 		}
 		seen[k.Value] = true
 	}
 }
 
-func sorted(keys map[string]func(key, value *yaml.Node)) []string {
-	var all []string
-	for k := range keys {
-		all = append(all, k)
+func expected(keys map[string]func(key, value *yaml.Node)) string {
+	if keys["*"] != nil {
+		return "a name and what belongs to it"
 	}
-	slices.Sort(all)
-	return all
+	return strings.Join(slices.Sorted(maps.Keys(keys)), ", ")
 }
 
 func (p *parser) scalar(n *yaml.Node, what string) string {

@@ -106,13 +106,13 @@ func parsePrivate(b []byte) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := x509.ParsePKCS8PrivateKey(block)
+	parsed, err := x509.ParsePKCS8PrivateKey(block)
 	if err != nil {
 		return nil, err
 	}
-	key, ok := any.(ed25519.PrivateKey)
+	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("it is a key of type %T; want Ed25519", any)
+		return nil, fmt.Errorf("it is a key of type %T; want Ed25519", parsed)
 	}
 	return key, nil
 }
@@ -136,13 +136,13 @@ func ParsePublic(b []byte) (ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	any, err := x509.ParsePKIXPublicKey(block)
+	parsed, err := x509.ParsePKIXPublicKey(block)
 	if err != nil {
 		return nil, err
 	}
-	key, ok := any.(ed25519.PublicKey)
+	key, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return nil, fmt.Errorf("it is a key of type %T; want Ed25519", any)
+		return nil, fmt.Errorf("it is a key of type %T; want Ed25519", parsed)
 	}
 	return key, nil
 }
