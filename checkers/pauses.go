@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
@@ -128,8 +129,8 @@ func (c *pauses) granted(p *adaptationv2.PauseCommand, now int64) grant {
 	if t.ParseCanonical(slices.Clone(p.PauseToken)) != nil {
 		return g
 	}
-	if d := int64(t.MaxDuration.AsDuration()); t.MaxDuration != nil && d > 0 && (g.limit == 0 || d < g.limit) {
-		g.limit = d
+	if d, err := durations.To(t.MaxDuration); err == nil && d > 0 && (g.limit == 0 || int64(d) < g.limit) {
+		g.limit = int64(d)
 	}
 	expired := t.ExpiresAt != nil && c.p.WallStart.Add(time.Duration(now)).Sub(t.ExpiresAt.AsTime()) > c.p.MaxSkew+time.Second
 	g.valid = !expired && (t.Role == "operator" || t.Role == "admin") && c.signed(t)

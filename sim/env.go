@@ -9,6 +9,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	"github.com/esper-sim/espersim/gpu"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -157,8 +158,8 @@ func (s nodeNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	}
 	e.CreatedAt = &w.created
 	e.Ttl = nil
-	if o.TTLMillis > 0 {
-		w.ttl.Seconds, w.ttl.Nanos = o.TTLMillis/1000, int32(o.TTLMillis%1000*1e6)
+	// A time to live that no Duration has, over 10,000 years, is none.
+	if o.TTLMillis > 0 && durations.SetMS(&w.ttl, o.TTLMillis) == nil {
 		e.Ttl = &w.ttl
 	}
 	e.Topic = o.Topic

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -116,7 +116,7 @@ func (p *operator) ask() {
 	switch p.state {
 	case "asking":
 		p.env.Net.Send(p.job.Tamiyo, &pausev2.PauseRequest{PauseId: p.id(), TrainingRunId: p.job.RunID,
-			Scope: pausev2.Scope_RUN, MaxDuration: durationpb.New(p.o.Pause), Reason: "maintenance", Token: p.token}, o)
+			Scope: pausev2.Scope_RUN, MaxDuration: durations.From(p.o.Pause), Reason: "maintenance", Token: p.token}, o)
 	case "resuming":
 		p.env.Net.Send(p.job.Tamiyo, &pausev2.ResumeRequest{PauseId: p.id(), Principal: string(p.env.Self), Reason: "done", Token: p.token}, o)
 	default:
@@ -138,7 +138,7 @@ func (p *operator) newToken() *pausev2.PauseToken {
 	now := p.env.Clock.Now()
 	t := &pausev2.PauseToken{TokenId: "token/" + p.id(), Principal: string(p.env.Self), Role: "operator",
 		Scope: pausev2.Scope_RUN, IssuedAt: timestamppb.New(now), ExpiresAt: timestamppb.New(now.Add(time.Minute)),
-		QuotaUnits: uint32(p.o.Quota), MaxDuration: durationpb.New(p.o.Pause), KeyId: "run", Nonce: p.nonce("token", p.pause)}
+		QuotaUnits: uint32(p.o.Quota), MaxDuration: durations.From(p.o.Pause), KeyId: "run", Nonce: p.nonce("token", p.pause)}
 	switch kind {
 	case "expired":
 		t.IssuedAt, t.ExpiresAt = timestamppb.New(now.Add(-time.Hour)), timestamppb.New(now.Add(-time.Second))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
@@ -68,8 +69,9 @@ func Token(c *adaptationv2.PauseCommand, key []byte, now time.Time, skew time.Du
 		return nil, errors.New("the pause token has expired")
 	case t.IssuedAt.IsValid() && t.IssuedAt.AsTime().After(now.Add(skew)):
 		return nil, errors.New("the pause token is of the future")
-	case c.Pause && t.MaxDuration != nil && t.MaxDuration.AsDuration() < time.Duration(c.MaxDurationMs)*time.Millisecond:
-		return nil, fmt.Errorf("the pause token permits %v", t.MaxDuration.AsDuration())
+	case c.Pause && t.MaxDuration != nil && !durations.Within(durations.From(time.Duration(c.MaxDurationMs)*time.Millisecond), t.MaxDuration):
+		permitted, _ := durations.To(t.MaxDuration) // shorter than the pause, so it is one
+		return nil, fmt.Errorf("the pause token permits %v", permitted)
 	}
 	return t, nil
 }

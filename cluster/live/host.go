@@ -16,11 +16,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -300,8 +300,9 @@ func (s liveNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
 	}
 	e.SourceSubsystem = string(n.spec.ID)
 	e.CreatedAt = timestamppb.Now()
-	if o.TTLMillis > 0 {
-		e.Ttl = durationpb.New(time.Duration(o.TTLMillis) * time.Millisecond)
+	// A time to live that no Duration has, over 10,000 years, is none.
+	if ttl, err := durations.FromMS(o.TTLMillis); err == nil && o.TTLMillis > 0 {
+		e.Ttl = ttl
 	}
 	e.Topic, e.CorrelationId, e.ReplyTo, e.CausationId = o.Topic, o.CorrelationID, o.ReplyTo, o.CausationID
 	e.PartitionKey, e.TrainingRunId, e.Epoch = o.PartitionKey, o.RunID, o.Epoch

@@ -7,6 +7,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/wal"
+	"github.com/esper-sim/espersim/contracts/durations"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -71,7 +72,7 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 	}
 	now := b.now()
 	ttl := b.ttl(e.Priority)
-	if d := e.Ttl.AsDuration(); e.Ttl != nil && d > 0 {
+	if d, err := durations.To(e.Ttl); err == nil && d > 0 { // one beyond 292 years is longer than ours
 		ttl = min(ttl, d)
 	}
 	attempts := e.MaxAttempts

@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
@@ -70,7 +71,7 @@ func checkPause(m *pausev2.PauseRequest, key []byte, run string, now time.Time) 
 	if why := checkToken(m.Token, key, now); why != "" {
 		return why
 	}
-	d := m.MaxDuration.AsDuration()
+	d, err := durations.Budget(m.MaxDuration)
 	switch {
 	case m.PauseId == "":
 		return "the pause has no id"
@@ -78,10 +79,11 @@ func checkPause(m *pausev2.PauseRequest, key []byte, run string, now time.Time) 
 		return fmt.Sprintf("this is run %q", run)
 	case m.Scope != pausev2.Scope_RUN || len(m.Seeds) > 0:
 		return "only a whole run can be paused"
-	case !m.MaxDuration.IsValid() || d < time.Millisecond || d/time.Millisecond > math.MaxInt32:
+	case err != nil || d < time.Millisecond || d/time.Millisecond > math.MaxInt32:
 		return "a pause without an end is none"
-	case m.Token.MaxDuration != nil && m.Token.MaxDuration.AsDuration() < d:
-		return fmt.Sprintf("the token permits %v", m.Token.MaxDuration.AsDuration())
+	case m.Token.MaxDuration != nil && !durations.Within(m.MaxDuration, m.Token.MaxDuration):
+		permitted, _ := durations.To(m.Token.MaxDuration) // shorter than the pause, so it is one
+		return fmt.Sprintf("the token permits %v", permitted)
 	}
 	return ""
 }
@@ -123,7 +125,7 @@ func (t *tamiyo) pause(from actor.ID, m *pausev2.PauseRequest) {
 		return
 	}
 	t.quota.take(t.env.Clock.Monotonic(), want)
-	d := m.MaxDuration.AsDuration()
+	d, _ := durations.Budget(m.MaxDuration) // checkPause has read it
 	t.pausedUntil = t.env.Clock.Monotonic() + d
 	token := m.Token.AppendCanonical(nil)
 	t.pauseBoth("pause/"+m.PauseId, &adaptationv2.PauseCommand{Pause: true, MaxDurationMs: int32(d / time.Millisecond),

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/checkpoint"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/contracts/durations"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
@@ -406,7 +406,7 @@ func (t *tolaria) done() error {
 func (t *tolaria) outcome(r rollbackv2.Result, why string) {
 	rb := t.rb
 	t.ended = &rollbackv2.RollbackOutcome{RollbackId: rb.id, Result: r, Generation: t.gen,
-		Duration: durationpb.New(t.env.Clock.Monotonic() - rb.started), Reason: why}
+		Duration: durations.From(t.env.Clock.Monotonic() - rb.started), Reason: why}
 	for _, p := range rb.parties {
 		t.env.Net.Send(p.id, t.ended, actor.SendOptions{Key: "rollback-outcome"})
 	}
@@ -416,7 +416,7 @@ func (t *tolaria) request() *rollbackv2.RollbackRequest {
 	rb := t.rb
 	m := &rollbackv2.RollbackRequest{RollbackId: rb.id, Initiator: Subsystem, Tier: rb.tier, CheckpointId: rb.ckpt.ID,
 		CheckpointEpoch: rb.ckpt.Epoch, CheckpointRoot: rb.ckpt.Root, Reason: rb.reason, Severity: rb.severity,
-		Generation: rb.gen, RequestedAt: timestamppb.New(t.env.Clock.Now()), RecoveryDeadline: durationpb.New(job.RollbackLimit)}
+		Generation: rb.gen, RequestedAt: timestamppb.New(t.env.Clock.Now()), RecoveryDeadline: durations.From(job.RollbackLimit)}
 	for i := len(rb.parties) - 1; i >= 0; i-- { // kasmina, tamiyo, tolaria: sorted
 		m.AffectedSubsystems = append(m.AffectedSubsystems, rb.parties[i].name)
 	}

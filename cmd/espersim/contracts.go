@@ -7,6 +7,14 @@ func newContracts() *cobra.Command {
 		Use:   "contracts",
 		Short: "Judge message schemas and what a change of them does to messages",
 	})
-	c.AddCommand()
+	c.AddCommand(
+		newContractsBump(),
+		newContractsKeygen(),
+		newContractsLint(),
+		newContractsMigrate(),
+		newContractsSign(),
+		newContractsVerify(),
+		newContractsVersions(),
+	)
 	return c
 }

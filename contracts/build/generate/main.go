@@ -130,6 +130,10 @@ func readSettings() (*volatileFields, error) {
 	var s struct {
 		Exclude  []string       `yaml:"exclude"` // read by package schema
 		Volatile volatileFields `yaml:"volatile"`
+
+		// Read by the governance checks.
+		Serialisation any `yaml:"serialisation"`
+		Planes        any `yaml:"planes"`
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
