@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes sure that what a target needs is there: go, and with "cc" a C compiler
-# for the race detector.
+# Makes sure that what a target needs is there: go; with "cc" a C compiler for
+# the race detector; with "protoc" the generator of the Python stubs; with
+# "python" the protobuf library that Go is compared with.
 set -euo pipefail
 need() {
   command -v "$1" >/dev/null && return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing $2" >&2
-    apt-get update -qq >&2 && apt-get install -y -qq "$2" >&2 && return 0
+    apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$2" >&2 && return 0
   fi
   echo "espersim needs $1: install the package $2" >&2
   exit 2
@@ -21,5 +22,12 @@ for what in "$@"; do
       fi
       ;;
     cc) need gcc gcc ;;
+    protoc) need protoc protobuf-compiler ;;
+    python)
+      need /usr/bin/python3 python3
+      if ! /usr/bin/python3 -c 'import google.protobuf.pyext._message' 2>/dev/null; then
+        need python3-protobuf python3-protobuf
+      fi
+      ;;
   esac
 done
