@@ -7,7 +7,7 @@ need() {
   command -v "$1" >/dev/null && return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing $2" >&2
-    apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "$2" >&2 && return 0
+    apt-get update -qq >&2 && apt-get install -y -qq "$2" >&2 && return 0
   fi
   echo "espersim needs $1: install the package $2" >&2
   exit 2

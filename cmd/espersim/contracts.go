@@ -8,6 +8,8 @@ func newContracts() *cobra.Command {
 		Short: "Judge message schemas and what a change of them does to messages",
 	})
 	c.AddCommand(
+		newContractsGolden(),
+		newContractsReencode(),
 		newContractsToolchain(),
 	)
 	return c
