@@ -14,7 +14,6 @@ import (
 	"io"
 	"path"
 	"regexp"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -65,7 +64,7 @@ func ParseTable(name string, text []byte) (*Table, error) {
 		if errors.Is(err, io.EOF) {
 			err = errors.New(`the file is empty; want "fixtures:" and a list`)
 		}
-		return nil, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, syntaxError(name, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		fail(doc.Line, "there is more behind the first document; want one document")
@@ -137,4 +136,16 @@ func ParseTable(name string, text []byte) (*Table, error) {
 		return nil, errors.Join(errs...)
 	}
 	return t, nil
+}
+
+var syntaxLine = regexp.MustCompile(`(?s)^(?:yaml: )?(?:line ([0-9]+): )?(.*)$`)
+
+// syntaxError puts the line of an error of the YAML library to the name.
+func syntaxError(name string, err error) error {
+	m := syntaxLine.FindStringSubmatch(err.Error())
+	line := m[1]
+	if line == "" {
+		line = "1"
+	}
+	return fmt.Errorf("%s:%s: %s", name, line, m[2])
 }

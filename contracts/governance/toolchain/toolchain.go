@@ -107,7 +107,7 @@ func Parse(name string, text []byte) (*Toolchain, error) {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the file is empty; want the keys image, go, packages and modules")
 		}
-		return nil, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, syntaxError(name, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		p.fail(&doc, "there is more behind the first document; want one document")
@@ -282,4 +282,16 @@ func (p *parser) module(n *yaml.Node) {
 		Version: p.text(m["version"], modVersion, wantVersion+", such as v1.36.12"),
 		SHA256:  p.digest(m["sum_sha256"], hexForm, wantHex),
 	})
+}
+
+var syntaxLine = regexp.MustCompile(`(?s)^(?:yaml: )?(?:line ([0-9]+): )?(.*)$`)
+
+// syntaxError puts the line of an error of the YAML library to the name.
+func syntaxError(name string, err error) error {
+	m := syntaxLine.FindStringSubmatch(err.Error())
+	line := m[1]
+	if line == "" {
+		line = "1"
+	}
+	return fmt.Errorf("%s:%s: %s", name, line, m[2])
 }
