@@ -297,7 +297,7 @@ func TestBadTables(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", ":1: the file is empty"},
 		{"fixtures: 3\n", `:1: want the one key "fixtures"`},
-		{"a: [\n", "fixtures.yaml:2: did not find expected node content"},
+		{"a: [\n", "fixtures.yaml:1: did not find expected node content"},
 		{head + "  - 3\n", ":2: want a mapping"},
 		{head + "  - version: v2\n    fiel: a.bin\n", `:3: unknown key "fiel"; want version, file`},
 		{head + "  - version: v2\n", `:2: the key "file" is missing`},

@@ -1,0 +1,111 @@
+package reencode
+
+import (
+	"bytes"
+	"encoding/hex"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/esper-sim/espersim/contracts/canon"
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
+	"github.com/esper-sim/espersim/contracts/internal/everykind"
+	"github.com/esper-sim/espersim/contracts/internal/protorand"
+)
+
+func TestBytes(t *testing.T) {
+	command := new(adaptationv2.AdaptationCommand).ProtoReflect().Descriptor()
+	for _, c := range []struct {
+		name, in, out string
+		accepted      bool
+		offset        int
+		field         string
+	}{
+		{"canonical", "6a00a20100", "6a00a20100", true, -1, ""},
+		{"empty", "", "", true, -1, ""},
+		{"oneof last", "a201006a00", "6a00a20100", false, 0, "AdaptationCommand.constraints"},
+		{"explicit zero", "0a01611000", "0a0161", false, 3, "AdaptationCommand.target_epoch"},
+		{"in a submessage", "0a01616a020800", "0a01616a00", false, 4, "AdaptationCommand.rollback"},
+		{"unknown field", "f83e01", "f83e01", false, -1, ""},
+		{"unknown enum value", "6a020807", "6a020807", false, -1, ""},
+		{"truncated", "0a05", "", false, -1, ""},
+	} {
+		in, _ := hex.DecodeString(c.in) // literals
+		r, err := Bytes(command, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(r.Canonical); got != c.out || r.Accepted != c.accepted || r.Offset != c.offset || r.Field != c.field {
+			t.Errorf("%s: %s, %+v", c.name, got, r)
+		}
+		if r.Accepted == (r.Reason != "") {
+			t.Errorf("%s: accepted %v, reason %q", c.name, r.Accepted, r.Reason)
+		}
+	}
+}
+
+// It accepts what generated code accepts, signalling NaNs included, and what it
+// writes is accepted wherever the values are valid.
+func agree(t *testing.T, m func() canon.Message, b []byte) {
+	t.Helper()
+	d := m().ProtoReflect().Descriptor()
+	r, err := Bytes(d, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goErr := m().ParseCanonical(bytes.Clone(b))
+	if (goErr == nil) != r.Accepted {
+		t.Errorf("%s: %x: generated code says %v, reencode %+v", d.FullName(), b, goErr, r)
+	}
+	if r.Accepted != (r.Reason == "") || r.Accepted && !r.Identical() {
+		t.Errorf("%x: %+v", b, r)
+	}
+	if r.Canonical == nil {
+		return
+	}
+	again, err := Bytes(d, r.Canonical)
+	if err != nil || !again.Identical() {
+		t.Errorf("%x: the canonical form %x is not: %+v", b, r.Canonical, again)
+	}
+	if (proto.Unmarshal(b, m()) == nil) != (r.Canonical != nil) {
+		t.Errorf("%x: protobuf-go disagrees that this is a message", b)
+	}
+}
+
+func TestAgreesWithGeneratedCode(t *testing.T) {
+	r := protorand.Rand(5, 5)
+	accepted := 0
+	for range 3000 {
+		m := new(everykind.Every)
+		protorand.Fill(r, m.ProtoReflect(), 8)
+		b := m.AppendCanonical(nil)
+		protorand.Signal(b)
+		if r.IntN(4) != 0 {
+			b, _ = protorand.Damage(r, m.ProtoReflect().Descriptor(), b)
+		}
+		agree(t, func() canon.Message { return new(everykind.Every) }, b)
+		if new(everykind.Every).ParseCanonical(b) == nil {
+			accepted++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	if accepted < 500 || accepted > 2500 {
+		t.Errorf("%d of 3000 accepted", accepted)
+	}
+}
+
+func FuzzBytes(f *testing.F) {
+	for _, text := range []string{"", "6a00a20100", "a201006a00", "20ffffffff0f", "0c", "1a0b10ffffffffffffffffff01",
+		"620401008000", "fa19080000807f0000c0ff", "8a0102080a"} {
+		b, _ := hex.DecodeString(text) // literals
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		agree(t, func() canon.Message { return new(everykind.Every) }, b)
+		agree(t, func() canon.Message { return new(adaptationv2.AdaptationCommand) }, b)
+		agree(t, func() canon.Message { return new(telemetryv2.TelemetryPacket) }, b)
+	})
+}
