@@ -22,7 +22,11 @@ for what in "$@"; do
       fi
       ;;
     cc) need gcc gcc ;;
-    protoc) need protoc protobuf-compiler ;;
+    protoc)
+      need protoc protobuf-compiler
+      # Only recommended by the package, and protoc knows no Timestamp without.
+      [ -e /usr/include/google/protobuf/timestamp.proto ] || need timestamp.proto libprotobuf-dev
+      ;;
     python)
       need /usr/bin/python3 python3
       if ! /usr/bin/python3 -c 'import google.protobuf.pyext._message' 2>/dev/null; then

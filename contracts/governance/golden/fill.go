@@ -14,8 +14,6 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
-
-	"github.com/esper-sim/espersim/contracts/governance/schema"
 )
 
 // Fill appends to the table of a folder of contracts an entry with every field
@@ -31,7 +29,7 @@ func Fill(dir string) ([]string, error) {
 	text, err := os.ReadFile(name)
 	var set *Set
 	if errors.Is(err, fs.ErrNotExist) {
-		s, err := schema.LoadDir(dir)
+		s, err := loadSchema(dir)
 		if err != nil {
 			return nil, err
 		}

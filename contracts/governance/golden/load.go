@@ -32,7 +32,7 @@ type Set struct {
 // Load reads the schema and the table of a folder of contracts and builds the
 // messages. An error names the table's line.
 func Load(dir string) (*Set, error) {
-	s, err := schema.LoadDir(dir)
+	s, err := loadSchema(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +49,13 @@ func Load(dir string) (*Set, error) {
 		return nil, err
 	}
 	return build(dir, s, t)
+}
+
+func loadSchema(dir string) (*schema.Schema, error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("%s: there is no such folder", dir)
+	}
+	return schema.LoadDir(dir)
 }
 
 // Bytes is the canonical encoding that the table gives the fixture of that

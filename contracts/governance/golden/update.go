@@ -24,7 +24,7 @@ type Refused struct{ Changes []Change }
 
 func (r *Refused) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d fixtures would change; nothing was written. Where that is meant, name each:", len(r.Changes))
+	b.WriteString("nothing was written, since fixtures would change. Where that is meant, name each:")
 	for _, c := range r.Changes {
 		fmt.Fprintf(&b, "\n  --replace %s  (sha256 %s -> %s)", c.File, c.Before, c.After)
 	}

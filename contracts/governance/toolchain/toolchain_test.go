@@ -27,7 +27,7 @@ func TestOwnList(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, ok := l.Package(Protoc)
-	if !ok || p.Upstream() != "3.21.12" || len(l.Packages) != 4 || len(l.Modules) != 2 || len(l.Packages[3].Files) != 2 {
+	if !ok || p.Upstream() != "3.21.12" || len(l.Packages) != 5 || len(l.Modules) != 2 || len(l.Packages[4].Files) != 2 {
 		t.Errorf("%+v", l)
 	}
 }
