@@ -84,11 +84,11 @@ func reencodeFile(in io.Reader, out io.Writer, name, message, dir, to string) er
 		fmt.Fprintf(out, "%s: %d bytes of %s, canonical\n", name, len(b), message)
 		return nil
 	case r.Canonical == nil:
-		fmt.Fprintf(out, "%s: %d bytes, refused: %s\n", name, len(b), r.Reason)
+		fmt.Fprintf(out, "%s: %d bytes, no %s: %s\n", name, len(b), message, r.Reason)
 		if to != "" {
 			fmt.Fprintf(out, "%s was not written\n", to)
 		}
-	case r.Identical():
+	case r.Identical:
 		fmt.Fprintf(out, "%s: %d bytes of %s, the same after decoding and encoding, but refused: %s\n", name, len(b), message, r.Reason)
 	default:
 		fmt.Fprintf(out, "%s: %d bytes of %s, not canonical: %s\n", name, len(b), message, r.Reason)

@@ -180,7 +180,7 @@ func (s *Set) compare(i int, b []byte) []Mismatch {
 	}
 	m, err := dynamic.Decode(d, b)
 	if err != nil {
-		return append(out, at(Undecodable, -1, "no "+f.Message+": "+err.Error()))
+		return append(out, at(Undecodable, -1, "no "+f.Message+": "+why(d, b, err)))
 	}
 	if !proto.Equal(m, s.messages[i].Interface()) {
 		out = append(out, at(Value, -1, "decodes to another message than the table's"))
@@ -188,9 +188,18 @@ func (s *Set) compare(i int, b []byte) []Mismatch {
 	if again := dynamic.Encode(m); !bytes.Equal(again, b) {
 		out = append(out, at(Identity, -1, "decoded and encoded again it is not the same"))
 	} else if _, err := dynamic.Accept(d, b); err != nil {
-		out = append(out, at(Undecodable, -1, "no receiver accepts it: "+err.Error()))
+		out = append(out, at(Undecodable, -1, "no receiver accepts it: "+why(d, b, err)))
 	}
 	return out
+}
+
+// why explains an error of decoding. The library's own texts have white space
+// that differs by chance.
+func why(d protoreflect.MessageDescriptor, b []byte, err error) string {
+	if text := dynamic.Explain(d, b); text != "" {
+		return text
+	}
+	return strings.ReplaceAll(err.Error(), "\u00a0", " ")
 }
 
 // coverage lists what the fixtures of each message type set: one of them has to

@@ -311,7 +311,7 @@ func TestBadTables(t *testing.T) {
 		{entry("x.v2.A", "|\n      name: \"a\"\n      nmae: \"b\""), ":7: x.v2.A: unknown field: nmae"},
 		{entry("x.v2.A", "'name: 3'"), ":5: x.v2.A: invalid value for string type: 3"},
 		{entry("x.v2.A", "'left: 1 right {}'"), ":5: x.v2.A: "},
-		{entry("x.v2.A", "'mood: 7'"), ":2: no receiver would accept this x.v2.A: A.mood: Mood has no value 7"},
+		{entry("x.v2.A", "'mood: 7'"), ":2: no receiver would accept this x.v2.A: A.mood at byte 1: unknown enum value"},
 		{entry("x.v2.A", "'at { nanos: -1 }'"), ":2: no receiver would accept this"},
 		{strings.Replace(entry("x.v2.A", "''"), "version: v2", "version: v1", 1), ":2: x.v2.A is of version v2, not v1"},
 		{head + "---\na: b\n", "more behind the first document"},

@@ -105,7 +105,7 @@ func (f *Fixture) message(s *schema.Schema, types *dynamicpb.Types, table string
 	// What no receiver would accept is no fixture: text that is not UTF-8, an
 	// enum value that the schema has not, a Duration out of range.
 	if _, err := dynamic.Accept(d, b); err != nil {
-		return nil, nil, fmt.Errorf("%s:%d: no receiver would accept this %s: %v", table, f.Line, f.Message, err)
+		return nil, nil, fmt.Errorf("%s:%d: no receiver would accept this %s: %s", table, f.Line, f.Message, why(d, b, err))
 	}
 	return m, b, nil
 }

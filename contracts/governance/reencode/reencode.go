@@ -3,7 +3,8 @@
 package reencode
 
 import (
-	"fmt"
+	"bytes"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -15,21 +16,17 @@ type Result struct {
 	// Accepted: a receiver accepts it. Then it is canonical, and Canonical is
 	// the input.
 	Accepted bool
+	// Identical: decoding and encoding give the input back. An encoding can be
+	// identical and still not accepted: with an unknown field at its end, for
+	// one.
+	Identical bool
 	// Canonical is what the decoded message encodes to. It is nil where the
 	// input is no message of the type.
 	Canonical []byte
-	// Reason is why it is not accepted.
+	// Reason is why it is not accepted: the field, the offset, and what is
+	// wrong there.
 	Reason string
-	// Offset of the first byte in which input and Canonical differ, or -1, and
-	// the field that it belongs to in the input.
-	Offset int
-	Field  string
 }
-
-// Identical says whether decoding and encoding give the input back. An
-// encoding can be identical and still not accepted: with an unknown field at
-// its end, for one.
-func (r *Result) Identical() bool { return r.Canonical != nil && r.Offset < 0 }
 
 // Bytes decodes b as the type and encodes it again.
 func Bytes(d protoreflect.MessageDescriptor, b []byte) (*Result, error) {
@@ -39,29 +36,26 @@ func Bytes(d protoreflect.MessageDescriptor, b []byte) (*Result, error) {
 	}
 	m, err := dynamic.Decode(d, b)
 	if err != nil {
-		return &Result{Offset: -1, Reason: fmt.Sprintf("no %s: %v", d.FullName(), err)}, nil
+		r := &Result{Reason: dynamic.Explain(d, b)}
+		if r.Reason == "" { // an entry of a map
+			r.Reason = plain(err)
+		}
+		return r, nil
 	}
-	r := &Result{Canonical: dynamic.Encode(m)}
-	if r.Canonical == nil {
-		r.Canonical = []byte{}
+	r := &Result{Canonical: append([]byte{}, dynamic.Encode(m)...)}
+	r.Identical = bytes.Equal(r.Canonical, b)
+	_, err = dynamic.Accept(d, b)
+	if r.Accepted = err == nil; r.Accepted {
+		return r, nil
 	}
-	if r.Offset = dynamic.FirstDifference(b, r.Canonical); r.Offset >= 0 {
-		r.Field = dynamic.FieldAt(d, b, r.Offset)
-		have, want := at(b, r.Offset), at(r.Canonical, r.Offset)
-		r.Reason = fmt.Sprintf("the canonical form differs from byte %d on, in %s: it has %s there, the input has %s",
-			r.Offset, r.Field, want, have)
-	}
-	if _, err := dynamic.Accept(d, b); err == nil {
-		r.Accepted = true
-	} else if r.Offset < 0 {
-		r.Reason = err.Error()
+	if r.Reason = dynamic.Explain(d, b); r.Reason == "" {
+		r.Reason = plain(err)
 	}
 	return r, nil
 }
 
-func at(b []byte, i int) string {
-	if i >= len(b) {
-		return "no more bytes"
-	}
-	return fmt.Sprintf("0x%02x", b[i])
+// plain is the text of an error of the protobuf library, which puts a
+// non-breaking space into some of its texts by chance.
+func plain(err error) string {
+	return strings.ReplaceAll(err.Error(), "\u00a0", " ")
 }
