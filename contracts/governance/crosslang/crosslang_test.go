@@ -369,7 +369,7 @@ def accept`, false},
 			w := start(t, script)
 			found := 0
 			if c.verdict {
-				sum, err := compareVerdicts(w, 20000)
+				sum, err := compareVerdicts(w, 8000)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/esper-sim/espersim/contracts/governance/schema"
 	"github.com/esper-sim/espersim/contracts/wire"
 )
 
@@ -183,7 +184,11 @@ func TestFlippedByte(t *testing.T) {
 			bad := bytes.Clone(b)
 			bad[at] ^= 0x41
 			put(t, s.file(f), string(bad))
-			m := check(t, dir)
+			r, err := s.Check()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := r.Mismatches
 			if len(m) == 0 || m[0].Kind != Bytes || m[0].File != f.Path() || m[0].Offset != at || !strings.HasPrefix(m[0].Field, "A") && !strings.HasPrefix(m[0].Field, "Inner") {
 				t.Errorf("%s, byte %d: %v", f.Path(), at, m)
 			}
@@ -338,9 +343,10 @@ func FuzzTable(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text[:2000])
-	f.Add([]byte("fixtures:\n  - version: v2\n    file: a.bin\n    message: x.A\n    text: |\n      a: 1\n"))
-	f.Add([]byte("fixtures: &a\n  - *a\n"))
-	f.Add([]byte("fixtures: [{version: v1, file: a.bin, message: A, text: ''}]"))
+	s, err := schema.FromSources("test", map[string]string{"v2/a.proto": testSchema})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		table, err := ParseTable("t", text)
 		if (table == nil) == (err == nil) {
@@ -356,6 +362,9 @@ func FuzzTable(f *testing.F) {
 			if x.Line < 1 || x.TextLine < 1 || !filepath.IsLocal(x.Path()) {
 				t.Errorf("%+v", x)
 			}
+		}
+		if _, err := build("", s, table); err != nil && !strings.HasPrefix(err.Error(), "t:") {
+			t.Errorf("no place: %v", err)
 		}
 	})
 }

@@ -202,8 +202,6 @@ func TestCompareRoot(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(own(f)))
-	f.Add([]byte("image: {name: 'a:b', digest: x}\ngo: []\npackages: {}\nmodules: 3\n"))
-	f.Add([]byte("packages: &a\n  - *a\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := Parse("t", text)
 		if (l == nil) == (err == nil) {
