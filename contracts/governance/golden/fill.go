@@ -103,7 +103,7 @@ func fileBase(d protoreflect.MessageDescriptor) string {
 		base = parts[len(parts)-1] + "_"
 	}
 	name := strings.TrimPrefix(strings.TrimPrefix(string(d.FullName()), pkg), ".")
-	return base + snake(strings.ReplaceAll(name, ".", "")) + "_full"
+	return strings.TrimLeft(base+strings.TrimLeft(snake(strings.ReplaceAll(name, ".", "")), "_")+"_full", "_")
 }
 
 // snake writes FieldReport as field_report and BlueprintIR as blueprint_ir.
