@@ -25,7 +25,8 @@ for what in "$@"; do
     protoc)
       need protoc protobuf-compiler
       # Only recommended by the package, and protoc knows no Timestamp without.
-      [ -e /usr/include/google/protobuf/timestamp.proto ] || need timestamp.proto libprotobuf-dev
+      protoc=$(command -v protoc)
+      [ -e "${protoc%/bin/protoc}/include/google/protobuf/timestamp.proto" ] || need timestamp.proto libprotobuf-dev
       ;;
     python)
       need /usr/bin/python3 python3

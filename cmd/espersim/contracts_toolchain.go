@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -75,8 +76,9 @@ func compareToolchain(out io.Writer, dir string, require bool, m toolchain.Machi
 
 // short cuts a SHA-256 to what a table has room for.
 func short(s string) string {
-	if len(s) == 64 {
-		return s[:12] + "…"
+	const digits = 64
+	if len(s) >= digits && !strings.ContainsAny(s[len(s)-digits:], "/.@:-") {
+		return s[:len(s)-digits+12] + "…"
 	}
 	return s
 }

@@ -232,7 +232,7 @@ func TestInstallChecksDigests(t *testing.T) {
 		return "0" + hex[1:]
 	}
 	for _, c := range []struct{ sum, want string }{
-		{protoc.SHA256, "protobuf-compiler 3.21.12-3 has SHA-256 " + protoc.SHA256},
+		{protoc.SHA256, "protobuf-compiler 3.21.12-3+deb12u1 has SHA-256 " + protoc.SHA256},
 		{l.Modules[0].SHA256, "google.golang.org/protobuf@v1.36.12 has the sum " + l.Modules[0].SHA256},
 	} {
 		list := filepath.Join(t.TempDir(), "toolchain.yaml")

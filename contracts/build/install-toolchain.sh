@@ -52,9 +52,15 @@ command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail 2 "apt-get a
 native=$(dpkg --print-architecture)
 packages | while read -r name version arch sum; do
   [ "$arch" = "$native" ] || [ "$arch" = all ] || fail 2 "the list has $name for $arch; this machine is $native"
-  (cd "$tmp" && apt-get download -qq "$name=$version" >apt.log 2>&1) ||
-    fail 2 "apt-get download $name=$version: $(tail -1 "$tmp/apt.log"); is the package index there (apt-get update)?"
-  deb=$(echo "$tmp/${name}"_*.deb)
+  # An index has one version of a package, and perhaps another one than the
+  # list; a mirror has older and newer ones beside it.
+  uri=$(cd "$tmp" && apt-get download --print-uris "$name" 2>apt.log | sed -n "s/^'\([^']*\)'.*/\1/p" | head -1 || true)
+  [ -n "$uri" ] || fail 2 "apt-get knows no package $name: $(tail -1 "$tmp/apt.log"); is the package index there (apt-get update)?"
+  file=${name}_${version#*:}_$arch.deb
+  deb=$tmp/$name.deb
+  uri=${uri%/*}/${file//+/%2b}
+  /usr/lib/apt/apt-helper download-file "$uri" "$deb" >"$tmp/apt.log" 2>&1 ||
+    fail 2 "$uri cannot be downloaded: $(tail -1 "$tmp/apt.log")"
   check "$deb" "$sum" "$name $version"
   dpkg -x "$deb" "$dir"
 done
