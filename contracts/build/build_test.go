@@ -93,6 +93,10 @@ func TestDockerfile(t *testing.T) {
 // there.
 func install(t *testing.T, list, dir string) (code int, said string) {
 	t.Helper()
+	// Read, so that the test is run again when the script has changed.
+	if _, err := os.ReadFile("install-toolchain.sh"); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("./install-toolchain.sh", dir)
 	cmd.Env = append(os.Environ(), "TOOLCHAIN="+list)
 	out, err := cmd.CombinedOutput()
@@ -135,10 +139,14 @@ func stubs(t *testing.T, dir string) map[string]string {
 	tools(t, dir, "go", "run", "./contracts/build/python", "-protoc", filepath.Join(dir, "usr/bin/protoc"), "-out", filepath.Join(out, "python"))
 	var names []string
 	err := filepath.WalkDir(contracts, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(name, ".proto") && !strings.Contains(filepath.ToSlash(name), "/testdata/") {
-			name, err = filepath.Rel(contracts, name)
-			names = append(names, name)
+		if err != nil || !strings.HasSuffix(name, ".proto") || strings.Contains(filepath.ToSlash(name), "/testdata/") {
+			return err
 		}
+		if _, err := os.ReadFile(name); err != nil { // as above
+			return err
+		}
+		name, err = filepath.Rel(contracts, name)
+		names = append(names, name)
 		return err
 	})
 	if err != nil {
@@ -253,6 +261,13 @@ func TestInstallChecksDigests(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(dir, ".download-*")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+	flow := filepath.Join(t.TempDir(), "toolchain.yaml")
+	if err := os.WriteFile(flow, []byte("packages: [{name: protobuf-compiler}]\nmodules: []\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := install(t, flow, t.TempDir()); code != 2 || !strings.Contains(said, "want block style") {
+		t.Errorf("exit code %d: %s", code, said)
 	}
 	if out, err := exec.Command("./install-toolchain.sh").CombinedOutput(); err == nil || !bytes.Contains(out, []byte("want one argument")) {
 		t.Errorf("%s", out)

@@ -47,6 +47,12 @@ modules() {
     $1 == "sum_sha256:" {print path, version, $2}' "$list"
 }
 
+# What awk could not read would be left out in silence.
+for table in packages modules; do
+  $table | awk -v want=$([ $table = packages ] && echo 4 || echo 3) 'NF != want {bad = 1} END {exit bad || NR == 0}' ||
+    fail 2 "$list: $table: want block style, a key a line, in the order name or path, version, digest"
+done
+
 # Debian's packages.
 command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail 2 "apt-get and dpkg are needed"
 native=$(dpkg --print-architecture)

@@ -62,6 +62,16 @@ func start(t testing.TB, script string) *Worker {
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Read, so that the tests are run again when the stubs have changed.
+	stubs, err := filepath.Glob(contracts + "/generated/python/*/*.py")
+	if err != nil || len(stubs) == 0 {
+		t.Fatal("there are no Python stubs: run make generate", err)
+	}
+	for _, name := range stubs {
+		if _, err := os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w, err := Start(Options{Python: prerequisite.Python, Stubs: contracts + "/generated/python", Script: script,
 		Packages: []string{"esper_protocols_v1", "esper_protocols_v2"}, Sets: []string{name}})
 	if err != nil {
