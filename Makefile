@@ -18,6 +18,7 @@ run: build ## show what espersim is for: a log that loses data, and one that doe
 	@scripts/demo.sh $(BIN)
 
 test: build ## all tests, and every scenario twice
+	@scripts/ensure.sh protoc python || echo "going on: the tests that need it say that they were skipped" >&2
 	@$(GO) test ./...
 	@$(BIN) run scenarios/ --twice
 
@@ -34,6 +35,8 @@ soak: build ## 10,000 run seeds of the triad under everything survivable, and th
 generate: ## generated code and schemas
 	@scripts/ensure.sh go
 	@$(GO) run ./contracts/build/generate
+	@scripts/ensure.sh protoc || true
+	@$(GO) run ./contracts/build/python
 	@$(GO) run ./cmd/espersim scenario schema > scenarios/schema.json.new && mv scenarios/schema.json.new scenarios/schema.json
 
 fuzz: ## fuzz every decoder for a while (FUZZTIME=30s)

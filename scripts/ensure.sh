@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that what a target needs is there: go, and with "cc" a C compiler
-# for the race detector.
+# Makes sure that what a target needs is there: go; with "cc" a C compiler for
+# the race detector; with "protoc" the generator of the Python stubs; with
+# "python" the protobuf library that Go is compared with.
 set -euo pipefail
 need() {
   command -v "$1" >/dev/null && return 0
@@ -21,5 +22,17 @@ for what in "$@"; do
       fi
       ;;
     cc) need gcc gcc ;;
+    protoc)
+      need protoc protobuf-compiler
+      # Only recommended by the package, and protoc knows no Timestamp without.
+      protoc=$(command -v protoc)
+      [ -e "${protoc%/bin/protoc}/include/google/protobuf/timestamp.proto" ] || need timestamp.proto libprotobuf-dev
+      ;;
+    python)
+      need /usr/bin/python3 python3
+      if ! /usr/bin/python3 -c 'import google.protobuf.pyext._message' 2>/dev/null; then
+        need python3-protobuf python3-protobuf
+      fi
+      ;;
   esac
 done

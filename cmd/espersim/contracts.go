@@ -9,10 +9,13 @@ func newContracts() *cobra.Command {
 	})
 	c.AddCommand(
 		newContractsBump(),
+		newContractsGolden(),
 		newContractsKeygen(),
 		newContractsLint(),
 		newContractsMigrate(),
+		newContractsReencode(),
 		newContractsSign(),
+		newContractsToolchain(),
 		newContractsVerify(),
 		newContractsVersions(),
 	)

@@ -90,7 +90,7 @@ func appendMap(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Map) []b
 }
 
 func appendOne(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
-	b = protowire.AppendTag(b, f.Number(), wireType(f.Kind()))
+	b = protowire.AppendTag(b, f.Number(), WireOf(f.Kind()))
 	b = appendValue(b, f, v)
 	if f.Kind() == protoreflect.GroupKind {
 		b = protowire.AppendTag(b, f.Number(), protowire.EndGroupType)
@@ -98,7 +98,8 @@ func appendOne(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) [
 	return b
 }
 
-func wireType(k protoreflect.Kind) protowire.Type {
+// WireOf is the wire type of a singular field of a kind.
+func WireOf(k protoreflect.Kind) protowire.Type {
 	switch k {
 	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
 		return protowire.Fixed32Type

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/bufbuild/protocompile"
+	"github.com/bufbuild/protocompile/protoutil"
 	"google.golang.org/protobuf/compiler/protogen"
-	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/pluginpb"
 )
@@ -52,7 +52,9 @@ func compile(dir string) (*pluginpb.CodeGeneratorRequest, error) {
 		for i := range f.Imports().Len() {
 			add(f.Imports().Get(i).FileDescriptor)
 		}
-		request.ProtoFile = append(request.ProtoFile, protodesc.ToFileDescriptorProto(f))
+		// The compiler's own descriptor: protodesc would make one anew, without
+		// the proto3_optional of extensions that protoc writes.
+		request.ProtoFile = append(request.ProtoFile, protoutil.ProtoFromFileDescriptor(f))
 	}
 	for _, f := range files {
 		add(f)

@@ -202,14 +202,14 @@ const file_options_options_proto_rawDesc = "" +
 	"\x06EPOCHS\x10\x03\x12\x0e\n" +
 	"\n" +
 	"NOT_A_TIME\x10\x04:5\n" +
-	"\x05owner\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x03(\tR\x05owner:9\n" +
-	"\acounter\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\acounter:H\n" +
-	"\x04unit\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\x0e2\x13.esper.options.UnitR\x04unit:5\n" +
-	"\x05since\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\rR\x05since:F\n" +
-	"\rmessage_since\x12\x1f.google.protobuf.MessageOptions\x18͎\x03 \x01(\rR\fmessageSince:B\n" +
-	"\rzero_is_value\x12\x1c.google.protobuf.EnumOptions\x18Î\x03 \x01(\bR\vzeroIsValue:D\n" +
+	"\x05owner\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x03(\tR\x05owner:<\n" +
+	"\acounter\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\bR\acounter\x88\x01\x01:K\n" +
+	"\x04unit\x12\x1d.google.protobuf.FieldOptions\x18\xbb\x8e\x03 \x01(\x0e2\x13.esper.options.UnitR\x04unit\x88\x01\x01:8\n" +
+	"\x05since\x12\x1d.google.protobuf.FieldOptions\x18\xbc\x8e\x03 \x01(\rR\x05since\x88\x01\x01:I\n" +
+	"\rmessage_since\x12\x1f.google.protobuf.MessageOptions\x18͎\x03 \x01(\rR\fmessageSince\x88\x01\x01:E\n" +
+	"\rzero_is_value\x12\x1c.google.protobuf.EnumOptions\x18Î\x03 \x01(\bR\vzeroIsValue\x88\x01\x01:G\n" +
 	"\vvalue_since\x12!.google.protobuf.EnumValueOptions\x18Ď\x03 \x01(\rR\n" +
-	"valueSinceBFZDgithub.com/esper-sim/espersim/contracts/generated/go/options;optionsb\x06proto3"
+	"valueSince\x88\x01\x01BFZDgithub.com/esper-sim/espersim/contracts/generated/go/options;optionsb\x06proto3"
 
 var (
 	file_options_options_proto_rawDescOnce sync.Once
