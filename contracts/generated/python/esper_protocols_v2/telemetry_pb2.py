@@ -13,10 +13,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import system_state_pb2 as v2_dot_system__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12v2/telemetry.proto\x12\x12\x65sper.telemetry.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15v2/system_state.proto\"#\n\x05Label\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x85\x03\n\x0fTelemetryPacket\x12\x11\n\tpacket_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_subsystem\x18\x03 \x01(\t\x12(\n\x05level\x18\x04 \x01(\x0e\x32\x19.esper.telemetry.v2.Level\x12\x30\n\x07metrics\x18\n \x03(\x0b\x32\x1f.esper.telemetry.v2.MetricPoint\x12\x32\n\x06\x65vents\x18\x14 \x03(\x0b\x32\".esper.telemetry.v2.TelemetryEvent\x12,\n\x05spans\x18\x1e \x03(\x0b\x32\x1d.esper.telemetry.v2.TraceSpan\x12\x30\n\x06health\x18( \x01(\x0b\x32 .esper.telemetry.v2.HealthReport\x12\x17\n\x0ftraining_run_id\x18) \x01(\t\x12\r\n\x05\x65poch\x18* \x01(\x03\"\xd3\x01\n\x0bMetricPoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tint_value\x18\x03 \x01(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12,\n\x04type\x18\x05 \x01(\x0e\x32\x1e.esper.telemetry.v2.MetricType\x12)\n\x06labels\x18\x06 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x01\n\x0eTelemetryEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\x0e\x32\x19.esper.telemetry.v2.Level\x12\x0f\n\x07message\x18\x03 \x01(\t\x12)\n\x06labels\x18\x04 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x01\n\tTraceSpan\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05start\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06labels\x18\x07 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\"\xc6\x01\n\x0cHealthReport\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .esper.telemetry.v2.HealthStatus\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12)\n\x06labels\x18\x03 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12\x32\n\x08\x62reakers\x18\x04 \x03(\x0b\x32 .esper.telemetry.v2.BreakerState\x12\x14\n\x0c\x63onservative\x18\x05 \x01(\x08\"+\n\x0c\x42reakerState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\",\n\x07SeedRef\x12\x10\n\x08layer_id\x18\x01 \x01(\x05\x12\x0f\n\x07seed_id\x18\x02 \x01(\x05\"\xd1\x04\n\rSeedTelemetry\x12\x14\n\x0ctelemetry_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x13\n\x0bglobal_step\x18\x04 \x01(\x03\x12,\n\x05stage\x18\x05 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x1c\n\x14ready_for_transition\x18\x06 \x01(\x08\x12\x18\n\x10\x61\x63tive_kernel_id\x18\x07 \x01(\t\x12\x31\n\x06health\x18\x08 \x01(\x0b\x32!.esper.system_state.v2.SeedHealth\x12\x16\n\x0e\x63hunk_variance\x18\n \x01(\x01\x12\x17\n\x0f\x64\x65\x61\x64_node_ratio\x18\x0b \x01(\x01\x12\x17\n\x0f\x61vg_correlation\x18\x0c \x01(\x01\x12\x15\n\rgradient_norm\x18\r \x01(\x01\x12\x12\n\nlocal_loss\x18\x0e \x01(\x01\x12\x13\n\x0b\x61lpha_milli\x18\x0f \x01(\r\x12/\n\x0c\x65xec_latency\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14isolation_violations\x18\x11 \x01(\r\x12\x1a\n\x12\x65pochs_since_graft\x18\x12 \x01(\r\x12\x11\n\tlast_gate\x18\x13 \x01(\t\x12\x12\n\nlast_error\x18\x14 \x01(\t\x12\x11\n\tregion_id\x18\x15 \x01(\t\x12\x13\n\x0b\x62\x61tch_count\x18\x16 \x01(\r\"\x8e\x02\n\x0f\x45mergencyNotice\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x31\n\x05level\x18\x02 \x01(\x0e\x32\".esper.telemetry.v2.EmergencyLevel\x12\x33\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32#.esper.telemetry.v2.EmergencyAction\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12-\n\traised_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0erespond_within\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration*V\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\t\n\x05\x44\x45\x42UG\x10\x01\x12\x08\n\x04INFO\x10\x02\x12\x0b\n\x07WARNING\x10\x03\x12\t\n\x05\x45RROR\x10\x04\x12\t\n\x05\x46\x41TAL\x10\x05*P\n\nMetricType\x12\x1b\n\x17METRIC_TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43OUNTER\x10\x01\x12\t\n\x05GAUGE\x10\x02\x12\r\n\tHISTOGRAM\x10\x03*e\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07HEALTHY\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\r\n\tUNHEALTHY\x10\x03\x12\x0c\n\x08\x43RITICAL\x10\x04*\xd0\x01\n\tSeedStage\x12\x1a\n\x16SEED_STAGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x44ORMANT\x10\x01\x12\x0e\n\nGERMINATED\x10\x02\x12\x0c\n\x08TRAINING\x10\x03\x12\x0c\n\x08GRAFTING\x10\x04\x12\x11\n\rSTABILIZATION\x10\x05\x12\x0e\n\nEVALUATING\x10\x06\x12\x0f\n\x0b\x46INE_TUNING\x10\x07\x12\x0e\n\nFOSSILIZED\x10\x08\x12\n\n\x06\x43ULLED\x10\t\x12\r\n\tCANCELLED\x10\n\x12\x0f\n\x0bROLLED_BACK\x10\x0b*\xa1\x01\n\x0e\x45mergencyLevel\x12\x1f\n\x1b\x45MERGENCY_LEVEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45MERGENCY_LEVEL_CRITICAL\x10\x01\x12\x1a\n\x16\x45MERGENCY_LEVEL_SEVERE\x10\x02\x12\x19\n\x15\x45MERGENCY_LEVEL_MAJOR\x10\x03\x12\x19\n\x15\x45MERGENCY_LEVEL_MINOR\x10\x04*o\n\x0f\x45mergencyAction\x12 \n\x1c\x45MERGENCY_ACTION_UNSPECIFIED\x10\x00\x12\n\n\x06\x46REEZE\x10\x01\x12\x11\n\rFAST_ROLLBACK\x10\x02\x12\x11\n\rFULL_ROLLBACK\x10\x03\x12\x08\n\x04TUNE\x10\x04\x42OZMgithub.com/esper-sim/espersim/contracts/generated/go/telemetry/v2;telemetryv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12v2/telemetry.proto\x12\x12\x65sper.telemetry.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x15v2/system_state.proto\"#\n\x05Label\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x85\x03\n\x0fTelemetryPacket\x12\x11\n\tpacket_id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_subsystem\x18\x03 \x01(\t\x12(\n\x05level\x18\x04 \x01(\x0e\x32\x19.esper.telemetry.v2.Level\x12\x30\n\x07metrics\x18\n \x03(\x0b\x32\x1f.esper.telemetry.v2.MetricPoint\x12\x32\n\x06\x65vents\x18\x14 \x03(\x0b\x32\".esper.telemetry.v2.TelemetryEvent\x12,\n\x05spans\x18\x1e \x03(\x0b\x32\x1d.esper.telemetry.v2.TraceSpan\x12\x30\n\x06health\x18( \x01(\x0b\x32 .esper.telemetry.v2.HealthReport\x12\x17\n\x0ftraining_run_id\x18) \x01(\t\x12\r\n\x05\x65poch\x18* \x01(\x03\"\xd3\x01\n\x0bMetricPoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x11\n\tint_value\x18\x03 \x01(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12,\n\x04type\x18\x05 \x01(\x0e\x32\x1e.esper.telemetry.v2.MetricType\x12)\n\x06labels\x18\x06 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x01\n\x0eTelemetryEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\x0e\x32\x19.esper.telemetry.v2.Level\x12\x0f\n\x07message\x18\x03 \x01(\t\x12)\n\x06labels\x18\x04 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x01\n\tTraceSpan\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x05start\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06labels\x18\x07 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\"\xc6\x01\n\x0cHealthReport\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .esper.telemetry.v2.HealthStatus\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12)\n\x06labels\x18\x03 \x03(\x0b\x32\x19.esper.telemetry.v2.Label\x12\x32\n\x08\x62reakers\x18\x04 \x03(\x0b\x32 .esper.telemetry.v2.BreakerState\x12\x14\n\x0c\x63onservative\x18\x05 \x01(\x08\"+\n\x0c\x42reakerState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\",\n\x07SeedRef\x12\x10\n\x08layer_id\x18\x01 \x01(\x05\x12\x0f\n\x07seed_id\x18\x02 \x01(\x05\"\xf4\x04\n\rSeedTelemetry\x12\x14\n\x0ctelemetry_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x13\n\x0bglobal_step\x18\x04 \x01(\x03\x12,\n\x05stage\x18\x05 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x1c\n\x14ready_for_transition\x18\x06 \x01(\x08\x12\x18\n\x10\x61\x63tive_kernel_id\x18\x07 \x01(\t\x12\x31\n\x06health\x18\x08 \x01(\x0b\x32!.esper.system_state.v2.SeedHealth\x12\x16\n\x0e\x63hunk_variance\x18\n \x01(\x01\x12\x17\n\x0f\x64\x65\x61\x64_node_ratio\x18\x0b \x01(\x01\x12\x17\n\x0f\x61vg_correlation\x18\x0c \x01(\x01\x12\x15\n\rgradient_norm\x18\r \x01(\x01\x12\x12\n\nlocal_loss\x18\x0e \x01(\x01\x12\x13\n\x0b\x61lpha_milli\x18\x0f \x01(\r\x12/\n\x0c\x65xec_latency\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14isolation_violations\x18\x11 \x01(\r\x12\x1a\n\x12\x65pochs_since_graft\x18\x12 \x01(\r\x12\x11\n\tlast_gate\x18\x13 \x01(\t\x12\x12\n\nlast_error\x18\x14 \x01(\t\x12\x11\n\tregion_id\x18\x15 \x01(\t\x12\x13\n\x0b\x62\x61tch_count\x18\x16 \x01(\r\x12!\n\x13rollback_generation\x18\x17 \x01(\rB\x04\xe0\xf3\x18\x01\"\x8e\x02\n\x0f\x45mergencyNotice\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x31\n\x05level\x18\x02 \x01(\x0e\x32\".esper.telemetry.v2.EmergencyLevel\x12\x33\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32#.esper.telemetry.v2.EmergencyAction\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12-\n\traised_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0erespond_within\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration*V\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\t\n\x05\x44\x45\x42UG\x10\x01\x12\x08\n\x04INFO\x10\x02\x12\x0b\n\x07WARNING\x10\x03\x12\t\n\x05\x45RROR\x10\x04\x12\t\n\x05\x46\x41TAL\x10\x05*P\n\nMetricType\x12\x1b\n\x17METRIC_TYPE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43OUNTER\x10\x01\x12\t\n\x05GAUGE\x10\x02\x12\r\n\tHISTOGRAM\x10\x03*e\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07HEALTHY\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\r\n\tUNHEALTHY\x10\x03\x12\x0c\n\x08\x43RITICAL\x10\x04*\xd0\x01\n\tSeedStage\x12\x1a\n\x16SEED_STAGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x44ORMANT\x10\x01\x12\x0e\n\nGERMINATED\x10\x02\x12\x0c\n\x08TRAINING\x10\x03\x12\x0c\n\x08GRAFTING\x10\x04\x12\x11\n\rSTABILIZATION\x10\x05\x12\x0e\n\nEVALUATING\x10\x06\x12\x0f\n\x0b\x46INE_TUNING\x10\x07\x12\x0e\n\nFOSSILIZED\x10\x08\x12\n\n\x06\x43ULLED\x10\t\x12\r\n\tCANCELLED\x10\n\x12\x0f\n\x0bROLLED_BACK\x10\x0b*\xa1\x01\n\x0e\x45mergencyLevel\x12\x1f\n\x1b\x45MERGENCY_LEVEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45MERGENCY_LEVEL_CRITICAL\x10\x01\x12\x1a\n\x16\x45MERGENCY_LEVEL_SEVERE\x10\x02\x12\x19\n\x15\x45MERGENCY_LEVEL_MAJOR\x10\x03\x12\x19\n\x15\x45MERGENCY_LEVEL_MINOR\x10\x04*o\n\x0f\x45mergencyAction\x12 \n\x1c\x45MERGENCY_ACTION_UNSPECIFIED\x10\x00\x12\n\n\x06\x46REEZE\x10\x01\x12\x11\n\rFAST_ROLLBACK\x10\x02\x12\x11\n\rFULL_ROLLBACK\x10\x03\x12\x08\n\x04TUNE\x10\x04\x42OZMgithub.com/esper-sim/espersim/contracts/generated/go/telemetry/v2;telemetryv2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.telemetry_pb2', globals())
@@ -24,36 +25,38 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZMgithub.com/esper-sim/espersim/contracts/generated/go/telemetry/v2;telemetryv2'
-  _LEVEL._serialized_start=2329
-  _LEVEL._serialized_end=2415
-  _METRICTYPE._serialized_start=2417
-  _METRICTYPE._serialized_end=2497
-  _HEALTHSTATUS._serialized_start=2499
-  _HEALTHSTATUS._serialized_end=2600
-  _SEEDSTAGE._serialized_start=2603
-  _SEEDSTAGE._serialized_end=2811
-  _EMERGENCYLEVEL._serialized_start=2814
-  _EMERGENCYLEVEL._serialized_end=2975
-  _EMERGENCYACTION._serialized_start=2977
-  _EMERGENCYACTION._serialized_end=3088
-  _LABEL._serialized_start=130
-  _LABEL._serialized_end=165
-  _TELEMETRYPACKET._serialized_start=168
-  _TELEMETRYPACKET._serialized_end=557
-  _METRICPOINT._serialized_start=560
-  _METRICPOINT._serialized_end=771
-  _TELEMETRYEVENT._serialized_start=774
-  _TELEMETRYEVENT._serialized_end=953
-  _TRACESPAN._serialized_start=956
-  _TRACESPAN._serialized_end=1166
-  _HEALTHREPORT._serialized_start=1169
-  _HEALTHREPORT._serialized_end=1367
-  _BREAKERSTATE._serialized_start=1369
-  _BREAKERSTATE._serialized_end=1412
-  _SEEDREF._serialized_start=1414
-  _SEEDREF._serialized_end=1458
-  _SEEDTELEMETRY._serialized_start=1461
-  _SEEDTELEMETRY._serialized_end=2054
-  _EMERGENCYNOTICE._serialized_start=2057
-  _EMERGENCYNOTICE._serialized_end=2327
+  _SEEDTELEMETRY.fields_by_name['rollback_generation']._options = None
+  _SEEDTELEMETRY.fields_by_name['rollback_generation']._serialized_options = b'\340\363\030\001'
+  _LEVEL._serialized_start=2387
+  _LEVEL._serialized_end=2473
+  _METRICTYPE._serialized_start=2475
+  _METRICTYPE._serialized_end=2555
+  _HEALTHSTATUS._serialized_start=2557
+  _HEALTHSTATUS._serialized_end=2658
+  _SEEDSTAGE._serialized_start=2661
+  _SEEDSTAGE._serialized_end=2869
+  _EMERGENCYLEVEL._serialized_start=2872
+  _EMERGENCYLEVEL._serialized_end=3033
+  _EMERGENCYACTION._serialized_start=3035
+  _EMERGENCYACTION._serialized_end=3146
+  _LABEL._serialized_start=153
+  _LABEL._serialized_end=188
+  _TELEMETRYPACKET._serialized_start=191
+  _TELEMETRYPACKET._serialized_end=580
+  _METRICPOINT._serialized_start=583
+  _METRICPOINT._serialized_end=794
+  _TELEMETRYEVENT._serialized_start=797
+  _TELEMETRYEVENT._serialized_end=976
+  _TRACESPAN._serialized_start=979
+  _TRACESPAN._serialized_end=1189
+  _HEALTHREPORT._serialized_start=1192
+  _HEALTHREPORT._serialized_end=1390
+  _BREAKERSTATE._serialized_start=1392
+  _BREAKERSTATE._serialized_end=1435
+  _SEEDREF._serialized_start=1437
+  _SEEDREF._serialized_end=1481
+  _SEEDTELEMETRY._serialized_start=1484
+  _SEEDTELEMETRY._serialized_end=2112
+  _EMERGENCYNOTICE._serialized_start=2115
+  _EMERGENCYNOTICE._serialized_end=2385
 # @@protoc_insertion_point(module_scope)
