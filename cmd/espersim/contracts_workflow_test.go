@@ -19,8 +19,10 @@ type workflow struct {
 	On          map[string]trigger `yaml:"on"`
 	Permissions map[string]string  `yaml:"permissions"`
 	Jobs        map[string]struct {
-		RunsOn string         `yaml:"runs-on"`
-		Steps  []workflowStep `yaml:"steps"`
+		RunsOn    string            `yaml:"runs-on"`
+		Container string            `yaml:"container"`
+		Env       map[string]string `yaml:"env"`
+		Steps     []workflowStep    `yaml:"steps"`
 	} `yaml:"jobs"`
 }
 
