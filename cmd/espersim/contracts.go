@@ -7,6 +7,6 @@ func newContracts() *cobra.Command {
 		Use:   "contracts",
 		Short: "Judge message schemas and what a change of them does to messages",
 	})
-	c.AddCommand()
+	c.AddCommand(newBreaking(), newRead())
 	return c
 }
