@@ -43,7 +43,8 @@ type comparison struct {
 	*Checker
 	differ
 	analysis *rules.Analysis
-	searcher *witness.Searcher
+	searcher *witness.Searcher // for single changes
+	whole    *witness.Searcher // for message types as a whole
 	frozen   map[string]bool
 	users    map[protoreflect.FullName][]use // of messages and enums, in both schemas
 }
@@ -61,6 +62,9 @@ func (k *Checker) Compare(old, new *schema.Schema) *Report {
 		analysis: rules.New(k.Rules), searcher: witness.NewSearcher(k.Search),
 		frozen: map[string]bool{}, users: map[protoreflect.FullName][]use{},
 	}
+	once := k.Search
+	once.Rapid = false // their changes have had the second search
+	c.whole = witness.NewSearcher(once)
 	for _, p := range k.Frozen {
 		c.frozen[p] = true
 	}
@@ -86,8 +90,8 @@ func (k *Checker) Compare(old, new *schema.Schema) *Report {
 		if affected[p.old.FullName()] {
 			r.Messages = append(r.Messages, Verdict{
 				Message:  string(p.old.FullName()),
-				OldToNew: c.exchange(p.old, p.new, exchange.Scope{}, old.Source, new.Source),
-				NewToOld: c.exchange(p.new, p.old, exchange.Scope{}, new.Source, old.Source),
+				OldToNew: c.exchange(c.whole, p.old, p.new, exchange.Scope{}, old.Source, new.Source),
+				NewToOld: c.exchange(c.whole, p.new, p.old, exchange.Scope{}, new.Source, old.Source),
 			})
 		}
 	}
@@ -128,8 +132,8 @@ func (c *comparison) evidence(ch *Change, affected map[protoreflect.FullName]boo
 		ch.OldToNew.Note, ch.NewToOld.Note = at.note, at.note
 		return
 	}
-	ch.OldToNew = c.exchange(at.old, at.new, at.oldScope, c.old.Source, c.new.Source)
-	ch.NewToOld = c.exchange(at.new, at.old, at.newScope, c.new.Source, c.old.Source)
+	ch.OldToNew = c.exchange(c.searcher, at.old, at.new, at.oldScope, c.old.Source, c.new.Source)
+	ch.NewToOld = c.exchange(c.searcher, at.new, at.old, at.newScope, c.new.Source, c.old.Source)
 	ch.OldToNew.note(at.note, at.oldNote)
 	ch.NewToOld.note(at.note, at.newNote)
 	ch.At = string(at.new.FullName())
@@ -192,13 +196,13 @@ func (c *comparison) reach(to protoreflect.FullName) []Reach {
 }
 
 // exchange asks both implementations about one direction.
-func (c *comparison) exchange(w, r protoreflect.MessageDescriptor, s exchange.Scope, writer, reader string) Evidence {
+func (c *comparison) exchange(by *witness.Searcher, w, r protoreflect.MessageDescriptor, s exchange.Scope, writer, reader string) Evidence {
 	var e Evidence
 	if s.Fields != nil && len(s.Fields) == 0 {
 		return e
 	}
 	e.Rules = c.analysis.Message(w, r, s)
-	found := c.searcher.Search(w, r, s)
+	found := by.Search(w, r, s)
 	e.Found, e.Tried = found.Class, found.Tried
 	e.Class = max(e.Rules, e.Found)
 	switch {

@@ -106,7 +106,7 @@ func (d *differ) field(old, new protoreflect.MessageDescriptor, o, n protoreflec
 		c.where.oldScope.Shallow, c.where.newScope.Shallow = shallow, shallow
 	}
 	// What is within a type that kept its name is that type's own change.
-	same := elementName(o) == elementName(n)
+	same := typeName(o) == typeName(n) || !o.IsMap() && !n.IsMap() && elementName(o) == elementName(n)
 	if o.Number() != n.Number() {
 		note(FieldRenumbered, same, "has number %d, had %d", n.Number(), o.Number())
 	}
@@ -116,7 +116,7 @@ func (d *differ) field(old, new protoreflect.MessageDescriptor, o, n protoreflec
 	switch {
 	case o.IsMap() && n.IsMap():
 		if typeName(o) != typeName(n) {
-			note(FieldType, elementName(o.MapValue()) == elementName(n.MapValue()), "is a %s, was a %s", typeName(n), typeName(o))
+			note(FieldType, false, "is a %s, was a %s", typeName(n), typeName(o))
 		}
 		return
 	case o.IsMap() || n.IsMap():
@@ -128,7 +128,9 @@ func (d *differ) field(old, new protoreflect.MessageDescriptor, o, n protoreflec
 	if !same {
 		note(FieldType, false, "is %s, was %s", elementName(n), elementName(o))
 	}
-	if !o.IsList() && !n.IsList() && o.HasPresence() != n.HasPresence() {
+	// A oneof brings presence with it: that is one change, not two.
+	moved := (oneof(o) == nil) != (oneof(n) == nil)
+	if !o.IsList() && !n.IsList() && !moved && same && o.HasPresence() != n.HasPresence() {
 		note(FieldPresence, same, "has %s presence, had %s", presence(n), presence(o))
 	}
 	if o.IsList() && n.IsList() && same && o.IsPacked() != n.IsPacked() {

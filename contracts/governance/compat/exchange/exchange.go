@@ -91,10 +91,10 @@ type Scope struct {
 	// Within the fields' own messages, everything may be set.
 	Fields []protoreflect.FieldNumber
 
-	// Shallow leaves out what lies within the fields: messages are empty, and
-	// enums are numbers without names. It is for the change of a field whose
-	// type did not change, so that a change within the type is not counted
-	// here, too.
+	// Shallow leaves out what happens within a type that has one name on both
+	// sides: its messages hold only what such a reader keeps unharmed, and enums
+	// are numbers without names. It is for the change of a field whose type did
+	// not change, so that a change within the type is not counted here, too.
 	Shallow bool
 
 	// Numbers are the values that enum fields may have; nil: all.

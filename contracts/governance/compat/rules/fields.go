@@ -54,22 +54,18 @@ func numberRange(a *Analysis, w, r Field) exchange.Class {
 	return exchange.Identical
 }
 
+// ON = 1 in the one and ON = 2 in the other is lossy, for 1 and for 2.
 func enumNames(a *Analysis, w, r Field) exchange.Class {
 	if w.Enum() == nil || r.Enum() == nil || meet(w, r) == astray || a.scope.Shallow {
 		return exchange.Identical
 	}
-	return a.enum(w.Enum(), r.Enum(), a.scope.Numbers)
-}
-
-// enum: ON = 1 in the one and ON = 2 in the other is lossy, for 1 and for 2.
-func (a *Analysis) enum(w, r protoreflect.EnumDescriptor, numbers []protoreflect.EnumNumber) exchange.Class {
-	for i := range w.Values().Len() {
-		v := w.Values().Get(i)
-		o := r.Values().ByName(v.Name())
-		if o == nil || o.Number() == v.Number() {
-			continue
-		}
-		if numbers == nil || slices.Contains(numbers, v.Number()) || slices.Contains(numbers, o.Number()) {
+	written := func(n protoreflect.EnumNumber) bool {
+		return (n != 0 || w.presence() != implicit) && (a.scope.Numbers == nil || slices.Contains(a.scope.Numbers, n))
+	}
+	for i := range w.Enum().Values().Len() {
+		v := w.Enum().Values().Get(i)
+		o := r.Enum().Values().ByName(v.Name())
+		if o != nil && o.Number() != v.Number() && (written(v.Number()) || written(o.Number())) {
 			return exchange.ValueLossy
 		}
 	}
@@ -218,7 +214,7 @@ func entryForm(a *Analysis, w, r Field) exchange.Class {
 }
 
 func nested(a *Analysis, w, r Field) exchange.Class {
-	if w.message() && r.message() && !a.scope.Shallow {
+	if w.message() && r.message() && !(a.scope.Shallow && w.Message().FullName() == r.Message().FullName()) {
 		a.met = append(a.met, pair{w.Message(), r.Message()})
 	}
 	return exchange.Identical

@@ -20,8 +20,8 @@ func Random(src Source, d protoreflect.MessageDescriptor) protoreflect.Message {
 // to know where the two differ, and which numbers of enums matter.
 type maker struct {
 	scope exchange.Scope
+	to    protoreflect.MessageDescriptor // the reader's type
 	equal map[typePair]bool
-	memo  map[typePair][]protoreflect.Message // at depth 1, inside of others
 }
 
 type typePair struct {
@@ -47,6 +47,11 @@ func (k *maker) randomField(src Source, m protoreflect.Message, f, h protoreflec
 	one := func(f, h protoreflect.FieldDescriptor) protoreflect.Value {
 		if f.Message() == nil {
 			return scalar(src, f, h, k.scope.Numbers)
+		}
+		if k.scope.Shallow {
+			if l := k.elementValues(f, h, nil); len(l) > 0 {
+				return l[src.Below(len(l))]
+			}
 		}
 		if depth <= 1 || k.scope.Shallow {
 			return protoreflect.ValueOfMessage(dynamicpb.NewMessage(f.Message()))
@@ -230,8 +235,13 @@ func (k *maker) elementValues(f, h protoreflect.FieldDescriptor, in path) []prot
 	brief := k.alike(f, h)
 	var l []protoreflect.Value
 	switch {
-	case f.Message() != nil && (brief || k.scope.Shallow):
+	case f.Message() != nil && brief && !k.scope.Shallow:
+		if m := ordinaryMessage(f.Message(), in); m != nil {
+			l = append(l, protoreflect.ValueOfMessage(m))
+		}
 		l = append(l, protoreflect.ValueOfMessage(dynamicpb.NewMessage(f.Message())))
+	case f.Message() != nil && k.scope.Shallow:
+		l = k.unharmed(f, h, in)
 	case f.Message() != nil:
 		for _, m := range k.messages(f.Message(), messageOf(h), in) {
 			l = append(l, protoreflect.ValueOfMessage(m))
@@ -245,6 +255,75 @@ func (k *maker) elementValues(f, h protoreflect.FieldDescriptor, in path) []prot
 		l = l[:2]
 	}
 	return l
+}
+
+// unharmed are small messages of a field's type that a reader who knows the
+// type by the same name keeps byte for byte.
+func (k *maker) unharmed(f, h protoreflect.FieldDescriptor, in path) []protoreflect.Value {
+	var l []protoreflect.Value
+	r := k.reader(f)
+	for _, m := range (&maker{}).messages(f.Message(), messageOf(h), in) {
+		if r == nil || Exchange(m, r).Class == exchange.Identical {
+			l = append(l, protoreflect.ValueOfMessage(m))
+		}
+	}
+	if len(l) > 1 {
+		l[0], l[1] = l[1], l[0] // the empty one is not the most ordinary
+	}
+	return l
+}
+
+// reader is the reader's type of the name of a field's type, if it has a field
+// of that name or number that says so.
+func (k *maker) reader(f protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
+	if k.to == nil {
+		return nil
+	}
+	for _, h := range []protoreflect.FieldDescriptor{k.to.Fields().ByName(f.Name()), k.to.Fields().ByNumber(f.Number())} {
+		if h != nil && h.Message() != nil && h.Message().FullName() == f.Message().FullName() {
+			return h.Message()
+		}
+	}
+	return nil
+}
+
+// ordinaryMessage has one field set to a value that is not zero; nil if there
+// is none.
+func ordinaryMessage(d protoreflect.MessageDescriptor, in path) protoreflect.Message {
+	if in.deep(d) {
+		return nil
+	}
+	in = append(slices.Clone(in), d)
+	for i := range d.Fields().Len() {
+		f := d.Fields().Get(i)
+		m := dynamicpb.NewMessage(d)
+		switch {
+		case f.IsMap():
+			continue
+		case f.Message() != nil:
+			inner := ordinaryMessage(f.Message(), in)
+			if inner == nil {
+				continue
+			}
+			if f.IsList() {
+				m.Mutable(f).List().Append(protoreflect.ValueOfMessage(inner))
+			} else {
+				m.Set(f, protoreflect.ValueOfMessage(inner))
+			}
+		default:
+			v := protoreflect.ValueOfEnum(1)
+			if f.Enum() == nil {
+				v = boundaries[f.Kind()][0]
+			}
+			if f.IsList() {
+				m.Mutable(f).List().Append(v)
+			} else {
+				m.Set(f, v)
+			}
+		}
+		return m
+	}
+	return nil
 }
 
 // messages are the small messages of an inner type.

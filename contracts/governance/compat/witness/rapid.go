@@ -46,7 +46,7 @@ func rapidly(property func(*rapid.T)) {
 		_ = flag.CommandLine.Parse(nil) // no argument cannot be wrong
 	}
 	for name, value := range map[string]string{
-		"rapid.seed": "1", "rapid.checks": "100", "rapid.nofailfile": "true", "rapid.failfile": "",
+		"rapid.seed": "1", "rapid.checks": "40", "rapid.nofailfile": "true", "rapid.failfile": "",
 		"rapid.log": "false", "rapid.v": "false", "rapid.shrinktime": "2s",
 	} {
 		f := flag.Lookup(name)

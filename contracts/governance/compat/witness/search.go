@@ -67,7 +67,7 @@ func (s *Searcher) Search(w, r protoreflect.MessageDescriptor, scope exchange.Sc
 		// business of shrinking.
 		return best.Class < exchange.ParseFailure
 	}
-	k := &maker{scope: scope}
+	k := &maker{scope: scope, to: r}
 	k.small(w, r, try)
 	src := &pcg{rand.NewPCG(1, 2)}
 	for i := 0; i < s.options.Random && best.Class < exchange.ParseFailure; i++ {
