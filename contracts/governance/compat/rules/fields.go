@@ -155,10 +155,15 @@ func messageAsPacked(a *Analysis, w, r Field) exchange.Class {
 }
 
 // varints says whether every encoding of a message is a run of whole varints.
+// A fixed number may end within one, but not as the key of a map: the eight
+// bytes at most and the value's tag are a varint, too.
 func (a *Analysis) varints(m protoreflect.MessageDescriptor) bool {
 	return a.all(safeKey{m, varintRun, 0}, func(f Field) bool {
-		if f.message() {
+		switch {
+		case f.message():
 			return a.varints(f.Message())
+		case m.IsMapEntry() && f.Number() == 1:
+			return f.wire() != protowire.BytesType
 		}
 		return f.wire() == protowire.VarintType
 	})

@@ -30,7 +30,8 @@ var boundaries = map[protoreflect.Kind][]protoreflect.Value{
 		float32(math.Inf(1)), math.Float32frombits(0x7fc00001), math.SmallestNonzeroFloat32),
 	protoreflect.DoubleKind: values(protoreflect.ValueOfFloat64, 1, 0, math.Copysign(0, -1), -1.5,
 		math.Inf(1), math.Float64frombits(0x7ff8000000000001), math.SmallestNonzeroFloat64),
-	protoreflect.StringKind: values(protoreflect.ValueOfString, "a", "", "\u0080", strings.Repeat("a", 128)),
+	protoreflect.StringKind: values(protoreflect.ValueOfString, "a", "", "\u0080", strings.Repeat("a", 128),
+		strings.Repeat("\u0080", 6)), // longer than any varint
 	protoreflect.BytesKind: values(protoreflect.ValueOfBytes, []byte("a"), []byte{}, []byte{0xff}, []byte{0x80},
 		[]byte{0}, []byte{1}, []byte{8, 1}),
 }
