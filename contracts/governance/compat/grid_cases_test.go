@@ -165,6 +165,7 @@ func grid() []single {
 	add("map", "optional parts to map", "message T { optional string key = 1; optional int32 value = 2; } T a = 1;", "map<string, int32> a = 1;", "")
 	add("map", "message with more to map", "message T { string key = 1; int32 value = 2; bool more = 3; } T a = 1;", "map<string, int32> a = 1;", "")
 	add("map", "message with less to map", "message T { string key = 1; } T a = 1;", "map<string, int32> a = 1;", "")
+	add("map", "empty message to map", "message Z {} Z a = 1;", "message Z {} map<string, int32> a = 1;", "")
 	add("map", "map to entries, renumbered", "map<string, int32> a = 1;", "message T { string key = 2; int32 value = 1; } repeated T a = 1;", "")
 
 	for _, p := range []string{"repeated fixed64 a = 1;|repeated fixed32 a = 1;", "repeated fixed32 a = 1;|repeated fixed64 a = 1;",
@@ -180,6 +181,12 @@ func grid() []single {
 	add("reservation", "of an unused name", "int32 a = 1;", `int32 a = 1; reserved "old";`, "reservation-added")
 	add("reservation", "taken back", "int32 a = 1; reserved 7 to 9;", "int32 a = 1; reserved 7, 9;", "reservation-removed")
 	add("reservation", "name taken back", `int32 a = 1; reserved "old";`, "int32 a = 1;", "reservation-removed")
+	raw("reservation", "of an enum's number", "enum K { A = 0; }\nmessage M { K k = 1; }", "enum K { reserved 7; A = 0; }\nmessage M { K k = 1; }", "reservation-added")
+	raw("reservation", "of an enum's number taken back", "enum K { reserved 7; A = 0; }\nmessage M { K k = 1; }", "enum K { A = 0; }\nmessage M { K k = 1; }", "reservation-removed")
+	raw("reservation", "of an enum's number reused", "enum K { reserved 7; A = 0; }\nmessage M { K k = 1; }", "enum K { A = 0; B = 7; }\nmessage M { K k = 1; }",
+		"enum-value-added,reserved-number-reused")
+	raw("reservation", "of an enum's name reused", "enum K { reserved \"B\"; A = 0; }\nmessage M { K k = 1; }", "enum K { A = 0; B = 7; }\nmessage M { K k = 1; }",
+		"enum-value-added,reserved-name-reused")
 	add("options", "json_name", "int32 a = 1;", `int32 a = 1 [json_name = "x"];`, "option-changed")
 	add("options", "deprecated", "int32 a = 1;", "int32 a = 1 [deprecated = true];", "option-changed")
 	add("options", "comment", "int32 a = 1;", "// a is the first.\nint32 a = 1;", "none")

@@ -17,10 +17,11 @@ type Checks struct {
 	Floats   bool // floats differ where their bits do
 	Presence bool // set-to-zero differs from unset
 	Relay    bool // the writer's side reads what the reader sends on
+	Order    bool // unknown fields are sent on in the order of their numbers
 }
 
 // AllChecks are what a verdict needs.
-func AllChecks() Checks { return Checks{true, true, true, true, true} }
+func AllChecks() Checks { return Checks{true, true, true, true, true, true} }
 
 // comparer compares what was written with what is seen. It notes where the
 // first of the gravest differences is.

@@ -16,6 +16,8 @@ func Encode(m protoreflect.Message) []byte { return new(codec).message(nil, m) }
 // codec encodes, and remembers the order of each type's fields.
 type codec struct {
 	order map[protoreflect.MessageDescriptor][]protoreflect.FieldDescriptor
+
+	unknownLast bool // as protobuf-go has it, and as canonical encoding has not
 }
 
 func (c *codec) fields(d protoreflect.MessageDescriptor) []protoreflect.FieldDescriptor {
@@ -37,7 +39,7 @@ func (c *codec) fields(d protoreflect.MessageDescriptor) []protoreflect.FieldDes
 func (c *codec) message(b []byte, m protoreflect.Message) []byte {
 	unknown := sortUnknown(m.GetUnknown())
 	for _, f := range c.fields(m.Descriptor()) {
-		for len(unknown) > 0 && unknown[0].number < f.Number() {
+		for !c.unknownLast && len(unknown) > 0 && unknown[0].number < f.Number() {
 			b, unknown = append(b, unknown[0].raw...), unknown[1:]
 		}
 		if m.Has(f) {

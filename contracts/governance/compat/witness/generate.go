@@ -267,9 +267,6 @@ func (k *maker) unharmed(f, h protoreflect.FieldDescriptor, in path) []protorefl
 			l = append(l, protoreflect.ValueOfMessage(m))
 		}
 	}
-	if len(l) > 1 {
-		l[0], l[1] = l[1], l[0] // the empty one is not the most ordinary
-	}
 	return l
 }
 
@@ -326,14 +323,19 @@ func ordinaryMessage(d protoreflect.MessageDescriptor, in path) protoreflect.Mes
 	return nil
 }
 
-// messages are the small messages of an inner type.
+// messages are the small messages of an inner type, one that is not empty
+// first.
 func (k *maker) messages(d, r protoreflect.MessageDescriptor, in path) []protoreflect.Message {
 	if in.deep(d) {
 		return []protoreflect.Message{dynamicpb.NewMessage(d)}
 	}
 	inner := &maker{scope: exchange.Scope{Numbers: k.scope.Numbers}, equal: k.equal}
+	var l []protoreflect.Message
+	if m := ordinaryMessage(d, in); m != nil {
+		l = append(l, m)
+	}
 	in = append(slices.Clone(in), d)
-	l := []protoreflect.Message{dynamicpb.NewMessage(d)}
+	l = append(l, dynamicpb.NewMessage(d))
 	var ordinary []slot
 	for i := range d.Fields().Len() {
 		f := d.Fields().Get(i)

@@ -48,6 +48,7 @@ func NewSearcher(o Options) *Searcher {
 	s := &Searcher{options: o, exchanger: exchanger{codec: new(codec), checks: AllChecks()}}
 	if o.Checks != nil {
 		s.exchanger.checks = *o.Checks
+		s.exchanger.codec.unknownLast = !o.Checks.Order
 	}
 	return s
 }
