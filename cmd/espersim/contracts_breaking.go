@@ -112,9 +112,9 @@ reader sends on as the writer's side does, and says what was lost on the way.
 Exit codes: 0 nothing is lost, 1 something is, 2 bad input.`,
 		Args: counted(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			for flag, value := range map[string]string{"writer": o.writer, "reader": o.reader, "type": o.name} {
-				if value == "" {
-					return fmt.Errorf("--%s is missing; want %s", flag, c.UseLine())
+			for _, f := range [][2]string{{"writer", o.writer}, {"reader", o.reader}, {"type", o.name}} {
+				if f[1] == "" {
+					return fmt.Errorf("--%s is missing; want %s", f[0], c.UseLine())
 				}
 			}
 			if o.readerName == "" {
@@ -178,11 +178,11 @@ func showOutcome(out io.Writer, given []byte, o witness.Outcome) {
 		fmt.Fprintf(out, "bytes      %x\n", o.Bytes)
 	}
 	if o.Class == exchange.ParseFailure {
-		fmt.Fprintf(out, "seen       nothing: %s\n", compat.Plain(o.Err))
+		fmt.Fprintf(out, "seen       nothing: %s\n", witness.Plain(o.Err))
 	} else {
 		fmt.Fprintf(out, "seen       %s\nrelay      %x\n", witness.Text(o.Seen), o.Relay)
 		if o.BackErr != nil {
-			fmt.Fprintf(out, "read back  nothing: %s\n", compat.Plain(o.BackErr))
+			fmt.Fprintf(out, "read back  nothing: %s\n", witness.Plain(o.BackErr))
 		} else {
 			fmt.Fprintf(out, "read back  %s\n", witness.Text(o.Back))
 		}

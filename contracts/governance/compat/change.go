@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"fmt"
+
 	"github.com/esper-sim/espersim/contracts/governance/compat/exchange"
 	"github.com/esper-sim/espersim/contracts/governance/schema"
 )
@@ -64,10 +66,26 @@ const (
 	Major
 )
 
-func (l Level) String() string { return [...]string{"none", "minor", "major"}[l] }
+func (l Level) String() string {
+	if l < None || l > Major {
+		return fmt.Sprintf("Level(%d)", int(l))
+	}
+	return [...]string{"none", "minor", "major"}[l]
+}
 
 // MarshalText gives the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a level's name.
+func (l *Level) UnmarshalText(b []byte) error {
+	for _, k := range []Level{None, Minor, Major} {
+		if k.String() == string(b) {
+			*l = k
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no level; want none, minor or major", b)
+}
 
 // Change is one atomic difference between two schemas.
 type Change struct {

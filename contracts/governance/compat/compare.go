@@ -129,6 +129,9 @@ func (c *comparison) evidence(ch *Change, affected map[protoreflect.FullName]boo
 	at := ch.where
 	ch.Reached = []Reach{}
 	if at.old == nil || at.new == nil {
+		if at.note == "" {
+			at.note = "no message is touched"
+		}
 		ch.OldToNew.Note, ch.NewToOld.Note = at.note, at.note
 		return
 	}
@@ -224,12 +227,12 @@ func newWitness(o witness.Outcome, r protoreflect.MessageDescriptor, writer, rea
 		Written: witness.Text(o.Written), Where: o.Where,
 	}
 	if o.Err != nil {
-		w.Seen = "nothing: " + Plain(o.Err)
+		w.Seen = "nothing: " + witness.Plain(o.Err)
 	} else {
 		w.Seen = witness.Text(o.Seen)
 		w.Relay = hex.EncodeToString(o.Relay)
 		if w.Back = witness.Text(o.Back); o.BackErr != nil {
-			w.Back = "nothing: " + Plain(o.BackErr)
+			w.Back = "nothing: " + witness.Plain(o.BackErr)
 		}
 	}
 	args := []string{"espersim", "contracts", "read", "--writer", writer, "--reader", reader, "--type", string(name)}
@@ -242,12 +245,6 @@ func newWitness(o witness.Outcome, r protoreflect.MessageDescriptor, writer, rea
 	}
 	w.Reproduce = strings.Join(args, " ")
 	return w
-}
-
-// Plain is an error of protobuf-go as it always was: the library puts a space
-// of one of two kinds behind its name, so that nobody compares its texts.
-func Plain(err error) string {
-	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
 }
 
 // Quote writes an argument so that a shell reads it as one word.

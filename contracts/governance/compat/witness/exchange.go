@@ -9,6 +9,7 @@ package witness
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -41,7 +42,7 @@ func Exchange(m protoreflect.Message, r protoreflect.MessageDescriptor) Outcome 
 func Decode(b []byte, d protoreflect.MessageDescriptor) (protoreflect.Message, error) {
 	m := dynamicpb.NewMessage(d)
 	if err := decoder.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("these bytes are no %s: %w", d.FullName(), err)
+		return nil, fmt.Errorf("these bytes are no %s: %s", d.FullName(), Plain(err))
 	}
 	return m, nil
 }
@@ -92,4 +93,10 @@ func (x *exchanger) compare(w, r protoreflect.Message) (exchange.Class, string) 
 	c.checks.Enums = c.checks.Enums && !x.shallow
 	c.message("", ofMessage(w), ofMessage(r))
 	return c.worst, c.where
+}
+
+// Plain is an error of protobuf-go as it always was: the library puts a space
+// of one of two kinds behind its name, so that nobody compares its texts.
+func Plain(err error) string {
+	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
 }

@@ -221,13 +221,17 @@ func (k *maker) mapValues(f, h protoreflect.FieldDescriptor, in path) []protoref
 	for _, e := range keys[1:] {
 		entry(e, vals[0])
 	}
-	nothing := f.MapValue().Default()
-	if f.MapValue().Message() != nil {
-		nothing = protoreflect.ValueOfMessage(dynamicpb.NewMessage(f.MapValue().Message()))
-	}
-	entry(keys[1], nothing)
+	entry(keys[1], nothing(f.MapValue()))
 	entry(keys[0], vals[0], keys[1], vals[len(vals)-1])
 	return l
+}
+
+// nothing is zero, or the empty message.
+func nothing(f protoreflect.FieldDescriptor) protoreflect.Value {
+	if f.Message() != nil {
+		return protoreflect.ValueOfMessage(dynamicpb.NewMessage(f.Message()))
+	}
+	return f.Default()
 }
 
 // elementValues are values of a singular field, or of an element.
@@ -296,7 +300,7 @@ func ordinaryMessage(d protoreflect.MessageDescriptor, in path) protoreflect.Mes
 		m := dynamicpb.NewMessage(d)
 		switch {
 		case f.IsMap():
-			continue
+			m.Mutable(f).Map().Set(boundaries[f.MapKey().Kind()][0].MapKey(), nothing(f.MapValue()))
 		case f.Message() != nil:
 			inner := ordinaryMessage(f.Message(), in)
 			if inner == nil {
