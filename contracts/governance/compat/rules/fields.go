@@ -36,10 +36,14 @@ func wireType(a *Analysis, w, r Field) exchange.Class {
 	if meet(w, r) != astray {
 		return exchange.Identical
 	}
-	if r.presence() == always {
-		return max(exchange.Lossless, a.drop(w))
+	if r.presence() != always {
+		return a.drop(w)
 	}
-	return a.drop(w)
+	lost := max(exchange.Lossless, a.drop(w))
+	if lost == exchange.Lossless && w.Message().Fields().Len() > 0 {
+		return exchange.PresenceLossy // of what is within the message that is lost
+	}
+	return lost
 }
 
 // 2147483648 as an int64 is read as -2147483648 by an int32; 1 as an int32 as

@@ -207,7 +207,10 @@ func (c *comparer) element(at string, w, r element) {
 	case wm || rm:
 		a, ok := c.bytes(w)
 		b, also := c.bytes(r)
-		c.values(at, ok && also && bytes.Equal(a, b))
+		// What cannot be compared is the same only where there is nothing: an
+		// empty message and the zero that a map puts in the place of a value
+		// that it could not read.
+		c.values(at, ok && also && bytes.Equal(a, b) || w.zero() && r.zero())
 	case w.fd.Enum() != nil && r.fd.Enum() != nil && c.checks.Enums:
 		c.values(at, w.value.Enum() == r.value.Enum() && sameName(w.fd.Enum(), r.fd.Enum(), w.value.Enum()))
 	default:

@@ -185,6 +185,9 @@ func (k *maker) fieldValues(f, h protoreflect.FieldDescriptor, in path) []protor
 				l = append(l, list(slices.Repeat(elems[:1], 128)...)) // a length of two bytes
 			}
 		}
+		if f.Message() != nil && len(in) > 0 && !k.alike(f, h) {
+			l = append(l, list(slices.Repeat([]protoreflect.Value{nothing(f)}, 64)...)) // the same
+		}
 		return l
 	}
 	l := k.elementValues(f, h, in)
@@ -250,6 +253,13 @@ func (k *maker) elementValues(f, h protoreflect.FieldDescriptor, in path) []prot
 		for _, m := range k.messages(f.Message(), messageOf(h), in) {
 			l = append(l, protoreflect.ValueOfMessage(m))
 		}
+		if h != nil && h.Kind() == protoreflect.StringKind {
+			// As text, lengths of two bytes matter, which some types have only
+			// deep down.
+			if m := chain(f.Message(), 70); m != nil {
+				l = append(l, protoreflect.ValueOfMessage(m))
+			}
+		}
 	case f.Enum() != nil:
 		l = enumValues(f, h, k.scope.Numbers)
 	default:
@@ -283,6 +293,74 @@ func (k *maker) reader(f protoreflect.FieldDescriptor) protoreflect.MessageDescr
 	for _, h := range []protoreflect.FieldDescriptor{k.to.Fields().ByName(f.Name()), k.to.Fields().ByNumber(f.Number())} {
 		if h != nil && h.Message() != nil && h.Message().FullName() == f.Message().FullName() {
 			return h.Message()
+		}
+	}
+	return nil
+}
+
+// chain is a message in which one of a recursive type contains itself so many
+// times; nil if the type is not recursive and contains none that is.
+func chain(d protoreflect.MessageDescriptor, times int) protoreflect.Message {
+	reached := map[protoreflect.MessageDescriptor]bool{}
+	way := cycle(d, d, reached)
+	if way != nil {
+		return wrap(dynamicpb.NewMessage(d), way, times)
+	}
+	// Nothing led back to d, so that all it contains was reached.
+	for i := range d.ParentFile().Messages().Len() {
+		t := d.ParentFile().Messages().Get(i)
+		if !reached[t] {
+			continue
+		}
+		if loop := cycle(t, t, map[protoreflect.MessageDescriptor]bool{}); loop != nil {
+			return wrap(wrap(dynamicpb.NewMessage(t), loop, times), cycle(d, t, map[protoreflect.MessageDescriptor]bool{}), 1)
+		}
+	}
+	return nil
+}
+
+// wrap puts a message into the fields of a way, the last one innermost, so
+// many times.
+func wrap(m protoreflect.Message, way []protoreflect.FieldDescriptor, times int) protoreflect.Message {
+	for range times {
+		for i := len(way) - 1; i >= 0; i-- {
+			outer := dynamicpb.NewMessage(way[i].ContainingMessage())
+			inner := protoreflect.ValueOfMessage(m)
+			switch f := way[i]; {
+			case f.IsMap():
+				outer.Mutable(f).Map().Set(boundaries[f.MapKey().Kind()][0].MapKey(), inner)
+			case f.IsList():
+				outer.Mutable(f).List().Append(inner)
+			default:
+				outer.Set(f, inner)
+			}
+			m = outer
+		}
+	}
+	return m
+}
+
+// cycle is the fields that lead from a type to another, without coming by a
+// type twice.
+func cycle(from, to protoreflect.MessageDescriptor, seen map[protoreflect.MessageDescriptor]bool) []protoreflect.FieldDescriptor {
+	if seen[from] {
+		return nil
+	}
+	seen[from] = true
+	for i := range from.Fields().Len() {
+		f := from.Fields().Get(i)
+		t := f.Message()
+		if f.IsMap() {
+			t = f.MapValue().Message()
+		}
+		if t == nil {
+			continue
+		}
+		if t == to {
+			return []protoreflect.FieldDescriptor{f}
+		}
+		if rest := cycle(t, to, seen); rest != nil {
+			return append([]protoreflect.FieldDescriptor{f}, rest...)
 		}
 	}
 	return nil
