@@ -165,6 +165,7 @@ func grid() []single {
 	add("map", "optional parts to map", "message T { optional string key = 1; optional int32 value = 2; } T a = 1;", "map<string, int32> a = 1;", "")
 	add("map", "message with more to map", "message T { string key = 1; int32 value = 2; bool more = 3; } T a = 1;", "map<string, int32> a = 1;", "")
 	add("map", "message with less to map", "message T { string key = 1; } T a = 1;", "map<string, int32> a = 1;", "")
+	add("map", "bool to bool, to packed", "map<bool, bool> a = 1;", "repeated fixed32 a = 1;", "")
 	add("map", "empty message to map", "message Z {} Z a = 1;", "message Z {} map<string, int32> a = 1;", "")
 	add("map", "map to entries, renumbered", "map<string, int32> a = 1;", "message T { string key = 2; int32 value = 1; } repeated T a = 1;", "")
 

@@ -152,10 +152,21 @@ func messageAsPacked(a *Analysis, w, r Field) exchange.Class {
 	switch {
 	case w.Message().Fields().Len() == 0:
 		return a.drop(w) // no bytes are no elements
-	case r.wire() == protowire.VarintType && a.varints(w.Message()):
+	case r.wire() == protowire.VarintType && a.varints(w.Message()), r.wire() == protowire.Fixed32Type && fourBytes(w.Message()):
 		return exchange.ValueLossy
 	}
 	return exchange.ParseFailure
+}
+
+// fourBytes says that every encoding has four bytes: 08 01 10 01 is the entry
+// of a map from bool to bool, and no other entry is always as long as one or
+// two fixed32.
+func fourBytes(m protoreflect.MessageDescriptor) bool {
+	one := func(n protoreflect.FieldNumber) bool {
+		f := m.Fields().ByNumber(n)
+		return f.Kind() == protoreflect.BoolKind || f.Message() != nil && f.Message().Fields().Len() == 0
+	}
+	return m.IsMapEntry() && one(1) && one(2)
 }
 
 // varints says whether every encoding of a message is a run of whole varints.

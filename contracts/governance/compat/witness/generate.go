@@ -181,9 +181,9 @@ func (k *maker) fieldValues(f, h protoreflect.FieldDescriptor, in path) []protor
 		l = append(l, list(elems[0], elems[0]))
 		if len(elems) > 2 {
 			l = append(l, list(elems[0], elems[len(elems)-1]))
-			if f.Kind() == protoreflect.BoolKind {
-				l = append(l, list(slices.Repeat(elems[:1], 128)...)) // a length of two bytes
-			}
+		}
+		if f.Kind() == protoreflect.BoolKind && !k.alike(f, h) {
+			l = append(l, list(slices.Repeat(elems[:1], 128)...)) // a length of two bytes
 		}
 		if f.Message() != nil && len(in) > 0 && !k.alike(f, h) {
 			l = append(l, list(slices.Repeat([]protoreflect.Value{nothing(f)}, 64)...)) // the same
