@@ -16,6 +16,8 @@ import (
 	"github.com/esper-sim/espersim/contracts/governance/compat/witness"
 )
 
+const soakPairs = 100_000
+
 // seeded is a Source for many schemas in little time.
 type seeded struct{ *rand.PCG }
 
@@ -38,7 +40,7 @@ func link(t testing.TB, f *descriptorpb.FileDescriptorProto) protoreflect.FileDe
 func TestAgreement(t *testing.T) {
 	pairs := 2000
 	if os.Getenv("ESPERSIM_SOAK") != "" {
-		pairs = 100_000
+		pairs = soakPairs
 	}
 	began := time.Now()
 	classes := map[exchange.Class]int{}
