@@ -10,11 +10,19 @@ import (
 )
 
 // Random is a random message of the type: each field set half the time, lists
-// and maps of up to three, messages up to five deep, boundary values half the
-// time.
+// and maps of up to three, messages up to five deep and a hundred in all,
+// boundary values half the time.
 func Random(src Source, d protoreflect.MessageDescriptor) protoreflect.Message {
 	return new(maker).random(src, d, nil, 5)
 }
+
+// Types that contain each other many times over have more messages of small
+// scope, and larger random ones, than anybody has time for.
+const (
+	maxWithin = 100  // messages within a random one
+	maxSmall  = 1000 // messages of one inner type
+	maxDepth  = 5
+)
 
 // maker makes messages of the writer's types. The reader's are only looked at
 // to know where the two differ, and which numbers of enums matter.
@@ -22,6 +30,14 @@ type maker struct {
 	scope exchange.Scope
 	to    protoreflect.MessageDescriptor // the reader's type
 	equal map[typePair]bool
+	inner *maker // for what is within the fields
+	known map[innerType][]protoreflect.Message
+}
+
+// innerType is a pair of types at a depth.
+type innerType struct {
+	typePair
+	depth int
 }
 
 type typePair struct {
@@ -33,17 +49,22 @@ func (k *maker) allowed(f protoreflect.FieldDescriptor) bool {
 }
 
 func (k *maker) random(src Source, d, r protoreflect.MessageDescriptor, depth int) protoreflect.Message {
+	left := maxWithin
+	return k.randomMessage(src, d, r, depth, &left)
+}
+
+func (k *maker) randomMessage(src Source, d, r protoreflect.MessageDescriptor, depth int, left *int) protoreflect.Message {
 	m := dynamicpb.NewMessage(d)
 	for i := range d.Fields().Len() {
 		f := d.Fields().Get(i)
 		if k.allowed(f) && src.Below(2) == 1 {
-			k.randomField(src, m, f, counterpart(f, r), depth)
+			k.randomField(src, m, f, counterpart(f, r), depth, left)
 		}
 	}
 	return m
 }
 
-func (k *maker) randomField(src Source, m protoreflect.Message, f, h protoreflect.FieldDescriptor, depth int) {
+func (k *maker) randomField(src Source, m protoreflect.Message, f, h protoreflect.FieldDescriptor, depth int, left *int) {
 	one := func(f, h protoreflect.FieldDescriptor) protoreflect.Value {
 		if f.Message() == nil {
 			return scalar(src, f, h, k.scope.Numbers)
@@ -53,11 +74,10 @@ func (k *maker) randomField(src Source, m protoreflect.Message, f, h protoreflec
 				return l[src.Below(len(l))]
 			}
 		}
-		if depth <= 1 || k.scope.Shallow {
+		if *left--; depth <= 1 || *left < 0 || k.scope.Shallow {
 			return protoreflect.ValueOfMessage(dynamicpb.NewMessage(f.Message()))
 		}
-		inner := &maker{scope: exchange.Scope{Numbers: k.scope.Numbers}}
-		return protoreflect.ValueOfMessage(inner.random(src, f.Message(), messageOf(h), depth-1))
+		return protoreflect.ValueOfMessage(k.within().randomMessage(src, f.Message(), messageOf(h), depth-1, left))
 	}
 	switch {
 	case f.IsMap():
@@ -153,7 +173,7 @@ func (p path) deep(d protoreflect.MessageDescriptor) bool {
 			n++
 		}
 	}
-	return len(p) >= 5 || n >= 2
+	return len(p) >= maxDepth || n >= 2
 }
 
 // fieldValues are the values of a field that are worth a try, one that is not
@@ -276,7 +296,7 @@ func (k *maker) elementValues(f, h protoreflect.FieldDescriptor, in path) []prot
 func (k *maker) unharmed(f, h protoreflect.FieldDescriptor, in path) []protoreflect.Value {
 	var l []protoreflect.Value
 	r := k.reader(f)
-	for _, m := range (&maker{}).messages(f.Message(), messageOf(h), in) {
+	for _, m := range k.within().messages(f.Message(), messageOf(h), in) {
 		if r == nil || Exchange(m, r).Class == exchange.Identical {
 			l = append(l, protoreflect.ValueOfMessage(m))
 		}
@@ -408,10 +428,14 @@ func ordinaryMessage(d protoreflect.MessageDescriptor, in path) protoreflect.Mes
 // messages are the small messages of an inner type, one that is not empty
 // first.
 func (k *maker) messages(d, r protoreflect.MessageDescriptor, in path) []protoreflect.Message {
-	if in.deep(d) {
+	key := innerType{typePair{d, r}, len(in)}
+	if l, ok := k.known[key]; ok {
+		return l
+	}
+	if len(in) >= maxDepth {
 		return []protoreflect.Message{dynamicpb.NewMessage(d)}
 	}
-	inner := &maker{scope: exchange.Scope{Numbers: k.scope.Numbers}, equal: k.equal}
+	inner := k.within()
 	var l []protoreflect.Message
 	if m := ordinaryMessage(d, in); m != nil {
 		l = append(l, m)
@@ -419,16 +443,22 @@ func (k *maker) messages(d, r protoreflect.MessageDescriptor, in path) []protore
 	in = append(slices.Clone(in), d)
 	l = append(l, dynamicpb.NewMessage(d))
 	var ordinary []slot
-	for i := range d.Fields().Len() {
-		f := d.Fields().Get(i)
-		vs := inner.fieldValues(f, counterpart(f, r), in)
-		for _, v := range vs {
-			m := dynamicpb.NewMessage(d)
-			m.Set(f, v)
-			l = append(l, m)
-		}
-		if len(vs) > 0 {
-			ordinary = append(ordinary, slot{fd: f, value: vs[0]})
+	// Where there are too many, it is the deep ones that are left out.
+	for _, deep := range []bool{false, true} {
+		for i := range d.Fields().Len() {
+			f := d.Fields().Get(i)
+			if (f.Message() != nil) != deep || len(l) >= maxSmall {
+				continue
+			}
+			vs := inner.fieldValues(f, counterpart(f, r), in)
+			for _, v := range vs[:min(len(vs), maxSmall)] {
+				m := dynamicpb.NewMessage(d)
+				m.Set(f, v)
+				l = append(l, m)
+			}
+			if len(vs) > 0 {
+				ordinary = append(ordinary, slot{fd: f, value: vs[0]})
+			}
 		}
 	}
 	for i, a := range ordinary {
@@ -441,7 +471,22 @@ func (k *maker) messages(d, r protoreflect.MessageDescriptor, in path) []protore
 			}
 		}
 	}
+	if k.known == nil {
+		k.known = map[innerType][]protoreflect.Message{}
+	}
+	k.known[key] = l
 	return l
+}
+
+// within makes what is within the fields of the scope.
+func (k *maker) within() *maker {
+	if k.scope.Fields == nil && !k.scope.Shallow {
+		return k
+	}
+	if k.inner == nil {
+		k.inner = &maker{scope: exchange.Scope{Numbers: k.scope.Numbers}}
+	}
+	return k.inner
 }
 
 // alike says that the two schemas declare a field, and all that is in it, the

@@ -14,7 +14,7 @@ import (
 func (s *Searcher) shrink(x *exchanger, k *maker, w, r protoreflect.MessageDescriptor, best *Result) {
 	shows := func(m protoreflect.Message) bool {
 		best.Tried++
-		return k.within(m) && x.exchange(m, r).Class == best.Class
+		return k.inScope(m) && x.exchange(m, r).Class == best.Class
 	}
 	m := minimise(best.Outcome.Written, shows)
 	if s.options.Rapid {
@@ -34,8 +34,8 @@ func smaller(c *codec, a, b protoreflect.Message) bool {
 	return len(x) < len(y) || len(x) == len(y) && bytes.Compare(x, y) < 0
 }
 
-// within says that a message has only enum numbers of the scope.
-func (k *maker) within(m protoreflect.Message) bool {
+// inScope says that a message has only enum numbers of the scope.
+func (k *maker) inScope(m protoreflect.Message) bool {
 	if k.scope.Numbers == nil {
 		return true
 	}
