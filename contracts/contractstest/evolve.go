@@ -20,9 +20,10 @@ type options struct {
 	frozen   []string
 }
 
-// AllowLossy accepts what a change of the named field, enum value or method
-// loses, such as "x.v1.Item.count". A name that nothing is lost for fails the
-// test: what is allowed without need hides the next loss.
+// AllowLossy accepts the change of the named field, enum value or method, such
+// as "x.v1.Item.count", whatever it loses and whatever the policy says of it. A
+// name at which nothing is lost or forbidden fails the test: what is allowed
+// without need hides the next loss.
 func AllowLossy(names ...string) Option {
 	return func(o *options) {
 		for _, n := range names {
@@ -72,7 +73,7 @@ func Evolve(t testing.TB, oldFiles, newFiles map[string]string, opts ...Option) 
 	}
 	for name := range o.allowed {
 		if !o.used[name] {
-			t.Errorf("AllowLossy(%q): nothing is lost there; want the option gone", name)
+			t.Errorf("AllowLossy(%q): nothing is lost or forbidden there; want the option gone", name)
 		}
 	}
 	return r
