@@ -19,5 +19,6 @@ func newContracts() *cobra.Command {
 		newContractsVerify(),
 		newContractsVersions(),
 	)
+	c.AddCommand(newBreaking(), newRead())
 	return c
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // judge says what a change of the schemas asks for.
-var judge manifest.Judge = manifest.Structure
+var judge manifest.Judge = manifest.Policy
 
 // contractsDir is the folder of schemas that a command means.
 func contractsDir(args []string) (string, error) {

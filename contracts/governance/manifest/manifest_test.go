@@ -70,7 +70,7 @@ func load(t testing.TB, dir string) (*Manifest, *schema.Schema) {
 func release(t testing.TB, dir string) {
 	t.Helper()
 	m, s := load(t, dir)
-	p, err := m.Propose(s, Structure)
+	p, err := m.Propose(s, Policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func released(t testing.TB) string {
 func check(t testing.TB, dir string) string {
 	t.Helper()
 	m, s := load(t, dir)
-	found, err := m.Check(s, Structure)
+	found, err := m.Check(s, Policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +129,8 @@ func TestRelease(t *testing.T) {
 		t.Error(got)
 	}
 	m, s := load(t, dir)
-	p, err := m.Propose(s, Structure)
-	if err != nil || p[1].Verdict != Minor || len(p[1].Why) != 2 || len(p[1].Packages) != 1 || p[0].Verdict != None {
+	p, err := m.Propose(s, Policy)
+	if err != nil || p[1].Verdict != Minor || len(p[1].Why) != 4 || len(p[1].Packages) != 1 || p[0].Verdict != None {
 		t.Fatal(p, err)
 	}
 	release(t, dir)
@@ -191,7 +191,7 @@ message B { option (esper.options.message_since) = 2; }
 	write(t, dir, map[string]string{"v1/a.proto": v1Proto, File: manifestText,
 		"v2/a.proto": "syntax = \"proto3\";\npackage x.a.v2;\nimport \"options/options.proto\";\nmessage A { B b = 1; }\nmessage B { option (esper.options.message_since) = 1; }\n"})
 	m, s := load(t, dir)
-	p, err := m.Propose(s, Structure)
+	p, err := m.Propose(s, Policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ message B { option (esper.options.message_since) = 2; }
 	}
 	write(t, dir, map[string]string{"v2/a.proto": "syntax = \"proto3\";\npackage x.a.v2;\nimport \"options/options.proto\";\nmessage A { int32 b = 1 [(esper.options.since) = 4294967295]; }\n"})
 	m, s = load(t, dir)
-	if p, err = m.Propose(s, Structure); err != nil {
+	if p, err = m.Propose(s, Policy); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Write(s, p); err == nil || !strings.Contains(err.Error(), "nothing in it is new in minor version 1") {
@@ -286,26 +286,26 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ file, from, to, why string }{
 		{"v2/a.proto", "int32 a = 1;", "", "x.a.v2.A.a = 1 is gone"},
 		{"v2/a.proto", "int32 a = 1;", "reserved 1;", "x.a.v2.A.a = 1 is gone"},
-		{"v2/a.proto", "int32 a = 1;", "int64 a = 1;", "x.a.v2.A.1 was"},
-		{"v2/a.proto", "int32 a = 1;", "int32 b = 1;", "x.a.v2.A.1 was"},
-		{"v2/a.proto", "int32 a = 1;", "repeated int32 a = 1;", "x.a.v2.A.1 was"},
-		{"v2/a.proto", "int32 a = 1;", "optional int32 a = 1;", "x.a.v2.A.1 was"},
-		{"v2/a.proto", "int32 a = 1;", "oneof o { int32 a = 1; }", "x.a.v2.A.1 was"},
-		{"v2/a.proto", "int32 a = 1;", "int32 a = 2;", "x.a.v2.A.a = 1 is gone"},
-		{"v2/a.proto", "reserved 5 to 9;", "reserved 5 to 7, 9;", "no longer reserves 5 to 9"},
-		{"v2/a.proto", "reserved 5 to 9;", "int32 e = 5; reserved 6 to 9;", "takes the reserved number 5"},
-		{"v2/a.proto", "int32 a = 1;", "int32 a = 1; map<string, int32> m = 2;", "is a new map"},
+		{"v2/a.proto", "int32 a = 1;", "int64 a = 1;", "x.a.v2.A.a is int64, was int32"},
+		{"v2/a.proto", "int32 a = 1;", "int32 b = 1;", "x.a.v2.A.b was called a"},
+		{"v2/a.proto", "int32 a = 1;", "repeated int32 a = 1;", "x.a.v2.A.a is repeated"},
+		{"v2/a.proto", "int32 a = 1;", "optional int32 a = 1;", "x.a.v2.A.a has explicit presence"},
+		{"v2/a.proto", "int32 a = 1;", "oneof o { int32 a = 1; }", "x.a.v2.A.a is in oneof o"},
+		{"v2/a.proto", "int32 a = 1;", "int32 a = 2;", "x.a.v2.A.a has number 2, had 1"},
+		{"v2/a.proto", "reserved 5 to 9;", "reserved 5 to 7, 9;", "no longer reserves 8"},
+		{"v2/a.proto", "reserved 5 to 9;", "int32 e = 5; reserved 6 to 9;", "x.a.v2.A.e uses number 5, which was reserved"},
+		{"v2/a.proto", "int32 a = 1;", "int32 a = 1; map<string, int32> m = 2;", "map<string, int32> x.a.v2.A.m = 2 is new"},
 		{"v2/a.proto", "ONE = 1;", "", "ONE = 1 is gone"},
-		{"v2/a.proto", "ONE = 1;", "TWO = 1;", "is renamed to TWO"},
-		{"v2/a.proto", "ONE = 1;", "ONE = 2;", "was 1, and is 2"},
-		{"v2/a.proto", "ONE = 1;", "ONE = 1; LESS = -1;", "not at the end"},
-		{"v2/a.proto", "message Gone {}", "", "the message x.a.v2.Gone is gone"},
-		{"v2/a.proto", "enum E {", "enum F {", "the enum x.a.v2.E is gone"},
-		{"v2/a.proto", "service S {", "service T {", "the service x.a.v2.S is gone"},
-		{"v2/a.proto", "extend google.protobuf.FieldOptions { int32 x = 50000; }", "", "the extension x.a.v2.x is gone"},
-		{"v2/a.proto", "int32 x = 50000;", "int32 x = 50001;", "the extension x.a.v2.x was"},
-		{"v2/a.proto", "rpc Do(A) returns (A);", "", "the method x.a.v2.S.Do is gone"},
-		{"v2/a.proto", "rpc Do(A) returns (A);", "rpc Do(stream A) returns (A);", "x.a.v2.S.Do was"},
+		{"v2/a.proto", "ONE = 1;", "TWO = 1;", "was called ONE"},
+		{"v2/a.proto", "ONE = 1;", "ONE = 2;", "had number 1"},
+		{"v2/a.proto", "ONE = 1;", "ONE = 1; LESS = -1;", "x.a.v2.LESS = -1 is new"},
+		{"v2/a.proto", "message Gone {}", "", "message x.a.v2.Gone is gone"},
+		{"v2/a.proto", "enum E {", "enum F {", "enum x.a.v2.E is gone"},
+		{"v2/a.proto", "service S {", "service T {", "service x.a.v2.S is gone"},
+		{"v2/a.proto", "extend google.protobuf.FieldOptions { int32 x = 50000; }", "", "custom option x.a.v2.x is gone"},
+		{"v2/a.proto", "int32 x = 50000;", "int32 x = 50001;", "custom option x.a.v2.x is int32 = 50001"},
+		{"v2/a.proto", "rpc Do(A) returns (A);", "", "method x.a.v2.S.Do is gone"},
+		{"v2/a.proto", "rpc Do(A) returns (A);", "rpc Do(stream A) returns (A);", "method x.a.v2.S.Do has a stream of requests"},
 		{"v1/a.proto", "int32 a = 1;", "int32 a = 1; int32 b = 2;", "v1 is frozen"},
 	} {
 		dir := released(t)
@@ -316,7 +316,7 @@ func TestRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, s := load(t, dir)
-		p, err := m.Propose(s, Structure)
+		p, err := m.Propose(s, Policy)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,7 +356,7 @@ func TestMinor(t *testing.T) {
 		dir := released(t)
 		write(t, dir, map[string]string{"v2/a.proto": strings.Replace(v2Proto, c[0], c[1], 1)})
 		m, s := load(t, dir)
-		p, err := m.Propose(s, Structure)
+		p, err := m.Propose(s, Policy)
 		if err != nil || p[1].Verdict != Minor || len(p[1].Why) == 0 {
 			t.Errorf("%s to %s: %+v, %v", c[0], c[1], p, err)
 		}
@@ -372,7 +372,7 @@ func TestProposeTrustsNoChangedSet(t *testing.T) {
 	}
 	write(t, dir, map[string]string{Released + "/v2.0.binpb": string(b)})
 	m, s := load(t, dir)
-	if _, err := m.Propose(s, Structure); err == nil || !strings.Contains(err.Error(), "changed by hand") {
+	if _, err := m.Propose(s, Policy); err == nil || !strings.Contains(err.Error(), "changed by hand") {
 		t.Error(err)
 	}
 }
@@ -436,7 +436,7 @@ func FuzzParse(f *testing.F) {
 // The project's own manifest holds.
 func TestOwnManifest(t *testing.T) {
 	m, s := load(t, "../..")
-	found, err := m.Check(s, Structure)
+	found, err := m.Check(s, Policy)
 	if err != nil || len(found) > 0 {
 		t.Error(found, err)
 	}
@@ -469,7 +469,7 @@ func ExampleManifest_Propose() {
 		if err != nil {
 			fmt.Println(err)
 		}
-		p, err := m.Propose(s, Structure)
+		p, err := m.Propose(s, Policy)
 		if err != nil {
 			fmt.Println(err)
 		}
@@ -487,6 +487,6 @@ func ExampleManifest_Propose() {
 	_, _, p = propose()
 	fmt.Println(p[0].Verdict, p[0].Refused())
 	// Output:
-	// minor [shop.v1.Order.note = 2 is new]
+	// minor [field string shop.v1.Order.note = 2 is new]
 	// major a major change needs a new package, .v2
 }

@@ -61,7 +61,7 @@ func contracts(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := m.Propose(s, manifest.Structure)
+	p, err := m.Propose(s, manifest.Policy)
 	if err == nil {
 		err = m.Write(s, p)
 	}
