@@ -140,7 +140,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(witness.Encode(back), b) || !proto.Equal(back.Interface(), m) && !bytes.Contains(b, []byte{0x7f}) {
+		if !bytes.Equal(witness.Encode(back), b) || !proto.Equal(back.Interface(), m) {
 			t.Fatalf("%x is read as %s, was %s", b, witness.Text(back), witness.Text(m.ProtoReflect()))
 		}
 	})

@@ -95,6 +95,9 @@ func grid() []single {
 			in("message T { optional int32 key = 1; optional "+a+" value = 2; } repeated T a = 1;"), "")
 	}
 
+	add("field", "number taken over", "int32 a = 1; int32 b = 2;", "int32 b = 1;", "field-removed,field-renumbered")
+	add("field", "number left to a new one", "int32 a = 1;", "int32 a = 2; int32 b = 1;", "field-added,field-renumbered")
+
 	add("oneof", "moved", "oneof o { int32 a = 1; int32 b = 2; } oneof p { int32 c = 3; }", "oneof o { int32 b = 2; } oneof p { int32 a = 1; int32 c = 3; }", "field-oneof")
 	add("oneof", "merged", "oneof o { int32 a = 1; } oneof p { int32 b = 2; }", "oneof o { int32 a = 1; int32 b = 2; }", "")
 	add("oneof", "split", "oneof o { int32 a = 1; int32 b = 2; }", "oneof o { int32 a = 1; } oneof p { int32 b = 2; }", "field-oneof")

@@ -9,6 +9,7 @@ import (
 func messageRules() []MessageRule {
 	return []MessageRule{
 		{"same name, other number", renumbered},
+		{"same number, other field", misread},
 		{"one of two", oneOfTwo},
 		{"lost in an entry", lostInEntry},
 		{"added by an entry", addedByEntry},
@@ -24,6 +25,24 @@ func renumbered(a *Analysis, w, r protoreflect.MessageDescriptor, fields []proto
 		}
 	}
 	return worst
+}
+
+// The reader takes the field for another one that the writer has, too, under
+// another number, and did not write. For the whole of a message the rule before
+// says the same of that other field; within a scope that is not looked at.
+func misread(a *Analysis, w, r protoreflect.MessageDescriptor, fields []protoreflect.FieldDescriptor) exchange.Class {
+	for _, f := range fields {
+		h := r.Fields().ByNumber(f.Number())
+		if h == nil || h.Name() == f.Name() || w.Fields().ByName(h.Name()) == nil {
+			continue
+		}
+		from, to := Field{f}, Field{h}
+		if meet(from, to) == astray || from.message() && (to.message() || a.empty(from.Message())) {
+			continue // nothing is seen, or perhaps an empty message
+		}
+		return exchange.ValueLossy
+	}
+	return exchange.Identical
 }
 
 // Two fields that the writer may set together and the reader keeps one of: the

@@ -296,6 +296,9 @@ func (k *maker) elementValues(f, h protoreflect.FieldDescriptor, in path) []prot
 func (k *maker) unharmed(f, h protoreflect.FieldDescriptor, in path) []protoreflect.Value {
 	var l []protoreflect.Value
 	r := k.reader(f)
+	if g := k.to.Fields().ByName(f.Name()); g != nil && g.Number() != f.Number() {
+		r = nil // it does not find the field at all, whatever is in it
+	}
 	for _, m := range k.within().messages(f.Message(), messageOf(h), in) {
 		if r == nil || Exchange(m, r).Class == exchange.Identical {
 			l = append(l, protoreflect.ValueOfMessage(m))
@@ -307,9 +310,6 @@ func (k *maker) unharmed(f, h protoreflect.FieldDescriptor, in path) []protorefl
 // reader is the reader's type of the name of a field's type, if it has a field
 // of that name or number that says so.
 func (k *maker) reader(f protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
-	if k.to == nil {
-		return nil
-	}
 	for _, h := range []protoreflect.FieldDescriptor{k.to.Fields().ByName(f.Name()), k.to.Fields().ByNumber(f.Number())} {
 		if h != nil && h.Message() != nil && h.Message().FullName() == f.Message().FullName() {
 			return h.Message()
