@@ -120,7 +120,7 @@ func TestContractsToolchain(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{
 		"same/build/toolchain.yaml":  string(text),
-		"wrong/build/toolchain.yaml": strings.Replace(string(text), "sha256:7b140f", "sha256:7b14", 1),
+		"wrong/build/toolchain.yaml": strings.Replace(string(text), "sha256:9fdc88", "sha256:9fdc", 1),
 		"other/build/toolchain.yaml": strings.Replace(string(text), "version: v1.36.12", "version: v1.36.11", 1),
 		"other/go.mod":               "module x\n\nrequire google.golang.org/protobuf v1.36.12\n",
 		"other/go.sum":               "",

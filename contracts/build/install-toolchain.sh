@@ -79,8 +79,8 @@ if [ -z "$go" ] || [ "$(GOTOOLCHAIN=local "$go" env GOVERSION)" != "go$version" 
     command -v $tool >/dev/null || fail 2 "$tool is needed to install Go $version"
   done
   module=$(value go module)
-  proxy=${GOPROXY:-https://proxy.golang.org}
-  proxy=${proxy%%[,|]*}
+  [ -n "${GOPROXY:-}" ] || fail 2 "Go $version is not installed; install it, or say in GOPROXY which module proxy has it"
+  proxy=${GOPROXY%%[,|]*}
   curl -fsSL -o "$tmp/go.zip" "$proxy/${module%@*}/@v/${module#*@}.zip" || fail 2 "$module cannot be downloaded from $proxy"
   check "$tmp/go.zip" "$(value go zip_sha256)" "$module"
   unzip -q "$tmp/go.zip" -d "$tmp/go"
