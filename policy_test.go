@@ -133,7 +133,7 @@ func TestImportLayers(t *testing.T) {
 // deterministic is the code whose every result must be a function of scenario
 // and run seed.
 func deterministic(f file) bool {
-	if f.test || under(f.pkg, "cluster/live", "sim/disk/oracle") {
+	if f.test || under(f.pkg, "cluster/live", "sim/disk/oracle", "checkers/history") {
 		return false
 	}
 	return under(f.pkg, "sim", "faults", "checkers", "cluster")
