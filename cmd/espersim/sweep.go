@@ -26,6 +26,8 @@ type sweepOptions struct {
 	junit  string
 	github bool
 	json   bool
+	bundle string
+	shrink time.Duration
 }
 
 func newSweep() *cobra.Command {
@@ -61,6 +63,8 @@ file ends. --shard 2/4 makes the second quarter of the runs.`,
 	f.StringVar(&o.junit, "junit", "", "write the findings to this file as JUnit XML")
 	f.BoolVar(&o.github, "github", false, "print the findings as GitHub annotations, too")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	f.StringVar(&o.bundle, "bundle", "", "write a bundle of the shortest run of each group into this folder")
+	f.DurationVar(&o.shrink, "shrink", 0, "with --bundle: shrink each, for at most so long")
 	return c
 }
 
@@ -117,6 +121,18 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 		h.Skip = func(s *scenarios.Scenario, seed uint64, n int) bool { return log.made[runKey{s.File, seed, n}] }
 		h.Done = log.write
 	}
+	var under *notes
+	if o.bundle != "" {
+		if under, err = noteIn(o.bundle); err != nil {
+			return err
+		}
+		h.Before = under.before
+	} else if o.shrink != 0 {
+		return errors.New("--shrink needs --bundle, the folder for the result")
+	}
+	if h.Jobs == 0 {
+		h.Jobs = runner.Workers()
+	}
 	bar := newBar(stderr)
 	h.Progress = func(done, total int) {
 		if total == 0 {
@@ -132,6 +148,19 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 	}
 	if err != nil {
 		return err
+	}
+	var bundles []string
+	if under != nil {
+		if err := under.done(h.Jobs); err != nil {
+			return err
+		}
+		for _, g := range found.Groups {
+			to, err := bundled(o.bundle, g.Scenario, g.Best, o.shrink)
+			if err != nil {
+				return err
+			}
+			bundles = append(bundles, to)
+		}
 	}
 	unreached := found.Unreached(list)
 	var before []logged // what failed in the runs that are left out
@@ -149,6 +178,9 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 		}
 	} else {
 		printSweep(out, found, before, unreached)
+	}
+	for _, b := range bundles {
+		fmt.Fprintf(stderr, "bundle: %s\n", b)
 	}
 	if o.github {
 		for _, g := range found.Groups {

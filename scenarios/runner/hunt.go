@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 )
 
@@ -23,6 +24,8 @@ type Hunt struct {
 	Commit        string
 	// Skip says which runs were made before, if set.
 	Skip func(s *scenarios.Scenario, seed uint64, n int) bool
+	// Before is told of each run before it begins, by which of the Jobs, if set.
+	Before func(job int, s *scenarios.Scenario, seed uint64, n int, steps []faults.Step) error
 	// Done is called for each run, in the order in which they end.
 	Done func(*Result)
 	// Progress is called after each run; total is 0 where it is open.
@@ -147,10 +150,14 @@ func (h Hunt) Run(list []*scenarios.Scenario) (*Found, error) {
 	if jobs <= 0 {
 		jobs = Workers()
 	}
-	for range jobs {
+	for job := range jobs {
 		wg.Go(func() {
 			for t, ok := take(); ok; t, ok = take() {
-				r, err := Run(list[t.scenario], Options{Seed: t.seed, N: t.n, Commit: h.Commit, Wrap: h.Wrap})
+				o := Options{Seed: t.seed, N: t.n, Commit: h.Commit, Wrap: h.Wrap}
+				if h.Before != nil {
+					o.Before = func(steps []faults.Step) error { return h.Before(job, list[t.scenario], t.seed, t.n, steps) }
+				}
+				r, err := Run(list[t.scenario], o)
 				give(t, r, err)
 			}
 		})
