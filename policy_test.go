@@ -70,6 +70,8 @@ var layers = []struct {
 	may    []string
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
+	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
+	{"scenarios/shrink", []string{"scenarios", "checkers", "cluster/actor", "contracts/wire", "faults", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},
@@ -133,7 +135,7 @@ func TestImportLayers(t *testing.T) {
 // deterministic is the code whose every result must be a function of scenario
 // and run seed.
 func deterministic(f file) bool {
-	if f.test || under(f.pkg, "cluster/live", "sim/disk/oracle") {
+	if f.test || under(f.pkg, "cluster/live", "sim/disk/oracle", "checkers/history") {
 		return false
 	}
 	return under(f.pkg, "sim", "faults", "checkers", "cluster")

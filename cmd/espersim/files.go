@@ -13,7 +13,17 @@ import (
 // is stopped half-way leaves no half-written file under it.
 type whole struct {
 	*os.File
-	name string
+	name   string
+	failed error // of a write: what is there is not whole
+}
+
+// Write implements io.Writer.
+func (w *whole) Write(b []byte) (int, error) {
+	n, err := w.File.Write(b)
+	if err != nil {
+		w.failed = err
+	}
+	return n, err
 }
 
 func createWhole(name string) (io.WriteCloser, error) {
@@ -21,12 +31,15 @@ func createWhole(name string) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &whole{f, name}, nil
+	return &whole{File: f, name: name}, nil
 }
 
 // Close syncs the file and gives it its name.
 func (w *whole) Close() error {
-	err := w.Sync()
+	err := w.failed
+	if err == nil {
+		err = w.Sync()
+	}
 	if cerr := w.File.Close(); err == nil {
 		err = cerr
 	}
@@ -48,14 +61,16 @@ type bar struct {
 	drawn bool
 }
 
-func newBar(w io.Writer) *bar {
-	b := &bar{w: w, began: time.Now()}
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil {
-			b.on = info.Mode()&os.ModeCharDevice != 0
-		}
+func newBar(w io.Writer) *bar { return &bar{w: w, on: terminal(w), began: time.Now()} }
+
+// terminal says whether w is one.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
 	}
-	return b
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (b *bar) set(done, total int) {

@@ -104,6 +104,12 @@ func TestGolden(t *testing.T) {
 		{"roles", 0, []string{"roles"}},
 		{"invariants", 0, []string{"invariants"}},
 		{"help", 0, []string{"--help"}},
+		{"check-timeout", 0, []string{"check", "--model", "register", "--history", "testdata/histories/timeout.edn"}},
+		{"check-stale", 1, []string{"check", "--model", "cas-register", "--history", "testdata/histories/stale.log"}},
+		{"check-stale-json", 1, []string{"check", "--model", "cas-register", "--history", "testdata/histories/stale.log", "--json"}},
+		{"check-broken", 2, []string{"check", "--model", "register", "--history", "testdata/histories/broken.edn"}},
+		{"check-model", 2, []string{"check", "--model", "registr", "--history", "testdata/histories/timeout.edn"}},
+		{"check-nothing", 2, []string{"check"}},
 		{"wal-no-log", 2, []string{"wal", "dump", "testdata"}},
 		{"trace-no-trace", 2, []string{"trace", "show", clean}},
 	} {

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-sim/espersim/scenarios/bundle"
 	"github.com/esper-sim/espersim/scenarios/runner"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -23,10 +27,10 @@ type replayOptions struct {
 func newReplay() *cobra.Command {
 	o := &replayOptions{}
 	c := &cobra.Command{
-		Use:   "replay TRACE|SCENARIO",
+		Use:   "replay TRACE|SCENARIO|BUNDLE",
 		Short: "Run a run again and prove that it is the same",
 		Long: `replay runs a scenario with one run seed twice, or once against a stored
-trace, and compares the trace hashes. It exits with 3 where they differ, and
+trace or a bundle, and compares the trace hashes. It exits with 3 where they differ, and
 prints the first event that does; else with the code of the run itself.`,
 		Args: counted(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -41,6 +45,9 @@ prints the first event that does; else with the code of the run itself.`,
 }
 
 func (o *replayOptions) run(name string) error {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return o.bundle(name)
+	}
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return err
@@ -62,6 +69,41 @@ func (o *replayOptions) run(name string) error {
 	}
 	if _, err := runner.Run(list[0], runner.Options{Seed: o.seed, N: o.n, Trace: &second}); err != nil {
 		return err
+	}
+	return o.compare(r, first.Bytes(), second.Bytes())
+}
+
+// bundle runs what a bundle holds, and compares the hash.
+func (o *replayOptions) bundle(dir string) error {
+	report, text, err := bundle.Read(dir)
+	if err != nil {
+		return err
+	}
+	if o.given && o.seed != report.RunSeed {
+		return fmt.Errorf("%s: the bundle has run seed %d, not %d", dir, report.RunSeed, o.seed)
+	}
+	if now := commit(); report.Commit != now {
+		fmt.Fprintf(o.err, "note: the bundle was made at commit %q, this program is %q; a run seed reproduces at one commit only\n", report.Commit, now)
+	}
+	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != report.SHA256 {
+		fmt.Fprintf(o.err, "note: scenario.yaml is not the one that the bundle was made of\n")
+	}
+	list, err := load([]string{filepath.Join(dir, "scenario.yaml")}, o.err)
+	if err != nil {
+		return err
+	}
+	list[0].File = report.Scenario // its name is in the trace
+	var first, second bytes.Buffer
+	r, err := runner.Run(list[0], runner.Options{Seed: report.RunSeed, N: report.N, Trace: &first})
+	if err != nil {
+		return err
+	}
+	if _, err := runner.Run(list[0], runner.Options{Seed: report.RunSeed, N: report.N, Trace: &second}); err != nil {
+		return err
+	}
+	if report.TraceHash != "" && r.TraceHash != report.TraceHash {
+		fmt.Fprintf(o.out, "run seed %d has the trace hash %s, and the bundle's is %s\n", r.RunSeed, r.TraceHash, report.TraceHash)
+		return exit{runner.ExitHarness}
 	}
 	return o.compare(r, first.Bytes(), second.Bytes())
 }

@@ -33,6 +33,7 @@ type runOptions struct {
 	noJudge   bool
 	keep      string
 	export    string
+	bundle    string
 	out, err  io.Writer
 }
 
@@ -62,6 +63,7 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
+	f.StringVar(&o.bundle, "bundle", "", "write a bundle of each scenario's first unexpected run into this folder")
 	f.StringVar(&o.export, "export", "", "write the evolved model of each clean run, with its lineage, into this folder")
 	return c
 }
@@ -155,6 +157,18 @@ func (o *runOptions) run(args []string) error {
 	}
 	if !o.json {
 		o.report(outcomes, time.Since(began))
+	}
+	if o.bundle != "" {
+		for _, out := range outcomes {
+			if out.Unexpected == nil {
+				continue
+			}
+			to, err := bundled(o.bundle, out.Scenario, out.Unexpected, 0)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(o.err, "bundle: %s\n", to)
+		}
 	}
 	if code := runner.Worst(outcomes); code != 0 && !o.noJudge {
 		return exit{code}

@@ -48,6 +48,9 @@ type Options struct {
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
 	Commit    string // for the trace's header
+	// Before, if set, is told the faults of the run before it begins: what is
+	// written down then outlives a crash of this program.
+	Before func(steps []faults.Step) error
 	// Export, if set, gets the evolved model with its lineage at the end of a
 	// run that trained one (HLD section 9.2). It needs the judge.
 	Export func(*statev2.ModelExport) error
@@ -104,6 +107,11 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 	}
 	res.Plan = steps
+	if o.Before != nil {
+		if err := o.Before(steps); err != nil {
+			return nil, err
+		}
+	}
 	j, err := Job(s)
 	if err != nil {
 		return nil, err
