@@ -28,6 +28,7 @@ type sweepOptions struct {
 	json   bool
 	bundle string
 	shrink time.Duration
+	guided bool
 }
 
 func newSweep() *cobra.Command {
@@ -64,6 +65,7 @@ file ends. --shard 2/4 makes the second quarter of the runs.`,
 	f.BoolVar(&o.github, "github", false, "print the findings as GitHub annotations, too")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of the shortest run of each group into this folder")
+	f.BoolVar(&o.guided, "guided", false, "vary the plans that led to new states; needs --bundle, for the plans that fail")
 	f.DurationVar(&o.shrink, "shrink", 0, "with --bundle: shrink each, for at most so long")
 	return c
 }
@@ -108,6 +110,9 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 			return fmt.Errorf("--shard is %q; want i/n with i from 1 to n, such as 2/4", o.shard)
 		}
 		h.Shard--
+	}
+	if o.guided {
+		return o.guide(list, h, out, stderr)
 	}
 	var log *runLog
 	if o.log != "" {

@@ -120,3 +120,20 @@ func TestSweepReports(t *testing.T) {
 		}
 	}
 }
+
+// A guided sweep writes the plans that fail; each fails again.
+func TestGuided(t *testing.T) {
+	dir := t.TempDir()
+	code, text := command(dir, "sweep", violated, "--guided", "--seeds", "5", "--bundle", dir)
+	if code != 1 || !strings.Contains(text, "again: espersim replay DIR/violated-guided-1-1.yaml --seed 1") || !strings.Contains(text, "5 runs, ") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if code, text := command(dir, "replay", filepath.Join(dir, "violated-guided-1-1.yaml"), "--seed", "1"); code != 1 || !strings.Contains(text, "reproduces") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	for _, bad := range [][]string{{"--guided"}, {"--guided", "--bundle", dir, "--shard", "1/2"}, {"--guided", "--bundle", dir, "--log", dir + "/x"}} {
+		if code, text := command(dir, append([]string{"sweep", clean, "--seeds", "1"}, bad...)...); code != 2 {
+			t.Errorf("%v: exit code %d\n%s", bad, code, text)
+		}
+	}
+}

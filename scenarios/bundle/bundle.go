@@ -98,7 +98,7 @@ func (b *Bundle) Plan(steps []faults.Step) error {
 // Explicit is a scenario with a run's faults as its plan.
 func Explicit(s *scenarios.Scenario, steps []faults.Step) *scenarios.Scenario {
 	c := *s
-	c.Random, c.Enumerate, c.Plan = nil, nil, nil
+	c.Random, c.Enumerate, c.Plan, c.MustFire, c.MustReach = nil, nil, nil, nil, nil
 	for _, st := range steps {
 		c.Plan = append(c.Plan, scenarios.Step{At: scenarios.Duration(st.At), For: scenarios.Duration(st.For), Fault: scenarios.FaultText(st.Fault.String())})
 	}

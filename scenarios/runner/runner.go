@@ -48,6 +48,8 @@ type Options struct {
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
 	Commit    string // for the trace's header
+	// Observers see every event of the run. They cannot change it.
+	Observers []trace.Observer
 	// Before, if set, is told the faults of the run before it begins: what is
 	// written down then outlives a crash of this program.
 	Before func(steps []faults.Step) error
@@ -118,7 +120,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	}
 
 	var w *sim.World
-	var observers []trace.Observer
+	observers := append([]trace.Observer(nil), o.Observers...)
 	var file *trace.Writer
 	if o.Trace != nil {
 		if file, err = trace.NewWriter(o.Trace, trace.Header{Scenario: s.File, RunSeed: o.Seed, Commit: o.Commit}); err != nil {
