@@ -18,6 +18,7 @@ package checkers
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/esper-sim/espersim/contracts/canon"
@@ -63,6 +64,8 @@ type Params struct {
 	MaxSkew time.Duration
 	// Drift is how wrong the clocks' rates may be, in parts per million.
 	Drift int64
+	// Picture is given a drawing of a history that is not linearizable, if set.
+	Picture func(invariant string, draw func(io.Writer) error)
 	// Retained is how many checkpoints are kept, Embargo for how many epochs a
 	// culled slot rests. Zero: 5, and not judged.
 	Retained int

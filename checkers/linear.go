@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -23,6 +24,7 @@ const linearTimeout = 10 * time.Second
 // Tolaria's saves write it, its clients' queries read it.
 type register struct {
 	history models.History
+	picture func(string, func(io.Writer) error)
 	reads   map[string]pendingRead // by query id
 	writing *pendingWrite
 	// given are the saves that were given up in this life of Tolaria. What one
@@ -44,8 +46,8 @@ type pendingWrite struct {
 	call int64
 }
 
-func newRegister(Params) Checker {
-	return &register{reads: map[string]pendingRead{}, clients: map[string]int{}, history: models.NewHistory(models.Register())}
+func newRegister(p Params) Checker {
+	return &register{picture: p.Picture, reads: map[string]pendingRead{}, clients: map[string]int{}, history: models.NewHistory(models.Register())}
 }
 
 func (*register) Invariants() []string { return []string{"R1"} }
@@ -170,6 +172,9 @@ func (c *register) check(j *Judge) {
 		j.Judged("R1")
 	case porcupine.Illegal:
 		j.Violate("R1", "tolaria", "the newest checkpoint is no linearizable register: "+detail)
+		if c.picture != nil {
+			c.picture("R1", c.history.Picture)
+		}
 	default:
 		j.Violate("R1", "tolaria", fmt.Sprintf("linearizability was not decided within %v: no verdict", linearTimeout))
 	}
@@ -181,12 +186,15 @@ func (c *register) Finish(j *Judge) { c.check(j) }
 // takes effect once, after it was published and before its result is told, and
 // whoever delivers it again is told so.
 type application struct {
-	keys  map[string]*models.History
-	order []string
-	last  int64
+	picture func(string, func(io.Writer) error)
+	keys    map[string]*models.History
+	order   []string
+	last    int64
 }
 
-func newApplication(Params) Checker { return &application{keys: map[string]*models.History{}} }
+func newApplication(p Params) Checker {
+	return &application{picture: p.Picture, keys: map[string]*models.History{}}
+}
 
 func (*application) Invariants() []string { return []string{"R2"} }
 
@@ -244,6 +252,9 @@ func (c *application) check(id string, j *Judge) {
 		j.Judged("R2")
 	case porcupine.Illegal:
 		j.Violate("R2", "", fmt.Sprintf("applying the command %s is not linearizable: %s", id, detail))
+		if c.picture != nil {
+			c.picture("R2", h.Picture)
+		}
 	default:
 		j.Violate("R2", "", fmt.Sprintf("command %s: linearizability was not decided within %v: no verdict", id, linearTimeout))
 	}

@@ -7,6 +7,7 @@ package models
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -108,6 +109,7 @@ type History struct {
 	starts []string // states that are possible at its beginning
 	ops    []Operation
 	began  int64
+	guilty []porcupine.Operation // of the cut that was illegal
 }
 
 // NewHistory is an empty history of a model.
@@ -155,6 +157,7 @@ func (h *History) Cut(timeout time.Duration) (porcupine.CheckResult, string) {
 		}
 	}
 	if result != porcupine.Ok {
+		h.guilty = ops
 		var list []string
 		for _, o := range h.ops {
 			list = append(list, o.String())
@@ -168,6 +171,23 @@ func (h *History) Cut(timeout time.Duration) (porcupine.CheckResult, string) {
 	h.starts = slices.Compact(ends)
 	h.ops = h.ops[:0]
 	return result, ""
+}
+
+// Picture writes the operations of the illegal cut as a page for a browser,
+// with the longest linearizations that there are. Without one it writes
+// nothing.
+func (h *History) Picture(w io.Writer) error {
+	if h.guilty == nil {
+		return nil
+	}
+	m := h.model.porcupine(h.starts[0])
+	m.DescribeOperation = func(input, _ any) string {
+		o := input.(op)
+		return strings.TrimSpace(o.name + " " + o.value)
+	}
+	m.DescribeState = func(state any) string { return fmt.Sprintf("%q", state) }
+	_, info := porcupine.CheckOperationsVerbose(m, h.guilty, time.Minute)
+	return porcupine.Visualize(m, info, w)
 }
 
 // ends are the states that may hold after the history. At a quiet point of a

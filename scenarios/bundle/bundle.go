@@ -6,6 +6,7 @@
 //	plan.yaml           the same with the run's faults as explicit steps
 //	README.txt          how to run it again
 //	run.trace           the trace of a second run, which must be the same
+//	R1.html, R2.html    the history that is not linearizable, where that was found
 //	run.perfetto.json   the trace for a browser: ui.perfetto.dev
 //	shrunk.yaml         the smallest scenario that fails alike, if it was asked for
 //
@@ -20,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,8 +121,17 @@ func (b *Bundle) Finish(r *runner.Result, budget time.Duration) error {
 		return err
 	}
 	var stored bytes.Buffer
-	again, err := runner.Run(b.s, runner.Options{Seed: b.report.RunSeed, N: b.report.N, Trace: &stored, Commit: b.report.Commit})
-	if err != nil {
+	var drawn error
+	again, err := runner.Run(b.s, runner.Options{Seed: b.report.RunSeed, N: b.report.N, Trace: &stored, Commit: b.report.Commit,
+		Picture: func(invariant string, draw func(io.Writer) error) {
+			var page bytes.Buffer
+			if err := draw(&page); err != nil {
+				drawn = errors.Join(drawn, err)
+			} else if page.Len() > 0 {
+				drawn = errors.Join(drawn, b.write(invariant+".html", page.Bytes()))
+			}
+		}})
+	if err = errors.Join(err, drawn); err != nil {
 		return err
 	}
 	if again.TraceHash != r.TraceHash {

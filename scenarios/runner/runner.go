@@ -48,6 +48,8 @@ type Options struct {
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
 	Commit    string // for the trace's header
+	// Picture is given a drawing of each history that is not linearizable.
+	Picture func(invariant string, draw func(io.Writer) error)
 	// Observers see every event of the run. They cannot change it.
 	Observers []trace.Observer
 	// Before, if set, is told the faults of the run before it begins: what is
@@ -132,7 +134,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	if !o.NoJudge {
 		p := checkers.Params{
 			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std()),
-			Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs,
+			Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		for _, v := range s.Void {
