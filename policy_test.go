@@ -71,8 +71,8 @@ var layers = []struct {
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
-	{"scenarios/guided", []string{"scenarios", "cluster/actor", "contracts/canon", "contracts/wire", "faults", "sim"}},
-	{"scenarios/shrink", []string{"scenarios", "checkers", "cluster/actor", "contracts/wire", "faults", "sim"}},
+	{"scenarios/guided", []string{"scenarios", "contracts/canon", "contracts/wire", "faults", "sim"}},
+	{"scenarios/shrink", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},

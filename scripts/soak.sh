@@ -8,5 +8,6 @@ bin=$1
 scripts/ensure.sh python || true
 ESPERSIM_SOAK=1 go test -count=1 -v -run 'TestSame' ./contracts/governance/crosslang
 ESPERSIM_SOAK=1 go test -count=1 -v -run 'TestAgreement' ./contracts/contractstest
+ESPERSIM_SOAK=1 go test -count=1 -v -run TestPlantedBugsShrink ./scenarios/runner
 "$bin" run scenarios/triad-survivable.yaml --seeds "${SEEDS:-10000}"
 "$bin" run scenarios/ --long

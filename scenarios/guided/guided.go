@@ -13,7 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
@@ -28,8 +27,8 @@ type Options struct {
 	Budget time.Duration // of wall time; 0: none
 	// StopFirst ends the hunt with the first failure.
 	StopFirst bool
-	// Wrap is that of the runs; see runner.Options.
-	Wrap func(node, role string, c actor.Constructor) actor.Constructor
+	// Wrap makes the wrapper of each run, if set.
+	Wrap func() runner.Wrapper
 	// Progress is called after each run.
 	Progress func(runs, states, plans int)
 }
@@ -126,7 +125,7 @@ func (h *hunt) run(e *entry) (*runner.Result, int, error) {
 	if steps == nil {
 		steps = []faults.Step{} // nil would mean the scenario's own
 	}
-	r, err := runner.Run(h.s, runner.Options{Seed: e.seed, Steps: steps, Wrap: h.o.Wrap, Observers: []trace.Observer{w}})
+	r, err := runner.Run(h.s, runner.Options{Seed: e.seed, Steps: steps, Wrap: runner.Make(h.o.Wrap), Observers: []trace.Observer{w}})
 	if err != nil {
 		return nil, 0, err
 	}

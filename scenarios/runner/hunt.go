@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 )
@@ -30,8 +29,8 @@ type Hunt struct {
 	Done func(*Result)
 	// Progress is called after each run; total is 0 where it is open.
 	Progress func(done, total int)
-	// Wrap is that of the runs; see Options.
-	Wrap func(node, role string, c actor.Constructor) actor.Constructor
+	// Wrap makes the wrapper of each run, if set.
+	Wrap func() Wrapper
 }
 
 // A Group is the failures with one signature.
@@ -153,7 +152,7 @@ func (h Hunt) Run(list []*scenarios.Scenario) (*Found, error) {
 	for job := range jobs {
 		wg.Go(func() {
 			for t, ok := take(); ok; t, ok = take() {
-				o := Options{Seed: t.seed, N: t.n, Commit: h.Commit, Wrap: h.Wrap}
+				o := Options{Seed: t.seed, N: t.n, Commit: h.Commit, Wrap: Make(h.Wrap)}
 				if h.Before != nil {
 					o.Before = func(steps []faults.Step) error { return h.Before(job, list[t.scenario], t.seed, t.n, steps) }
 				}

@@ -589,6 +589,17 @@ func (b planted) scenario(t *testing.T, text string) *scenarios.Scenario {
 	return s
 }
 
+// wrapper makes the bug anew for each run; nil where it is in the scenario.
+func (b planted) wrapper() func() runner.Wrapper {
+	switch {
+	case b.id == "A3":
+		return func() runner.Wrapper { return unsigned() }
+	case b.make != nil:
+		return func() runner.Wrapper { return b.make().wrap(b.role) }
+	}
+	return nil
+}
+
 const mostSeeds = 20
 
 // TestPlantedBugs is the proof of each checker: a bug in the real system, and
@@ -613,13 +624,7 @@ func TestPlantedBugs(t *testing.T) {
 			}
 			s, clean := b.scenario(t, broken), b.scenario(t, b.file)
 			for seed := uint64(1); seed <= mostSeeds; seed++ {
-				o := runner.Options{Seed: seed, All: true}
-				switch {
-				case b.id == "A3":
-					o.Wrap = unsigned()
-				case b.make != nil:
-					o.Wrap = b.make().wrap(b.role)
-				}
+				o := runner.Options{Seed: seed, All: true, Wrap: runner.Make(b.wrapper())}
 				r, err := runner.Run(s, o)
 				if err != nil {
 					t.Fatal(err)

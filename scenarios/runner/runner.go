@@ -64,7 +64,20 @@ type Options struct {
 	// around it. That is how a known bug is planted into the real system, to
 	// see that a checker finds it, and how a test watches a process from
 	// outside. A run with Wrap is as deterministic as what it adds.
-	Wrap func(node, role string, c actor.Constructor) actor.Constructor
+	Wrap Wrapper
+}
+
+// A Wrapper stands between the world and the processes of one run; see
+// Options.Wrap. What tries many runs is given a function that makes a fresh one
+// for each: a planted bug may remember what it did.
+type Wrapper func(node, role string, c actor.Constructor) actor.Constructor
+
+// Make is the wrapper that make gives, or none where it is nil.
+func Make(make func() Wrapper) Wrapper {
+	if make == nil {
+		return nil
+	}
+	return make()
 }
 
 // Verdict is what became of a run.

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/checkers"
-	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
@@ -31,8 +30,8 @@ type Options struct {
 	N      int
 	Budget time.Duration // of wall time, after which what there is is final; 0: a minute
 	Others int           // other run seeds that the result is tried with; 0: 100
-	// Wrap is that of the runs; see runner.Options.
-	Wrap func(node, role string, c actor.Constructor) actor.Constructor
+	// Wrap makes the wrapper of each run, if set.
+	Wrap func() runner.Wrapper
 	// Progress is told what is being tried.
 	Progress func(phase string, runs, steps int)
 }
@@ -79,7 +78,7 @@ func Shrink(s *scenarios.Scenario, o Options) (*Result, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
 	}
-	first, err := runner.Run(s, runner.Options{Seed: o.Seed, N: o.N, Wrap: o.Wrap})
+	first, err := runner.Run(s, runner.Options{Seed: o.Seed, N: o.N, Wrap: runner.Make(o.Wrap)})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +121,7 @@ func (z *shrinker) run(s *scenarios.Scenario, steps []faults.Step, seed uint64) 
 	}
 	// To the end: what a candidate violates first may be another invariant than
 	// the one that is looked for, by a hair.
-	r, err := runner.Run(s, runner.Options{Seed: seed, Steps: steps, Wrap: z.o.Wrap, All: true})
+	r, err := runner.Run(s, runner.Options{Seed: seed, Steps: steps, Wrap: runner.Make(z.o.Wrap), All: true})
 	if err != nil {
 		return nil // a candidate that cannot be built is no candidate
 	}
