@@ -61,22 +61,76 @@ func LoadDir(dir string) (*Schema, error) {
 	return fromTree(dir, sources, func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) })
 }
 
-// loadFile reads one file and, for its imports, the folder around it.
+// loadFile reads one file and what it imports. An import is looked for beside
+// the file, in the folders above it, and, as for a folder that is a part of a
+// tree, without the folders that it names first.
 func loadFile(name string) (*Schema, error) {
-	dir, base := filepath.Split(name)
-	s, err := LoadDir(filepath.Clean("./" + dir))
-	if filepath.IsAbs(name) {
-		s, err = LoadDir(filepath.Clean(dir))
+	sources, places := map[string]string{}, map[string]string{}
+	read := func(as, file string) error {
+		b, err := os.ReadFile(file)
+		sources[as], places[as] = string(b), file
+		return err
 	}
+	base := filepath.Base(name)
+	if err := read(base, name); err != nil {
+		return nil, err
+	}
+	for todo := []string{base}; len(todo) > 0; todo = todo[1:] {
+		for _, imp := range imports(todo[0], sources[todo[0]]) {
+			if _, have := sources[imp]; have || foreign(imp) {
+				continue
+			}
+			if file, ok := findImport(filepath.Dir(places[todo[0]]), imp); ok {
+				if err := read(imp, file); err != nil {
+					return nil, err
+				}
+				todo = append(todo, imp)
+			}
+		}
+	}
+	set, err := compile(context.Background(), sources, places)
 	if err != nil {
 		return nil, err
 	}
+	s, err := FromSet(name, set)
+	if err != nil {
+		return nil, err
+	}
+	s.places = places
 	for _, f := range s.Files {
-		if path.Base(f.Path()) == base {
+		if f.Path() == base {
 			return s.only(name, f)
 		}
 	}
-	return nil, fmt.Errorf("%s is excluded by build/protobuf.yaml", name)
+	return nil, fmt.Errorf("%s is one of the files that every schema may import", name)
+}
+
+// findImport looks for an imported file around a folder.
+func findImport(dir, imp string) (string, bool) {
+	is := func(name string) bool {
+		info, err := os.Stat(name)
+		return err == nil && info.Mode().IsRegular()
+	}
+	for up := dir; ; {
+		if name := filepath.Join(up, filepath.FromSlash(imp)); is(name) {
+			return name, true
+		}
+		next := filepath.Join(up, "..")
+		if abs, err := filepath.Abs(up); err != nil || abs == filepath.Dir(abs) {
+			break
+		}
+		up = next
+	}
+	for rest := imp; ; {
+		i := strings.IndexByte(rest, '/')
+		if i < 0 {
+			return "", false
+		}
+		rest = rest[i+1:]
+		if name := filepath.Join(dir, filepath.FromSlash(rest)); is(name) {
+			return name, true
+		}
+	}
 }
 
 // LoadSet reads a descriptor set from a file.

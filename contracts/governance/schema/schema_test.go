@@ -104,6 +104,29 @@ func TestSourcesAgree(t *testing.T) {
 	}
 }
 
+// One file is read with what it imports, wherever that stands around it, and
+// nothing else: what lies beside it may be another schema.
+func TestOneFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"v2/a.proto": aProto, "v2/b.proto": bProto, "v2/broken.proto": "no schema", "v2/other/b.proto": bProto,
+		"flat/a.proto": aProto, "flat/b.proto": bProto, "alone/a.proto": strings.Replace(aProto, "v2/b.proto", "no/c.proto", 1),
+	})
+	for _, name := range []string{"v2/a.proto", "flat/a.proto"} {
+		s, err := Load(filepath.Join(dir, name))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(s.Files) != 1 || s.Find("x.v2.B") == nil || s.Position(s.Find("x.v2.A")).File != filepath.Join(dir, name) {
+			t.Errorf("%s: %v", name, s.Files)
+		}
+	}
+	if _, err := Load(filepath.Join(dir, "alone/a.proto")); err == nil || !strings.Contains(err.Error(), "a.proto:3:8") {
+		t.Errorf("an import that is not there: %v", err)
+	}
+}
+
 func TestPosition(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"v2/a.proto": aProto, "v2/b.proto": bProto})
