@@ -208,6 +208,9 @@ func LoadGit(repo, rev, dir string) (*Schema, error) {
 	if sources, err = exclude(sources); err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}
+	if one != "" {
+		sources = reachable(sources, one)
+	}
 	s, err := fromTree(source, sources, func(name string) string { return rev + ":" + path.Join(dir, name) })
 	if err != nil || one == "" {
 		return s, err
@@ -329,6 +332,25 @@ func treePrefix(sources map[string]string) string {
 		}
 	}
 	return ""
+}
+
+// reachable are a file of a tree and what it imports of it.
+func reachable(sources map[string]string, name string) map[string]string {
+	prefix, keep := treePrefix(sources), map[string]string{}
+	for todo := []string{name}; len(todo) > 0; todo = todo[1:] {
+		text, ok := sources[todo[0]]
+		if _, done := keep[todo[0]]; done || !ok {
+			continue
+		}
+		keep[todo[0]] = text
+		for _, imp := range imports(todo[0], text) {
+			if rest, ok := strings.CutPrefix(imp, prefix+"/"); ok && prefix != "" {
+				imp = rest
+			}
+			todo = append(todo, imp)
+		}
+	}
+	return keep
 }
 
 // only is the schema reduced to one file and what that imports.

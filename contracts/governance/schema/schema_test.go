@@ -79,6 +79,13 @@ func TestSourcesAgree(t *testing.T) {
 		"root": func() (*Schema, error) { return LoadGit(filepath.Join(dir, "tree"), "HEAD", "copy") },
 		"blob": func() (*Schema, error) { return LoadGit(dir, "HEAD", "set.binpb") },
 	}
+	write(t, dir, map[string]string{"tree/v2/broken.proto": "no schema"})
+	git("add", "tree/v2/broken.proto")
+	git("commit", "-q", "-m", "broken")
+	if s, err := LoadGit(dir, "HEAD", "tree/v2/a.proto"); err != nil || len(s.Files) != 1 || s.Find("x.v2.B") == nil {
+		t.Errorf("one file of a revision: %v", err)
+	}
+	git("reset", "-q", "--hard", "HEAD~1")
 	git("add", ".")
 	git("commit", "-q", "-m", "y")
 	for name, f := range load {
