@@ -17,7 +17,8 @@ import (
 //
 //   - Each step of a process through the abstract states that it declares: a
 //     fact without its numbers, ids and times, and the one of its type before.
-//   - Each pair of messages that a process handles one after the other.
+//   - Each pair of messages that a process handles one after the other, and
+//     each pair of operations on its files.
 //   - What a process was doing when it died, when a fault began, and when its
 //     mail was lost: its newest facts and the message that it handled last.
 type watcher struct {
@@ -33,6 +34,7 @@ type watched struct {
 	facts   map[string]uint64 // newest of each type
 	fact    uint64            // the newest
 	handled uint64            // the payload type of the last message
+	disk    uint64            // the last operation on files, and the folder
 }
 
 func newWatcher() *watcher {
@@ -67,6 +69,7 @@ const (
 	mailLost
 	refused
 	probe
+	diskEdge
 )
 
 // Observe implements trace.Observer.
@@ -92,9 +95,21 @@ func (w *watcher) Observe(e *trace.Event) {
 	case trace.NodeCrashed, trace.NodeExited:
 		n := w.node(e.Node)
 		w.mark(death, name(e.Node), n.fact, n.handled)
+		w.mark(death, name(e.Node), n.disk, n.handled)
 		for _, p := range protocols {
 			w.mark(death, name(e.Node), w.phase[p])
 		}
+	case trace.DiskOperation:
+		// "dsync-write wal/000001.log": of a file its folder counts.
+		op, path, _ := strings.Cut(e.Text, " ")
+		folder, _, _ := strings.Cut(path, "/")
+		failed := strings.Contains(path, " failed: ")
+		n, now := w.node(e.Node), name(op)^name(folder)*3
+		if failed {
+			now++
+		}
+		w.mark(diskEdge, name(e.Node), n.disk, now)
+		n.disk = now
 	case trace.FaultBegan:
 		kind, _, _ := strings.Cut(e.Text, " ")
 		for _, p := range protocols {
