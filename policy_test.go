@@ -72,6 +72,7 @@ var layers = []struct {
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "cluster/actor", "contracts/wire", "faults", "sim"}},
+	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},
