@@ -47,7 +47,11 @@ type Options struct {
 	Steps []faults.Step
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
-	Commit    string // for the trace's header
+	// Deviate has single messages otherwise than the links do; see sim.Config.
+	Deviate func(sim.Transit) sim.Deviation
+	// Observe, if set, sees the events of the run.
+	Observe trace.Observer
+	Commit  string // for the trace's header
 	// Before, if set, is told the faults of the run before it begins: what is
 	// written down then outlives a crash of this program.
 	Before func(steps []faults.Step) error
@@ -125,6 +129,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			return nil, err
 		}
 		observers = append(observers, file)
+	}
+	if o.Observe != nil {
+		observers = append(observers, o.Observe)
 	}
 	var suite *checkers.Suite
 	if !o.NoJudge {
@@ -233,7 +240,7 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *trace.Log) (*sim.World, error) {
 	cfg := sim.Config{
 		Name: s.Name, Seed: o.Seed, Trace: log, Poison: o.Poison,
-		Sometimes: s.Sometimes, Decisions: o.Decisions,
+		Sometimes: s.Sometimes, Decisions: o.Decisions, Deviate: o.Deviate,
 		Link: sim.Link{Loss: s.Cluster.Link.Loss, Latency: sim.Latency{
 			Min: s.Cluster.Link.Min.Std(), P50: s.Cluster.Link.P50.Std(),
 			P99: s.Cluster.Link.P99.Std(), Max: s.Cluster.Link.Max.Std(),
