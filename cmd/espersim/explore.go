@@ -16,11 +16,11 @@ import (
 func newExplore() *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "explore",
-		Short: "Try everything within a bound: every crash",
+		Short: "Try everything within a bound: every crash, every order of messages",
 		Long: `explore does not sample. Within a bound it tries everything that may happen,
 counts it, and prints the smallest that breaks a promise.`,
 	})
-	c.AddCommand(newExploreDisk())
+	c.AddCommand(newExploreDisk(), newExploreOrder())
 	return c
 }
 
