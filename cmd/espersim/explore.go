@@ -71,6 +71,9 @@ It exits with 1 where a promise is broken.`, crash.Units, crash.RecoveryUnits, s
 					return fmt.Errorf("--%s needs --at, the place of the crash", name)
 				}
 			}
+			if c.Flags().Changed("recovery-state") && !c.Flags().Changed("recovery-at") {
+				return errors.New("--recovery-state needs --recovery-at, the place of the second crash")
+			}
 			if c.Flags().Changed("ops") && o.ops < 0 {
 				return errors.New("--ops is negative; want a whole number of at least 0")
 			}
@@ -81,6 +84,7 @@ It exits with 1 where a promise is broken.`, crash.Units, crash.RecoveryUnits, s
 	f := c.Flags()
 	f.StringVar(&o.workload, "workload", "", "one workload, or one sequence of it such as wal/used/begin,data,commit; left out: all")
 	f.IntVar(&o.ops, "ops", -1, "operations of a sequence at most (default: what each workload says)")
+	f.Lookup("ops").DefValue = "0" // which the help leaves out
 	f.IntVar(&o.jobs, "jobs", 0, "sequences at once (default: one a processor)")
 	f.BoolVar(&o.json, "json", false, "one JSON object a workload")
 	f.IntVar(&o.at, "at", 0, "the place of the crash in the sequence, from 1")
@@ -165,10 +169,11 @@ func (o *exploreDiskOptions) run() error {
 		// A log that is known to lose data must be found out, unless it was asked
 		// for by name: then its loss is the answer.
 		known := o.workload == "" && w.Defect != ""
-		if known && r.Guilty == nil {
+		switch {
+		case r.Guilty != nil && !known:
+			code = runner.ExitViolated
+		case r.Guilty == nil && known && (o.ops < 0 || o.ops >= w.Most):
 			fmt.Fprintf(o.err, "%s: no crash breaks a promise, though %s\n", w.Name, w.Defect)
-		}
-		if known != (r.Guilty != nil) {
 			code = runner.ExitViolated
 		}
 	}

@@ -181,7 +181,7 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 	st := starts[c.Start]
 	d, s := st.d.Clone(), st.s.Clone()
 	g = &Counterexample{Case: c}
-	t := &tap{d: d, s: s}
+	t := &tap{d: d}
 	var crashed *disk.Disk
 	var promised Subject
 	t.visit = func(midway bool, op *disk.Op) {
@@ -207,7 +207,7 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 	case crashed == nil:
 		return nil, fmt.Errorf("place %d is not in the last operation of %s; want one from %d to %d", o.At, c, t.from, t.points)
 	}
-	again := &tap{d: crashed, s: promised, on: o.RecoveryAt > 0}
+	again := &tap{d: crashed, on: o.RecoveryAt > 0}
 	var twice *disk.Disk
 	again.visit = func(midway bool, op *disk.Op) {
 		if again.points != o.RecoveryAt {
@@ -225,7 +225,7 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 		if twice == nil {
 			return nil, fmt.Errorf("place %d is not in the recovery; want one from 1 to %d", o.RecoveryAt, again.points)
 		}
-		judged = recovers(twice, promised.Clone(), &tap{d: twice, s: promised}, x.wrap, never)
+		judged = recovers(twice, promised.Clone(), &tap{d: twice}, x.wrap, never)
 	}
 	if judged != nil {
 		g.Violation = verdict(judged)

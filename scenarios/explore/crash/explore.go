@@ -277,7 +277,7 @@ func search(w *Workload, o Options, cases []Case, smallest bool) (*Result, error
 func (x *worker) explore(c Case) (err error) {
 	st := x.starts[c.Start]
 	d, s := st.d.Clone(), st.s.Clone()
-	t := &tap{d: d, s: s}
+	t := &tap{d: d}
 	t.visit = func(midway bool, op *disk.Op) {
 		x.here = Counterexample{Case: c, At: t.points, Midway: midway, op: op}
 		x.point(t, s, s.Promise(), 0)
@@ -335,7 +335,6 @@ func (x *worker) wrap(fs actor.FS) actor.FS {
 // tap is a gate that shows every place of a crash while the program runs on.
 type tap struct {
 	d      *disk.Disk
-	s      Subject
 	on     bool
 	from   int // the first place of the last operation
 	points int // passed so far: before and in the midst of each operation, and at the end
@@ -481,7 +480,7 @@ func (x *worker) point(t *tap, s Subject, promise uint64, depth int) {
 // level for it.
 func (x *worker) judge(c *disk.Disk, s Subject, promise uint64, depth, state int, outcome disk.Outcome, list []disk.Undecided) error {
 	r := s.Clone()
-	t := &tap{d: c, s: s, on: depth == 0 && x.o.RecoveryUnits >= 0}
+	t := &tap{d: c, on: depth == 0 && x.o.RecoveryUnits >= 0}
 	here := x.here
 	t.visit = func(midway bool, op *disk.Op) {
 		x.here = here
