@@ -171,14 +171,46 @@ func combinations(list []Undecided) iter.Seq2[int, Outcome] {
 	}
 }
 
-// Fingerprint is Hash with what else the outcomes of later crashes depend on:
-// what the freed blocks hold, and under which name each file was created. Two
-// disks with one fingerprint cannot be told apart, now or later.
+// Fingerprint is a hash of the state, as Hash is, and of what else the outcomes
+// of later crashes depend on: what the freed blocks hold, and under which name
+// each file was created. Two disks with one fingerprint cannot be told apart,
+// now or later. It is no part of a trace.
 func (d *Disk) Fingerprint() uint64 {
-	h := d.Hash()
-	for _, durable := range []bool{false, true} {
-		walk(d.root, "", durable, func(_ string, n *inode) { h = hashString(h, n.path) })
+	h := uint64(1)
+	at := map[string]*inode{}
+	walk(d.root, "", true, func(path string, n *inode) {
+		at[path] = n
+		h = hashString(hashString(h, path), n.path)
+		h = hashStore(mix(h, uint64(n.durableSize)), &n.durable)
+	})
+	walk(d.root, "", false, func(path string, n *inode) {
+		h = hashString(hashString(h, path), n.path)
+		// Mostly the two are the same, and comparing is quicker than hashing.
+		if at[path] == n && n.cachedSize == n.durableSize && n.cached.equal(&n.durable) {
+			h = mix(h, 2)
+			return
+		}
+		h = hashStore(mix(h, uint64(n.cachedSize)), &n.cached)
+	})
+	for _, p := range d.Pending() {
+		h = mix(h, p.Key)
+		if p.Failed {
+			h = mix(h, 3)
+		}
 	}
 	s := store{pages: d.recycled}
 	return hashStore(mix(h, uint64(len(d.recycled))), &s)
+}
+
+// equal says whether two stores read the same.
+func (s *store) equal(o *store) bool {
+	same := func(a, b *store) bool {
+		for i, p := range a.pages {
+			if q := b.pages[i]; q != nil && *p != *q || q == nil && *p != (page{}) {
+				return false
+			}
+		}
+		return true
+	}
+	return same(s, o) && same(o, s)
 }
