@@ -27,7 +27,7 @@ func TestPromisesAreKept(t *testing.T) {
 		name string
 		ops  int
 		most uint64 // states at least
-	}{{"wal", 1, 2500}, {"checkpoint", 2, 10_000}, {"bus", 2, 5000}} {
+	}{{"wal", 2, 50_000}, {"checkpoint", 1, 2000}, {"bus", 1, 500}} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := crash.Explore(find(t, c.name), crash.Options{Ops: c.ops})
 			if err != nil {
