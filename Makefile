@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak generate fuzz disk-oracle build
+.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,10 @@ bench: ## speed and size, each beside its yardstick
 
 soak: build ## 10,000 run seeds of the triad under everything survivable, and the long scenarios
 	@scripts/soak.sh $(BIN)
+
+explore: build ## every crash of every short sequence, every order of a protocol's messages
+	@$(BIN) explore disk
+	@$(BIN) explore order --deviations 3
 
 generate: ## generated code and schemas
 	@scripts/ensure.sh go

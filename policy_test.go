@@ -73,6 +73,7 @@ var layers = []struct {
 	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
 	{"scenarios/guided", []string{"scenarios", "contracts/canon", "contracts/wire", "faults", "sim"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
+	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},

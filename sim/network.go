@@ -198,6 +198,18 @@ func (w *World) transmit(from, to *node, kind string, b []byte, cause, identity 
 		l.lastFree = at
 	}
 	tie := trace.Mix(identity, uint64(occurrence))
+	if w.cfg.Deviate != nil {
+		d := w.cfg.Deviate(Transit{from.spec.ID, to.spec.ID, kind, cause, time.Duration(w.now), time.Duration(at)})
+		if d.Lose {
+			w.dropped(&ev, "dropped")
+			return
+		}
+		at += int64(d.Delay)
+		copies += int64(d.Copy)
+		if d.Crash {
+			w.At(time.Duration(at-1), identity, func() { w.crashNode(to, to.spec.Restart) })
+		}
+	}
 	if copies > 0 {
 		again := ev
 		again.data = append(w.buffer(), b...)

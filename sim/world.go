@@ -76,6 +76,30 @@ type Config struct {
 	Poison bool
 	// Decisions, if set, sees every random decision; see [Decision].
 	Decisions func(Decision)
+	// Deviate, if set, is asked about every message that a link would deliver,
+	// and may have it otherwise. It is for a search that enumerates schedules: a
+	// run without it does not know that it exists.
+	Deviate func(Transit) Deviation
+}
+
+// Transit is a message on its way, as the link would have it.
+type Transit struct {
+	From, To actor.ID
+	Type     string        // full name of the payload
+	Seq      uint64        // of its MessageSent in the trace
+	Sent     time.Duration // since the run began
+	Arrives  time.Duration
+}
+
+// Deviation is what becomes of a message instead. The zero value changes
+// nothing.
+type Deviation struct {
+	Lose  bool          // it vanishes
+	Delay time.Duration // it arrives so much later, and what is behind it overtakes it
+	Copy  time.Duration // a second one arrives so much after the first
+	// Crash kills the receiver just before the arrival. Its node starts again as
+	// its own setting says.
+	Crash bool
 }
 
 // A Decision is one random decision: what it was about and what it came to.

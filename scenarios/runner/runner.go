@@ -47,7 +47,9 @@ type Options struct {
 	Steps []faults.Step
 	// Decisions sees every random decision; see sim.Decision.
 	Decisions func(sim.Decision)
-	Commit    string // for the trace's header
+	// Deviate has single messages otherwise than the links do; see sim.Config.
+	Deviate func(sim.Transit) sim.Deviation
+	Commit  string // for the trace's header
 	// Picture is given a drawing of each history that is not linearizable.
 	Picture func(invariant string, draw func(io.Writer) error)
 	// Observers see every event of the run. They cannot change it.
@@ -250,7 +252,7 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *trace.Log) (*sim.World, error) {
 	cfg := sim.Config{
 		Name: s.Name, Seed: o.Seed, Trace: log, Poison: o.Poison,
-		Sometimes: s.Sometimes, Decisions: o.Decisions,
+		Sometimes: s.Sometimes, Decisions: o.Decisions, Deviate: o.Deviate,
 		Link: sim.Link{Loss: s.Cluster.Link.Loss, Latency: sim.Latency{
 			Min: s.Cluster.Link.Min.Std(), P50: s.Cluster.Link.P50.Std(),
 			P99: s.Cluster.Link.P99.Std(), Max: s.Cluster.Link.Max.Std(),

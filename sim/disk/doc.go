@@ -33,4 +33,6 @@
 //     [Disk.Clone], [Disk.Hash]: looking inside.
 //   - [Disk.CrashStates], [Disk.Admits]: every state that a crash may leave,
 //     one by one or as a question.
+//   - [Disk.Undecided], [Outcomes], [Disk.After], [Disk.Fingerprint]: what a
+//     crash decides, its outcomes by number within a bound, and each as a disk.
 package disk
