@@ -70,7 +70,7 @@ var layers = []struct {
 	may    []string
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
-	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
+	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim", "sim/trace"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "cluster/actor", "contracts/wire", "faults", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},

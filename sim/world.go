@@ -71,6 +71,9 @@ type Config struct {
 	Log   *zap.Logger // nil: none
 	// Sometimes is the probability of each Probe.Sometimes site; 0: never.
 	Sometimes float64
+	// Sites is the probability of single sites, in every node; it goes before
+	// Sometimes.
+	Sites map[string]float64
 	// Poison overwrites every received message after its handler returned, so
 	// that an actor that kept one is found out.
 	Poison bool

@@ -31,6 +31,7 @@ type runOptions struct {
 	long      bool
 	show      bool
 	noJudge   bool
+	swarm     string
 	keep      string
 	export    string
 	bundle    string
@@ -62,6 +63,7 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.long, "long", false, "multiply the seeds of scenarios of class long, too")
 	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
+	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of each scenario's first unexpected run into this folder")
 	f.StringVar(&o.export, "export", "", "write the evolved model of each clean run, with its lineage, into this folder")
@@ -97,6 +99,9 @@ func load(args []string, stderr io.Writer) ([]*scenarios.Scenario, error) {
 func (o *runOptions) run(args []string) error {
 	list, err := load(args, o.err)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	if o.seeds < 0 || o.jobs < 0 || o.n < 0 {
@@ -239,6 +244,7 @@ func found(out *runner.Outcome) string {
 // printRun tells people what happened in a run, and how to see it again.
 func printRun(w io.Writer, r *runner.Result) {
 	fmt.Fprintf(w, "\n      run seed %d, trace hash %s\n", r.RunSeed, r.TraceHash)
+	printDraw(w, "      ", r.Swarm)
 	for i, v := range r.Violations {
 		if i == 5 {
 			fmt.Fprintf(w, "      … and %d more\n", len(r.Violations)-i)

@@ -28,6 +28,7 @@ type sweepOptions struct {
 	json   bool
 	bundle string
 	shrink time.Duration
+	swarm  string
 }
 
 func newSweep() *cobra.Command {
@@ -63,6 +64,7 @@ file ends. --shard 2/4 makes the second quarter of the runs.`,
 	f.StringVar(&o.junit, "junit", "", "write the findings to this file as JUnit XML")
 	f.BoolVar(&o.github, "github", false, "print the findings as GitHub annotations, too")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of the shortest run of each group into this folder")
 	f.DurationVar(&o.shrink, "shrink", 0, "with --bundle: shrink each, for at most so long")
 	return c
@@ -79,17 +81,31 @@ type logged struct {
 	Events    uint64            `json:"events"`
 	WallMS    int64             `json:"wall_ms"`
 	Commit    string            `json:"commit,omitempty"`
+	Swarm     string            `json:"swarm_given,omitempty"` // that the command line turned on
 }
 
 type runKey struct {
 	scenario string
 	seed     uint64
 	n        int
+	swarm    string
+}
+
+// keyOf is the run of a scenario as the log knows it.
+func keyOf(s *scenarios.Scenario, seed uint64, n int) runKey {
+	k := runKey{s.File, seed, n, ""}
+	if s.SwarmGiven {
+		k.swarm = s.Swarm
+	}
+	return k
 }
 
 func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 	list, err := load(args, stderr)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	h := o.hunt
@@ -118,7 +134,7 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 		for _, s := range list {
 			log.files[s.File] = s
 		}
-		h.Skip = func(s *scenarios.Scenario, seed uint64, n int) bool { return log.made[runKey{s.File, seed, n}] }
+		h.Skip = func(s *scenarios.Scenario, seed uint64, n int) bool { return log.made[keyOf(s, seed, n)] }
 		h.Done = log.write
 	}
 	var under *notes
@@ -212,11 +228,14 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 
 func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []string) {
 	for i, g := range f.Groups {
-		fmt.Fprintf(out, "%d. %v\n   in %d of %d runs; the shortest, of %d events:\n   %s\n   again: %s\n   small: espersim shrink %s --seed %d%s\n\n",
-			i+1, g.Signature, g.Runs, f.Runs, g.Best.Events, g.Best.Failure(), g.Best.Repro(), g.Best.Scenario, g.Best.RunSeed, enumerated(g.Best))
+		fmt.Fprintf(out, "%d. %v\n   in %d of %d runs; the shortest, of %d events:\n   %s\n",
+			i+1, g.Signature, g.Runs, f.Runs, g.Best.Events, g.Best.Failure())
+		printDraw(out, "   ", g.Best.Swarm)
+		fmt.Fprintf(out, "   again: %s\n   small: espersim shrink %s --seed %d%s%s\n\n",
+			g.Best.Repro(), g.Best.Scenario, g.Best.RunSeed, enumerated(g.Best), g.Best.SwarmFlag())
 	}
 	for _, l := range before {
-		r := runner.Result{Scenario: l.Scenario, RunSeed: l.RunSeed, N: l.N}
+		r := runner.Result{Scenario: l.Scenario, RunSeed: l.RunSeed, N: l.N, SwarmGiven: l.Swarm}
 		fmt.Fprintf(out, "failed before: %v\n   again: %s\n\n", l.Failed, r.Repro())
 	}
 	seconds := max(f.Wall.Seconds(), 1e-9)
@@ -314,7 +333,7 @@ func openLog(name string, resume bool, commit string, stderr io.Writer) (*runLog
 		if r.Commit != commit {
 			return nil, fmt.Errorf("%s:%d: the run was made at commit %q, and this program is of %q: begin a new log", name, i+1, r.Commit, commit)
 		}
-		l.made[runKey{r.Scenario, r.RunSeed, r.N}] = true
+		l.made[runKey{r.Scenario, r.RunSeed, r.N, r.Swarm}] = true
 		if r.Failed != nil {
 			l.failed = append(l.failed, r)
 		}
@@ -339,7 +358,7 @@ func seekEnd(f *os.File) error {
 
 func (l *runLog) write(r *runner.Result) {
 	line := logged{Scenario: r.Scenario, RunSeed: r.RunSeed, N: r.N, Verdict: r.Verdict, TraceHash: r.TraceHash,
-		Events: r.Events, WallMS: r.WallMS, Commit: l.commit}
+		Events: r.Events, WallMS: r.WallMS, Commit: l.commit, Swarm: r.SwarmGiven}
 	if sig, ok := runner.Unexpected(l.files[r.Scenario], r); ok {
 		line.Failed = &sig
 	}

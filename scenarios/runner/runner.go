@@ -90,8 +90,13 @@ type Result struct {
 	Violations []checkers.Violation `json:"violations"`
 	Judged     map[string]uint64    `json:"judged"`
 	Probes     map[string]uint64    `json:"probes"`
-	Error      string               `json:"error,omitempty"`
-	Plan       []faults.Step        `json:"-"`
+	// Swarm is what the run drew of the scenario's swarm, for people: the biases
+	// first, then a fault or site each.
+	Swarm []string `json:"swarm,omitempty"`
+	// SwarmGiven is the swarm where a command line turned it on.
+	SwarmGiven string        `json:"swarm_given,omitempty"`
+	Error      string        `json:"error,omitempty"`
+	Plan       []faults.Step `json:"-"`
 }
 
 // Run runs a scenario once. An error means that the run could not be built;
@@ -100,6 +105,16 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	began := time.Now()
 	res = &Result{Scenario: s.File, Name: s.Name, RunSeed: o.Seed, N: o.N, Fired: map[string]uint64{}}
 	keyed := sim.NewSource(o.Seed)
+	draw, err := s.Draw(o.N, keyed)
+	if err != nil {
+		return nil, err
+	}
+	if draw != nil {
+		res.Swarm = draw.Lines()
+	}
+	if s.SwarmGiven {
+		res.SwarmGiven = s.Swarm
+	}
 	steps := o.Steps
 	if steps == nil {
 		if steps, err = s.Steps(o.N, keyed); err != nil {
@@ -151,7 +166,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		observers = append(observers, suite)
 	}
-	if w, err = boot(s, j, o, keyed, trace.NewLog(observers...)); err != nil {
+	if w, err = boot(s, j, o, keyed, draw, trace.NewLog(observers...)); err != nil {
 		return nil, err
 	}
 	adapter := &world{w: w, s: s}
@@ -230,7 +245,7 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 }
 
 // boot builds the world of a scenario.
-func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *trace.Log) (*sim.World, error) {
+func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, draw *faults.Draw, log *trace.Log) (*sim.World, error) {
 	cfg := sim.Config{
 		Name: s.Name, Seed: o.Seed, Trace: log, Poison: o.Poison,
 		Sometimes: s.Sometimes, Decisions: o.Decisions,
@@ -238,6 +253,12 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *t
 			Min: s.Cluster.Link.Min.Std(), P50: s.Cluster.Link.P50.Std(),
 			P99: s.Cluster.Link.P99.Std(), Max: s.Cluster.Link.Max.Std(),
 		}},
+	}
+	for _, site := range s.SiteRates(draw) {
+		if cfg.Sites == nil {
+			cfg.Sites = map[string]float64{}
+		}
+		cfg.Sites[site.Site] = site.Rate
 	}
 	for _, h := range s.Cluster.Hosts {
 		profile := disk.PosixWeak
@@ -341,7 +362,16 @@ func (r *Result) Repro() string {
 	if r.N != 0 {
 		s += fmt.Sprintf(" --n %d", r.N)
 	}
-	return s
+	return s + r.SwarmFlag()
+}
+
+// SwarmFlag is what the command that runs a result again needs beside the seed,
+// where a command line and not the scenario turned the swarm on; else empty.
+func (r *Result) SwarmFlag() string {
+	if r.SwarmGiven == "" {
+		return ""
+	}
+	return " --swarm=" + r.SwarmGiven
 }
 
 // FiredKinds lists the kinds of faults of the run's plan, sorted.
