@@ -67,7 +67,7 @@ var groups = []group{
 	{[]string{"K1", "K2", "K4", "K5"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newSeeds},
 	{[]string{"T1", "T2", "W5", "W6"}, kinds([]trace.Kind{trace.MessageSent}, facts), newCheckpoints},
 	{[]string{"T3", "T4", "L1"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newRollbacks},
-	{[]string{"T6", "T7", "L7"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newEpochs},
+	{[]string{"T6", "T7", "L7"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newEpochs},
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
 	{[]string{"W1", "W4"}, facts, newLogs},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},

@@ -307,6 +307,12 @@ var diskParams = map[string]string{
 	"disk/slow-io": "delay=20ms rate=0.3", "disk/stale-read": "rate=0.05",
 }
 
+// alone are the survivable kinds that no pool holds. A poisoned entry is one
+// only as long as the bus lives: with a crash it is whole again, and offset 4 of
+// a topic would hold other bytes than before. And a poisoned command has no
+// result, which is no failure of whoever waits for it.
+var alone = map[string]bool{"bus/poison": true}
+
 // SurvivablePool is every survivable kind of the catalogue that fits a cluster,
 // with usual parameters: on any node, host or rack, on the links of each node,
 // and on each of the bus's nodes. A kind that is there several times is as
@@ -314,7 +320,7 @@ var diskParams = map[string]string{
 func SurvivablePool(nodes, hosts, racks, bus []string) []Random {
 	var pool []Random
 	for _, k := range catalogue {
-		if k.Class != Survivable {
+		if k.Class != Survivable || alone[k.Name] {
 			continue
 		}
 		u, ok := usual[k.Name]

@@ -346,6 +346,8 @@ func (z *shrinker) dropSettings() {
 		func(c *scenarios.Scenario) { c.Cluster.Link = scenarios.Link{} },
 		func(c *scenarios.Scenario) { c.Training = scenarios.Training{} },
 		func(c *scenarios.Scenario) { c.Sometimes = 0 },
+		func(c *scenarios.Scenario) { c.Core = nil },
+		func(c *scenarios.Scenario) { c.HealAt, c.Converge, c.Core = 0, 0, nil },
 	} {
 		c := *z.s
 		change(&c)
@@ -367,6 +369,9 @@ func (z *shrinker) shorten() {
 		}
 		c := *z.s
 		c.Duration = scenarios.Duration(end)
+		if c.HealAt+c.Converge >= c.Duration {
+			c.HealAt, c.Converge, c.Core = 0, 0, nil
+		}
 		cut := slices.Clone(z.steps)
 		for i := range cut {
 			if cut[i].At+cut[i].For > end {
