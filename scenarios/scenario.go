@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -193,6 +194,7 @@ func (e Expectation) String() string {
 type Catalogue struct {
 	Roles      []string
 	Invariants []string
+	Probes     []string // those that must-reach may name, beside sites; nil: any
 	// CheckOption says whether a role takes a setting.
 	CheckOption func(role, key, value string) error
 }
@@ -392,6 +394,15 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 	for i, k := range s.MustFire {
 		if faults.Lookup(k) == nil {
 			return fail(fmt.Sprintf("must-fire[%d]", i), fmt.Sprintf("unknown kind of fault %q", k), quoteNearest(k, faults.Names()))
+		}
+	}
+	probes := slices.Clone(c.Probes)
+	for _, site := range faults.SiteNames() {
+		probes = append(probes, "sometimes/"+site)
+	}
+	for i, p := range s.MustReach {
+		if c.Probes != nil && !contains(probes, p) && faults.Lookup("bus/"+strings.TrimPrefix(p, "sometimes/")) == nil {
+			return fail(fmt.Sprintf("must-reach[%d]", i), fmt.Sprintf("unknown probe %q", p), quoteNearest(p, probes))
 		}
 	}
 	return nil

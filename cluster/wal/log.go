@@ -90,7 +90,7 @@ func (l *Log) Sync() error {
 	if err := l.ready(); err != nil {
 		return l.refused(err)
 	}
-	if err := l.flush(); err != nil || !l.sometimes(siteSeal) {
+	if err := l.flush(); err != nil || !l.sometimes("wal/seal-early") {
 		return err
 	}
 	// What was asked for is durable: a disk that has no space for the mark is
@@ -185,7 +185,7 @@ func (l *Log) append(op Op, kind uint16, txn uint64, epoch int64, payload []byte
 	// The ends of transactions and marks can be taken back by whoever appends
 	// them, and what was written or rotated meanwhile could not.
 	early := op == Single || op == Begin || op == Data
-	if len(l.buf) > 0 && (len(l.buf)+need > l.o.BufferSize || early && l.sometimes(siteBatch)) {
+	if len(l.buf) > 0 && (len(l.buf)+need > l.o.BufferSize || early && l.sometimes("wal/small-batch")) {
 		if err := l.flush(); err != nil {
 			return 0, err
 		}
@@ -193,7 +193,7 @@ func (l *Log) append(op Op, kind uint16, txn uint64, epoch int64, payload []byte
 	// The last unit of a segment is kept for a mark: a full disk could
 	// otherwise not even be told what may be removed.
 	if op != Mark && !l.fits(need+l.unit) || !l.fits(need) ||
-		early && l.current().end > 0 && l.sometimes(siteRotate) {
+		early && l.current().end > 0 && l.sometimes("wal/rotate-early") {
 		if err := l.rotate(need); err != nil {
 			return 0, err
 		}

@@ -113,15 +113,7 @@ func (l *Log) reached(name string) {
 	}
 }
 
-// The sites at which a simulation may have the log do early what it does
-// anyway; see faults.Sites.
-const (
-	siteRotate = "wal/rotate-early"
-	siteSeal   = "wal/seal-early"
-	siteBatch  = "wal/small-batch"
-)
-
-// sometimes says whether the rare way is taken at a site.
+// sometimes says whether a simulation has the log do early what it does anyway.
 func (l *Log) sometimes(site string) bool {
 	return l.o.Probe != nil && l.o.Probe.Sometimes(site)
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-sim/espersim/cluster"
+	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
@@ -248,8 +250,37 @@ func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []str
 	if f.Clean() && len(before) == 0 && f.Runs > 0 {
 		fmt.Fprintf(out, "clean: at 95 %%, the probability of a failure per run is below %.2g\n", f.Bound())
 	}
+	printProbes(out, f.Probes)
 	for _, p := range unreached {
 		fmt.Fprintf(out, "never reached: %s\n", p)
+	}
+}
+
+// printProbes prints how often each known probe was reached and each site
+// taken, those that never were last.
+func printProbes(out io.Writer, reached map[string]uint64) {
+	for _, l := range []struct {
+		what, prefix string
+		names        []string
+	}{{"probes reached", "", cluster.ProbeNames()}, {"sites taken", "sometimes/", faults.SiteNames()}} {
+		var never []string
+		for _, n := range l.names {
+			if reached[l.prefix+n] == 0 {
+				never = append(never, n)
+			}
+		}
+		if len(never) == len(l.names) && l.prefix != "" {
+			continue // nothing turned any on
+		}
+		fmt.Fprintf(out, "%s: %d of %d\n", l.what, len(l.names)-len(never), len(l.names))
+		for _, n := range l.names {
+			if k := reached[l.prefix+n]; k > 0 {
+				fmt.Fprintf(out, "  %-30s %10d\n", n, k)
+			}
+		}
+		for _, n := range never {
+			fmt.Fprintf(out, "  %-30s %10s\n", n, "never")
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ import (
 // Catalogue is what scenario files are checked against.
 func Catalogue() scenarios.Catalogue {
 	return scenarios.Catalogue{
-		Roles: cluster.RoleNames(), Invariants: checkers.IDs(), CheckOption: cluster.CheckOption,
+		Roles: cluster.RoleNames(), Invariants: checkers.IDs(), Probes: cluster.ProbeNames(), CheckOption: cluster.CheckOption,
 	}
 }
 
