@@ -41,7 +41,7 @@ func NewSuite(ids []string, p Params, limit int, stop func()) (*Suite, error) {
 	for _, g := range groups {
 		wanted := len(ids) == 0
 		for _, id := range g.ids {
-			wanted = wanted || want[id]
+			wanted = wanted || want[id] || p.Follow && id == "H1"
 		}
 		if !wanted {
 			continue

@@ -179,6 +179,7 @@ func (o *replayOptions) compare(r *runner.Result, a, b []byte) error {
 	for _, v := range r.Violations {
 		fmt.Fprintf(o.out, "  %s\n", v)
 	}
+	printWaits(o.out, "  ", r.Waits)
 	switch r.Verdict {
 	case runner.Violated:
 		return exit{runner.ExitViolated}

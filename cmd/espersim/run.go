@@ -255,6 +255,7 @@ func printRun(w io.Writer, r *runner.Result) {
 	if r.Error != "" {
 		fmt.Fprintf(w, "      %s\n", r.Error)
 	}
+	printWaits(w, "      ", r.Waits)
 	if len(r.Plan) > 0 {
 		fmt.Fprintln(w, "      plan:")
 		for i, s := range r.Plan {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 )
@@ -51,6 +52,16 @@ func printDraw(w io.Writer, indent string, lines []string) {
 			continue
 		}
 		fmt.Fprintf(w, "%s  %s\n", indent, l)
+	}
+}
+
+// printWaits prints who waits for whom in a run that is stuck, indented.
+func printWaits(w io.Writer, indent string, r *checkers.WaitReport) {
+	if r == nil {
+		return
+	}
+	for _, l := range r.Lines() {
+		fmt.Fprintf(w, "%s%s\n", indent, l)
 	}
 }
 

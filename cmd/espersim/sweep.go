@@ -233,6 +233,7 @@ func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []str
 		fmt.Fprintf(out, "%d. %v\n   in %d of %d runs; the shortest, of %d events:\n   %s\n",
 			i+1, g.Signature, g.Runs, f.Runs, g.Best.Events, g.Best.Failure())
 		printDraw(out, "   ", g.Best.Swarm)
+		printWaits(out, "   ", g.Best.Waits)
 		fmt.Fprintf(out, "   again: %s\n   small: espersim shrink %s --seed %d%s%s\n\n",
 			g.Best.Repro(), g.Best.Scenario, g.Best.RunSeed, enumerated(g.Best), g.Best.SwarmFlag())
 	}

@@ -54,8 +54,10 @@ type Report struct {
 	Shrunk     string               `json:"shrunk,omitempty"` // file in the folder
 	// Swarm is what the run drew; SwarmGiven is the swarm itself where it does not stand in
 	// the scenario, since a command line turned it on.
-	Swarm      []string `json:"swarm,omitempty"`
-	SwarmGiven string   `json:"swarm_given,omitempty"`
+	Swarm []string `json:"swarm,omitempty"`
+	// Waits is who waits for whom at the end of a run that is stuck.
+	Waits      *checkers.WaitReport `json:"waits,omitempty"`
+	SwarmGiven string               `json:"swarm_given,omitempty"`
 }
 
 // Bundle is a folder being written.
@@ -123,7 +125,7 @@ func (b *Bundle) Finish(r *runner.Result, budget time.Duration) error {
 		b.report.Signature = &sig
 	}
 	b.report.TraceHash, b.report.Verdict, b.report.Violations = r.TraceHash, r.Verdict, r.Violations
-	b.report.Error, b.report.Fired = r.Error, r.Fired
+	b.report.Error, b.report.Fired, b.report.Waits = r.Error, r.Fired, r.Waits
 	if err := errors.Join(b.writeReport(), b.readme()); err != nil {
 		return err
 	}
@@ -184,6 +186,11 @@ func (b *Bundle) readme() error {
 	}
 	for _, v := range b.report.Violations {
 		fmt.Fprintf(&t, "%s\n", v)
+	}
+	if b.report.Waits != nil {
+		for _, l := range b.report.Waits.Lines() {
+			fmt.Fprintf(&t, "%s\n", l)
+		}
 	}
 	if b.report.Error != "" {
 		fmt.Fprintf(&t, "%s\n", b.report.Error)

@@ -61,6 +61,8 @@ type Options struct {
 	// see that a checker finds it, and how a test watches a process from
 	// outside. A run with Wrap is as deterministic as what it adds.
 	Wrap func(node, role string, c actor.Constructor) actor.Constructor
+	// follow keeps account of who waits for whom.
+	follow bool
 }
 
 // Verdict is what became of a run.
@@ -93,6 +95,8 @@ type Result struct {
 	// Swarm is what the run drew of the scenario's swarm, for people: the biases
 	// first, then a fault or site each.
 	Swarm []string `json:"swarm,omitempty"`
+	// Waits is who waits for whom at the end of a run that is stuck.
+	Waits *checkers.WaitReport `json:"waits,omitempty"`
 	// SwarmGiven is the swarm where a command line turned it on.
 	SwarmGiven string        `json:"swarm_given,omitempty"`
 	Error      string        `json:"error,omitempty"`
@@ -144,8 +148,12 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	var suite *checkers.Suite
 	if !o.NoJudge {
 		p := checkers.Params{
-			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std()),
-			Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs,
+			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(s, steps),
+			Phases: checkers.Phases{Heal: s.HealAt.Std(), Within: s.Converge.Std(), Core: s.Core},
+			// A wrapped constructor may remember the run, and make another of a
+			// second one.
+			Follow: o.follow || o.Wrap != nil,
+			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		for _, v := range s.Void {
@@ -171,6 +179,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	}
 	adapter := &world{w: w, s: s}
 	schedule := faults.Start(adapter, adapter, steps)
+	if s.HealAt > 0 {
+		heal(w, s)
+	}
 	runErr := w.Run(s.Duration.Std())
 	fired, injectErr := schedule.Finish()
 	w.End()
@@ -188,6 +199,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		res.Judged = suite.Judgements()
 		res.Verdict = verdict(res.Violations)
+		if res.Verdict == Stuck {
+			res.Waits = suite.Waits()
+		}
 	}
 	if file != nil {
 		if err := file.Close(); err != nil && runErr == nil {
@@ -200,8 +214,33 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	if runErr != nil {
 		res.Verdict, res.Error = Broken, runErr.Error()
 	}
+	if res.Verdict == Stuck && res.Waits == nil {
+		if err := res.explain(s, o); err != nil {
+			return nil, err
+		}
+	}
 	res.WallMS = time.Since(began).Milliseconds()
 	return res, nil
+}
+
+// explain makes a stuck run once more to see who waits for whom. Runs that are
+// clean need not pay for it.
+func (r *Result) explain(s *scenarios.Scenario, o Options) error {
+	again, err := Run(s, Options{Seed: o.Seed, N: o.N, Poison: o.Poison, All: o.All, Steps: r.Plan, follow: true})
+	if err == nil && again.TraceHash == r.TraceHash {
+		r.Waits = again.Waits
+	}
+	return err
+}
+
+// heal ends what a plan's steps do not end by themselves: nodes that are down
+// are started, crashes that wait for their moment are called off, and the code
+// takes its usual ways. With a core, the nodes outside of it end for good.
+func heal(w *sim.World, s *scenarios.Scenario) {
+	// Just after the steps that end at that time.
+	w.At(s.HealAt.Std()+time.Nanosecond, 0, func() {
+		w.Heal(func(node string) bool { return len(s.Core) == 0 || contains(s.Core, node) })
+	})
 }
 
 func verdict(violations []checkers.Violation) Verdict {
@@ -217,8 +256,15 @@ func verdict(violations []checkers.Violation) Verdict {
 }
 
 // settled says from when on the faults of a plan are over: the liveness
-// invariants are judged from there.
-func settled(steps []faults.Step, duration time.Duration) func(int64) bool {
+// invariants are judged from there; nil: they are not.
+func settled(s *scenarios.Scenario, steps []faults.Step) func(int64) bool {
+	duration := s.Duration.Std()
+	if n := len(s.Core); n > 0 && n < len(s.Cluster.Nodes) {
+		return nil // whoever needs a node that is down for good may wait for ever
+	}
+	if heal := s.HealAt.Std(); heal > 0 {
+		return func(at int64) bool { return at >= int64(heal) }
+	}
 	var last time.Duration
 	for _, s := range steps {
 		k := faults.Lookup(s.Fault.Kind)
