@@ -71,6 +71,7 @@ var layers = []struct {
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim", "sim/trace"}},
+	{"scenarios/debugger", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "cluster/actor", "contracts/wire", "faults", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},

@@ -54,7 +54,7 @@ type TimerHabit struct {
 	Name  string `json:"name"`
 	Fired int    `json:"fired"`
 	Last  int64  `json:"last_ns"`
-	Every int64  `json:"every_ns"` // between the last two of its firings
+	Every int64  `json:"every_ns"` // the longest between two of its firings
 	// Stopped says that it is overdue by far: whoever set it each time has not
 	// set it again.
 	Stopped bool `json:"stopped,omitempty"`
@@ -63,7 +63,7 @@ type TimerHabit struct {
 // String is the habit on one line.
 func (h TimerHabit) String() string {
 	if h.Stopped {
-		return fmt.Sprintf("%s's timer %q fired %d times, the last at %s, and not again: it came every %v before", h.Node, h.Name, h.Fired, trace.Stamp(h.Last), time.Duration(h.Every))
+		return fmt.Sprintf("%s's timer %q fired %d times, the last at %s, and not again: before, it came at least every %v", h.Node, h.Name, h.Fired, trace.Stamp(h.Last), time.Duration(h.Every))
 	}
 	return fmt.Sprintf("%s's timer %q fires again and again: %d times, last at %s", h.Node, h.Name, h.Fired, trace.Stamp(h.Last))
 }
@@ -235,7 +235,7 @@ func (c *waiting) fired(e *Event) {
 		h = &TimerHabit{Node: e.Node, Name: e.Text}
 		c.habits[k] = h
 	} else {
-		h.Every = e.At - h.Last
+		h.Every = max(h.Every, e.At-h.Last)
 	}
 	h.Fired++
 	h.Last = e.At

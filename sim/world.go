@@ -145,6 +145,7 @@ type World struct {
 	auth    envelopev2.Auth
 
 	stopped  bool
+	before   uint64 // events of the trace when the last event of the queue began
 	probes   map[string]uint64
 	messages uint64
 	nextRule int
@@ -313,6 +314,7 @@ func (w *World) push(at int64, tie uint64, ev *event) { w.q.push(at, tie, ev) }
 // step handles w.ev.
 func (w *World) step() {
 	ev := &w.ev
+	w.before = w.log.Len()
 	switch ev.kind {
 	case evCall:
 		f := w.calls[ev.slot]

@@ -61,8 +61,22 @@ type Options struct {
 	// see that a checker finds it, and how a test watches a process from
 	// outside. A run with Wrap is as deterministic as what it adds.
 	Wrap func(node, role string, c actor.Constructor) actor.Constructor
-	// follow keeps account of who waits for whom.
-	follow bool
+	// Follow keeps account of who waits for whom; see checkers.Suite.Waits.
+	Follow bool
+	// Observe, if set, sees the events of the run after the checkers did.
+	Observe trace.Observer
+	// Drive, if set, runs the world in the place of World.Run: step by step, or to
+	// where somebody wants to look. What it returns is the harness's failure.
+	Drive func(*Driven) error
+}
+
+// Driven is a run in the hands of Options.Drive.
+type Driven struct {
+	World *sim.World
+	Suite *checkers.Suite // nil without a judge
+	Steps []faults.Step
+	Draw  *faults.Draw // nil without a swarm
+	End   time.Duration
 }
 
 // Verdict is what became of a run.
@@ -152,7 +166,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			Phases: checkers.Phases{Heal: s.HealAt.Std(), Within: s.Converge.Std(), Core: s.Core},
 			// A wrapped constructor may remember the run, and make another of a
 			// second one.
-			Follow: o.follow || o.Wrap != nil,
+			Follow: o.Follow || o.Wrap != nil,
 			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
@@ -174,6 +188,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		observers = append(observers, suite)
 	}
+	if o.Observe != nil {
+		observers = append(observers, o.Observe)
+	}
 	if w, err = boot(s, j, o, keyed, draw, trace.NewLog(observers...)); err != nil {
 		return nil, err
 	}
@@ -182,7 +199,12 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	if s.HealAt > 0 {
 		heal(w, s)
 	}
-	runErr := w.Run(s.Duration.Std())
+	var runErr error
+	if o.Drive != nil {
+		runErr = o.Drive(&Driven{World: w, Suite: suite, Steps: steps, Draw: draw, End: s.Duration.Std()})
+	} else {
+		runErr = w.Run(s.Duration.Std())
+	}
 	fired, injectErr := schedule.Finish()
 	w.End()
 
@@ -226,7 +248,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 // explain makes a stuck run once more to see who waits for whom. Runs that are
 // clean need not pay for it.
 func (r *Result) explain(s *scenarios.Scenario, o Options) error {
-	again, err := Run(s, Options{Seed: o.Seed, N: o.N, Poison: o.Poison, All: o.All, Steps: r.Plan, follow: true})
+	again, err := Run(s, Options{Seed: o.Seed, N: o.N, Poison: o.Poison, All: o.All, Steps: r.Plan, Follow: true})
 	if err == nil && again.TraceHash == r.TraceHash {
 		r.Waits = again.Waits
 	}
