@@ -114,6 +114,7 @@ func (c *convergence) binding(w Wait) bool {
 func (s *Suite) Waits() *WaitReport {
 	for _, c := range s.checkers {
 		if c, ok := c.(*convergence); ok {
+			c.w.at = max(c.w.at, s.now)
 			return c.w.report()
 		}
 	}

@@ -32,6 +32,10 @@ func (w Wait) String() string {
 	switch {
 	case w.What == "process":
 		return fmt.Sprintf("%s is %s since %s", w.Who, w.About, trace.Stamp(w.Since))
+	case w.What == "epoch":
+		return fmt.Sprintf("%s waits for the end of an epoch since %s", w.Who, trace.Stamp(w.Since))
+	case w.What == "breaker":
+		return fmt.Sprintf("%s's breaker against %s %s, not closed since %s", w.Who, w.For, w.About, trace.Stamp(w.Since))
 	case w.For != "":
 		s += " waits for " + w.For
 	default:

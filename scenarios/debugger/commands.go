@@ -349,7 +349,7 @@ func (x *session) files(words []string) error {
 	}
 	pending := 0
 	for _, p := range d.Pending() {
-		if strings.HasPrefix(p.Path, root) {
+		if strings.HasPrefix(p.Path+"/", root) {
 			pending++
 		}
 	}

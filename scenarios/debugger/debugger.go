@@ -34,6 +34,8 @@ type Options struct {
 	// Prompt is printed before each line is read; empty: the lines are printed as they are
 	// read instead, so that the output of a script can be followed.
 	Prompt string
+	// Done, if set, gets what the run came to where the session left it.
+	Done func(*runner.Result)
 }
 
 // ErrCommand says that at least one line was no command or failed; each was
@@ -95,8 +97,14 @@ func Run(s *scenarios.Scenario, o Options) error {
 		if err != nil {
 			return err
 		}
-		if !again && r.Error != "" {
+		if again {
+			continue
+		}
+		if r.Error != "" {
 			return errors.New(r.Error)
+		}
+		if o.Done != nil {
+			o.Done(r)
 		}
 	}
 	if err := x.in.Err(); err != nil {
@@ -291,7 +299,7 @@ func (x *session) target(words []string) (stop func(line) bool, until time.Durat
 	}
 	kinds := eventKinds()
 	if !slices.Contains(kinds, words[0]) {
-		return nil, 0, fmt.Errorf("%q is no event such as #120, no time such as 12.5s and no kind of event; want %q", words[0], faults.Nearest(words[0], append(kinds, "violation", "end")))
+		return nil, 0, fmt.Errorf("%q is no event such as #120, no time such as 12.5s and no kind of event; want %q", words[0], nearestKind(words[0], kinds))
 	}
 	node := ""
 	if len(words) > 1 {
@@ -302,6 +310,16 @@ func (x *session) target(words []string) (stop func(line) bool, until time.Durat
 	return func(l line) bool {
 		return l.kind.String() == words[0] && (node == "" || l.node == node || l.peer == node)
 	}, until, nil
+}
+
+// nearestKind is a kind of which the word is a part, else the nearest.
+func nearestKind(word string, kinds []string) string {
+	for _, k := range kinds {
+		if strings.Contains(k, word) {
+			return k
+		}
+	}
+	return faults.Nearest(word, append(slices.Clone(kinds), "violation", "end"))
 }
 
 func eventKinds() (list []string) {
@@ -330,6 +348,9 @@ func (x *session) back(words []string) error {
 	if len(words) > 0 {
 		w := words[0]
 		if d, err := time.ParseDuration(w); err == nil && len(words) == 1 {
+			if d >= x.World.Now() {
+				return fmt.Errorf("%v is not over; want run %v", d, d)
+			}
 			goal = 0
 			for _, l := range x.lines {
 				if l.at <= int64(d) {
