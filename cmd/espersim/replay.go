@@ -174,8 +174,8 @@ func (o *replayOptions) compare(r *runner.Result, a, b []byte) error {
 		fmt.Fprintf(o.out, "run seed %d does not reproduce: %v\n", r.RunSeed, d)
 		return exit{runner.ExitHarness}
 	}
+	printDraw(o.out, "", r.Swarm)
 	fmt.Fprintf(o.out, "run seed %d reproduces: %d events, trace hash %s\n", r.RunSeed, r.Events, r.TraceHash)
-	printDraw(o.out, "  ", r.Swarm)
 	for _, v := range r.Violations {
 		fmt.Fprintf(o.out, "  %s\n", v)
 	}

@@ -61,7 +61,7 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "one JSON object a run")
 	f.BoolVar(&o.twice, "twice", false, "run everything twice and compare the trace hashes")
 	f.BoolVar(&o.long, "long", false, "multiply the seeds of scenarios of class long, too")
-	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
+	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected, and the first run of a swarm")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
 	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
@@ -212,6 +212,8 @@ func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 			printRun(o.out, out.Unexpected)
 		case o.show && out.Expected != nil:
 			printRun(o.out, out.Expected)
+		case o.show && out.First != nil && len(out.First.Swarm) > 0:
+			printRun(o.out, out.First)
 		}
 	}
 	kinds, fired := runner.Totals(outcomes)
