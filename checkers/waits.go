@@ -466,9 +466,11 @@ func (c *waiting) speaks(node string, since int64) bool {
 	return false
 }
 
-// pressing says whether a node waits.
+// pressing says whether a node asks for something again and again.
 func (c *waiting) pressing(node string, list []Wait) bool {
-	return slices.ContainsFunc(list, func(w Wait) bool { return w.Who == node })
+	return slices.ContainsFunc(list, func(w Wait) bool {
+		return w.Who == node && w.Tries > 2 && (w.What == "answer" || w.What == "publication" || w.What == "delivery")
+	})
 }
 
 // graph finds a cycle among who waits for whom, or else those in whom all
