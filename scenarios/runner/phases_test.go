@@ -163,3 +163,25 @@ func TestStuckRunsAreExplained(t *testing.T) {
 		t.Fatalf("%s %v", r.Verdict, r.Waits)
 	}
 }
+
+// What is not to be checked is not judged, also where somebody follows it, and
+// following changes nothing in a run.
+func TestFollowingJudgesNothing(t *testing.T) {
+	s := parse(t, strings.Replace(phased("[{at: 3s, fault: partition tamiyo | tolaria}]", ""), "converge-within: 30s", "converge-within: 1s", 1))
+	s.Checks = []string{"L7", "T6"}
+	plain, err := runner.Run(s, runner.Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed, err := runner.Run(s, runner.Options{Seed: 1, Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.Verdict != runner.Clean || followed.Verdict != runner.Clean || followed.Judged["H1"] != 0 || plain.TraceHash != followed.TraceHash {
+		t.Errorf("%s %v, followed %s %v", plain.Verdict, plain.Violations, followed.Verdict, followed.Violations)
+	}
+	s.Checks = []string{"H1"}
+	if r, err := runner.Run(s, runner.Options{Seed: 1}); err != nil || r.Verdict != runner.Stuck {
+		t.Errorf("H1 is not judged: %v %v", r.Verdict, err)
+	}
+}
