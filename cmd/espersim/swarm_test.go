@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -61,5 +62,26 @@ func TestSwarmFlag(t *testing.T) {
 			}
 			golden(t, c.name, text)
 		})
+	}
+}
+
+// A sweep says which probes it never reached, and fails where a scenario demands
+// one of them.
+func TestSweepProbes(t *testing.T) {
+	dir := t.TempDir()
+	code, text := command(dir, "sweep", clean, "--seeds", "2")
+	if code != 0 || !strings.Contains(text, "probes reached: ") || !strings.Contains(text, "  vault/reopen                        never\n") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	b, err := os.ReadFile(clean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "demands.yaml")
+	if err := os.WriteFile(name, append(b, "must-reach: [vault/reopen]\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := command(dir, "sweep", name, "--seeds", "2"); code != 1 || !strings.Contains(text, "never reached: vault/reopen") {
+		t.Errorf("exit code %d\n%s", code, text)
 	}
 }

@@ -257,6 +257,18 @@ func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []str
 	}
 }
 
+// neverReached are the names that were not reached; prefix stands before each
+// among those that were.
+func neverReached(reached map[string]uint64, prefix string, names []string) []string {
+	never := []string{}
+	for _, n := range names {
+		if reached[prefix+n] == 0 {
+			never = append(never, n)
+		}
+	}
+	return never
+}
+
 // printProbes prints how often each known probe was reached and each site
 // taken, those that never were last.
 func printProbes(out io.Writer, reached map[string]uint64) {
@@ -264,12 +276,7 @@ func printProbes(out io.Writer, reached map[string]uint64) {
 		what, prefix string
 		names        []string
 	}{{"probes reached", "", cluster.ProbeNames()}, {"sites taken", "sometimes/", faults.SiteNames()}} {
-		var never []string
-		for _, n := range l.names {
-			if reached[l.prefix+n] == 0 {
-				never = append(never, n)
-			}
-		}
+		never := neverReached(reached, l.prefix, l.names)
 		if len(never) == len(l.names) && l.prefix != "" {
 			continue // nothing turned any on
 		}
@@ -305,6 +312,7 @@ type sweepReport struct {
 	Judged    map[string]uint64 `json:"judged"`
 	Probes    map[string]uint64 `json:"probes"`
 	Unreached []string          `json:"unreached"`
+	Never     []string          `json:"probes_never_reached"` // of all that there are
 	Spent     bool              `json:"budget_spent"`
 }
 
@@ -321,6 +329,7 @@ func sweepJSON(out io.Writer, f *runner.Found, unreached []string) error {
 	if f.Clean() {
 		r.Bound = f.Bound()
 	}
+	r.Never = neverReached(f.Probes, "", cluster.ProbeNames())
 	if r.Unreached == nil {
 		r.Unreached = []string{}
 	}
