@@ -70,8 +70,9 @@ var layers = []struct {
 	may    []string
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
-	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim/trace"}},
+	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim", "sim/trace"}},
 	{"scenarios/guided", []string{"scenarios", "contracts/canon", "contracts/wire", "faults", "sim"}},
+	{"scenarios/debugger", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},

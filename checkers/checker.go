@@ -73,6 +73,11 @@ type Params struct {
 	// Settle is the virtual time after the last fault ended from which the
 	// liveness invariants are judged; nil: never.
 	Settled func(at int64) bool
+	// Phases are when the faults heal, and by when everything must be well again.
+	Phases Phases
+	// Follow keeps account of who waits for whom, for Suite.Waits, also where
+	// nothing is judged by it.
+	Follow bool
 	// Replay makes the calm world for recovery equivalence; nil: not judged.
 	Replay func() (Replayer, error)
 }

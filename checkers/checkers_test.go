@@ -402,6 +402,19 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.wait(31 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
 	},
+	"H1": func(p *tape, guilty bool) {
+		for _, n := range []string{"kasmina", "oona"} {
+			p.event(trace.NodeStarted, n, nil)
+			p.event(trace.NodeReady, n, nil)
+		}
+		const topic = "control.command.results"
+		p.publish("kasmina", topic, "e1", &adaptationv2.CommandResult{CommandId: "c"})
+		if !guilty {
+			p.mail("oona", "kasmina", &busv2.PublishAck{EventId: "e1", Topic: topic, Status: busv2.PublishStatus_ACCEPTED})
+		}
+		p.wait(31 * time.Second)
+		p.event(trace.TimerFired, "kasmina", nil)
+	},
 	"L7": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "tolaria", nil)
 		p.wait(16 * time.Second)
@@ -479,6 +492,7 @@ func (c *counted) Forget(int64)       {}
 func params() checkers.Params {
 	return checkers.Params{
 		Key: key, WallStart: start, Embargo: 8, Settled: func(int64) bool { return true },
+		Phases: checkers.Phases{Heal: 10 * time.Second, Within: 20 * time.Second},
 		Replay: func() (checkers.Replayer, error) { return &counted{}, nil },
 	}
 }

@@ -43,10 +43,14 @@ func NewSuite(ids []string, p Params, limit int, stop func()) (*Suite, error) {
 		for _, id := range g.ids {
 			wanted = wanted || want[id]
 		}
+		with := p
+		if !wanted && p.Follow && g.ids[0] == "H1" {
+			wanted, with.Phases = true, Phases{} // it follows, and judges nothing
+		}
 		if !wanted {
 			continue
 		}
-		c := g.make(p)
+		c := g.make(with)
 		if c == nil {
 			continue // it has nothing to judge with, such as no replayer
 		}

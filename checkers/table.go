@@ -4,8 +4,8 @@ import "github.com/esper-sim/espersim/sim/trace"
 
 var messages = []trace.Kind{trace.MessageSent, trace.MessageDelivered}
 
-// catalogue is what can be judged, in the order of the digest's part I. E1, P1,
-// R1 and R2 are the harness's own.
+// catalogue is what can be judged, in the order of the digest's part I. E1, H1,
+// P1, R1 and R2 are the harness's own.
 var catalogue = []Invariant{
 	{ID: "C2", Statement: "encoding what a message decodes to gives its bytes", Source: "HLD 8.0.1 I6"},
 	{ID: "C9", Statement: "writers emit version 2, and a minor version only when every live consumer has announced it; readers accept every minor version", Source: "HLD 8.4"},
@@ -40,6 +40,7 @@ var catalogue = []Invariant{
 	{ID: "L1", Statement: "every started rollback ends DONE or ABORTED within 30 s", Source: "01.2", Liveness: true},
 	{ID: "L2", Statement: "every command gets one result", Source: "02.1", Liveness: true},
 	{ID: "L7", Statement: "training makes progress once the faults are over", Source: "H5 ADR-001", Liveness: true},
+	{ID: "H1", Statement: "once the faults have healed, everything is well within the stated time: processes up, pauses, breakers and rollbacks at their end, outboxes and queues empty, epochs going on", Source: "convergence", Liveness: true},
 	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
@@ -67,7 +68,8 @@ var groups = []group{
 	{[]string{"K1", "K2", "K4", "K5"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newSeeds},
 	{[]string{"T1", "T2", "W5", "W6"}, kinds([]trace.Kind{trace.MessageSent}, facts), newCheckpoints},
 	{[]string{"T3", "T4", "L1"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newRollbacks},
-	{[]string{"T6", "T7", "L7"}, kinds([]trace.Kind{trace.MessageSent}, facts, lifeEvents), newEpochs},
+	{[]string{"T6", "T7", "L7"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newEpochs},
+	{[]string{"H1"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newConvergence},
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
 	{[]string{"W1", "W4"}, facts, newLogs},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},

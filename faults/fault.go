@@ -242,7 +242,7 @@ func Parse(text string) (Fault, error) {
 	i := 1
 	var err error
 	if i < len(words) && !strings.Contains(words[i].s, "=") {
-		if f.On, err = names(words[i].s); err != nil {
+		if f.On, err = nameList(words[i].s); err != nil {
 			return bad(words[i].col, err.Error(), "names separated by commas")
 		}
 		i++
@@ -260,7 +260,7 @@ func Parse(text string) (Fault, error) {
 			return bad(len(text), "the other side is missing", kind.Usage())
 		}
 		if words[i].s != "*" {
-			if f.Peers, err = names(words[i].s); err != nil {
+			if f.Peers, err = nameList(words[i].s); err != nil {
 				return bad(words[i].col, err.Error(), "names separated by commas")
 			}
 		}
@@ -323,7 +323,7 @@ func split(s string) []token {
 	return out
 }
 
-func names(s string) ([]string, error) {
+func nameList(s string) ([]string, error) {
 	list := strings.Split(s, ",")
 	for i, n := range list {
 		if n == "" {

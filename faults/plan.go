@@ -29,6 +29,9 @@ type Random struct {
 	For   time.Duration // how long each holds
 	From  time.Duration
 	Until time.Duration // 0: the end of the run
+	// Key is what its arrivals are drawn by; empty: the fault's text. A fault
+	// whose parameters were drawn keeps the key of the one it was drawn from.
+	Key string
 }
 
 // Keyed is randomness asked by identity: the n-th arrival of a fault does not
@@ -40,6 +43,25 @@ type Keyed interface {
 // Expand turns random faults into the explicit steps that they amount to under
 // a run seed, in order of time. nodes, hosts and racks are what Any stands for.
 func Expand(randoms []Random, duration time.Duration, keyed Keyed, nodes, hosts, racks []string) []Step {
+	return expand(randoms, duration, keyed, names{nodes, hosts, racks}, nil)
+}
+
+// names are what Any stands for.
+type names struct{ nodes, hosts, racks []string }
+
+// of are the names that a shape is aimed at.
+func (n names) of(s Shape) []string {
+	switch s {
+	case OnHosts:
+		return n.hosts
+	case OnRacks:
+		return n.racks
+	}
+	return n.nodes
+}
+
+// expand is Expand under the biases of a swarm's draw, if there is one.
+func expand(randoms []Random, duration time.Duration, keyed Keyed, have names, bias *Draw) []Step {
 	var steps []Step
 	twins := map[string]int{}
 	for _, r := range randoms {
@@ -51,7 +73,7 @@ func Expand(randoms []Random, duration time.Duration, keyed Keyed, nodes, hosts,
 		if r.Until > 0 && r.Until < end {
 			end = r.Until
 		}
-		purpose := "arrival " + r.Fault.String()
+		purpose := "arrival " + r.key()
 		// Two equal faults are two processes, not one that hits twice.
 		if twins[purpose]++; twins[purpose] > 1 {
 			purpose += fmt.Sprint(" #", twins[purpose])
@@ -62,26 +84,31 @@ func Expand(randoms []Random, duration time.Duration, keyed Keyed, nodes, hosts,
 			if at >= end {
 				break
 			}
-			s := Step{At: at, Fault: r.Fault}
+			s := Step{At: bias.moment(at, r.From, end), Fault: r.Fault}
 			if !k.Instant {
-				s.For = min(r.For, end-at)
+				s.For = min(r.For, end-s.At)
 			}
-			s.Fault.On = drawTargets(r.Fault.On, k.Shape, keyed.For(purpose, n, 1), nodes, hosts, racks)
+			s.Fault.On = drawTargets(r.Fault.On, have.of(k.Shape), keyed.For(purpose, n, 1))
+			bias.lemon(&s, r.Fault.On, k.Shape, keyed.For(purpose, n, 2))
 			steps = append(steps, s)
+			if twin, ok := bias.twin(s, k, have, keyed, purpose, n, end); ok {
+				steps = append(steps, twin)
+			}
 		}
 	}
 	sort.SliceStable(steps, func(i, j int) bool { return steps[i].At < steps[j].At })
 	return steps
 }
 
-func drawTargets(on []string, shape Shape, draw uint64, nodes, hosts, racks []string) []string {
-	have := nodes
-	switch shape {
-	case OnHosts:
-		have = hosts
-	case OnRacks:
-		have = racks
+// key is what the arrivals are drawn by.
+func (r Random) key() string {
+	if r.Key != "" {
+		return r.Key
 	}
+	return r.Fault.String()
+}
+
+func drawTargets(on, have []string, draw uint64) []string {
 	out := append([]string(nil), on...)
 	for i, n := range out {
 		if n == Any && len(have) > 0 {

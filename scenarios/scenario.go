@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -45,8 +46,13 @@ type Scenario struct {
 
 	Plan      []Step      `yaml:"plan" doc:"faults at given times"`
 	Random    []Random    `yaml:"random" doc:"faults that arrive at random"`
+	Swarm     string      `yaml:"swarm" oneof:"listed,survivable" doc:"each run draws its own share of the random faults, and of the code's rare ways: listed, of those in random; survivable, of every survivable kind that fits the cluster, too"`
+	Sites     []Site      `yaml:"sites" doc:"rare ways of the code that are taken; see espersim faults sites"`
 	Enumerate *Enumerate  `yaml:"enumerate" doc:"one run for each value of $n in the plan"`
 	Sometimes float64     `yaml:"sometimes" doc:"probability that rare but allowed behaviour is taken at each of its sites"`
+	HealAt    Duration    `yaml:"heal-at" doc:"every fault ends then, and every node is started"`
+	Converge  Duration    `yaml:"converge-within" doc:"how long after heal-at everything may take to be well again"`
+	Core      []string    `yaml:"core" doc:"nodes that must be well again after heal-at while the others stay down; left out: all"`
 	Checks    []string    `yaml:"checks" doc:"ids of invariants; left out: all that the nodes give reason for"`
 	Void      []Void      `yaml:"void" doc:"invariants that the plan makes void, each with the reason"`
 	Expect    Expectation `yaml:"expect" need:"yes" doc:"clean, or the ids of the invariants that must be violated"`
@@ -54,6 +60,9 @@ type Scenario struct {
 	MustReach []string    `yaml:"must-reach" doc:"probes that must be reached in at least one run"`
 
 	File string // where it was read from
+	// SwarmGiven says that Swarm does not stand in the file: a command line
+	// turned it on.
+	SwarmGiven bool
 }
 
 // Cluster is what runs.
@@ -148,6 +157,12 @@ type Random struct {
 	Until Duration  `yaml:"until" doc:"not after; left out: the end of the run"`
 }
 
+// Site turns a rare way of the code on, in every node.
+type Site struct {
+	Name string  `yaml:"site" need:"yes" doc:"its name; see espersim faults sites"`
+	Rate float64 `yaml:"rate" need:"yes" doc:"probability at each pass"`
+}
+
 // Enumerate makes one run for each value of $n.
 type Enumerate struct {
 	From int `yaml:"from" need:"yes" doc:"first value of $n"`
@@ -179,6 +194,7 @@ func (e Expectation) String() string {
 type Catalogue struct {
 	Roles      []string
 	Invariants []string
+	Probes     []string // those that must-reach may name, beside sites; nil: any
 	// CheckOption says whether a role takes a setting.
 	CheckOption func(role, key, value string) error
 }
@@ -331,6 +347,26 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 			return fail(path, fmt.Sprintf("%s needs a duration", k.Name), "for: such as 500ms")
 		}
 	}
+	if s.Swarm == "listed" && len(s.Random) == 0 {
+		return fail("swarm", "a swarm of the listed faults, and none is listed", "random: […], or swarm: survivable")
+	}
+	for i, x := range s.Sites {
+		path := fmt.Sprintf("sites[%d]", i)
+		if _, ok := faults.FindSite(x.Name); !ok {
+			return fail(path+".site", fmt.Sprintf("unknown site %q", x.Name), quoteNearest(x.Name, faults.SiteNames()))
+		}
+		if !(x.Rate > 0 && x.Rate <= 1) {
+			return fail(path+".rate", fmt.Sprintf("a probability of %v", x.Rate), "above 0 and at most 1")
+		}
+		for _, before := range s.Sites[:i] {
+			if before.Name == x.Name {
+				return fail(path+".site", fmt.Sprintf("the site %q is given twice", x.Name), "it once")
+			}
+		}
+	}
+	if err := s.checkPhases(nodes, fail); err != nil {
+		return err
+	}
 	if e := s.Enumerate; e != nil && (e.From < 0 || e.To < e.From || e.To-e.From > 100_000) {
 		return fail("enumerate", fmt.Sprintf("from %d to %d", e.From, e.To), "a rising range of at most 100000 values")
 	}
@@ -358,6 +394,15 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 	for i, k := range s.MustFire {
 		if faults.Lookup(k) == nil {
 			return fail(fmt.Sprintf("must-fire[%d]", i), fmt.Sprintf("unknown kind of fault %q", k), quoteNearest(k, faults.Names()))
+		}
+	}
+	probes := slices.Clone(c.Probes)
+	for _, site := range faults.SiteNames() {
+		probes = append(probes, "sometimes/"+site)
+	}
+	for i, p := range s.MustReach {
+		if c.Probes != nil && !contains(probes, p) && faults.Lookup("bus/"+strings.TrimPrefix(p, "sometimes/")) == nil {
+			return fail(fmt.Sprintf("must-reach[%d]", i), fmt.Sprintf("unknown probe %q", p), quoteNearest(p, probes))
 		}
 	}
 	return nil
@@ -389,18 +434,34 @@ func (s *Scenario) Steps(n int, keyed faults.Keyed) ([]faults.Step, error) {
 		}
 		steps = append(steps, faults.Step{At: st.At.Std(), For: st.For.Std(), Fault: f})
 	}
-	var randoms []faults.Random
+	draw, err := s.Draw(n, keyed)
+	switch {
+	case err != nil:
+		return nil, err
+	case draw != nil:
+		steps = append(steps, draw.Expand()...)
+	default:
+		randoms, err := s.randoms(value)
+		if err != nil {
+			return nil, err
+		}
+		nodes, hosts, racks := s.Names()
+		steps = append(steps, faults.Expand(randoms, s.Duration.Std(), keyed, nodes, hosts, racks)...)
+	}
+	sort.SliceStable(steps, func(i, j int) bool { return steps[i].At < steps[j].At })
+	return s.healed(steps), nil
+}
+
+// randoms are the random faults with value in the place of $n.
+func (s *Scenario) randoms(value string) (list []faults.Random, err error) {
 	for _, r := range s.Random {
 		f, err := r.Fault.with(value)
 		if err != nil {
 			return nil, err
 		}
-		randoms = append(randoms, faults.Random{Fault: f, Every: r.Every.Std(), For: r.For.Std(), From: r.From.Std(), Until: r.Until.Std()})
+		list = append(list, faults.Random{Fault: f, Every: r.Every.Std(), For: r.For.Std(), From: r.From.Std(), Until: r.Until.Std()})
 	}
-	nodes, hosts, racks := s.Names()
-	steps = append(steps, faults.Expand(randoms, s.Duration.Std(), keyed, nodes, hosts, racks)...)
-	sort.SliceStable(steps, func(i, j int) bool { return steps[i].At < steps[j].At })
-	return steps, nil
+	return list, nil
 }
 
 // Names lists the nodes, hosts and racks of the cluster.

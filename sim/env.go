@@ -92,6 +92,9 @@ func (p nodeProbe) Sometimes(name string) bool {
 	n.alive()
 	w := n.w
 	rate := w.cfg.Sometimes
+	if r, ok := w.cfg.Sites[name]; ok {
+		rate = r
+	}
 	for _, s := range w.sites {
 		if s.node == n && s.site == name {
 			rate = s.rate

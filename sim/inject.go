@@ -172,6 +172,28 @@ func (w *World) ResumeNode(id string) error {
 	return nil
 }
 
+// Heal ends what holds of a world's faults beside links, disks and clocks,
+// which end with the steps that began them: crashes that wait for an operation
+// or a message are called off, sites of the code are off, and each node that
+// well accepts goes on, or starts if it is down. The others end for good.
+func (w *World) Heal(well func(node string) bool) {
+	w.cfg.Sites, w.cfg.Sometimes = nil, 0
+	w.FaultEnded("all faults", -1)
+	for _, n := range w.nodes {
+		id := string(n.spec.ID)
+		n.crashAt, n.sendCrashes, n.slow = nil, nil, 1000
+		_ = w.ResumeNode(id) // it is one of ours
+		switch {
+		case !well(id):
+			w.crashNode(n, -1)
+			n.spec.Restart = -1
+			n.life++ // a start that is on its way is not meant for it
+		case n.state == down:
+			n.restartAfter(0)
+		}
+	}
+}
+
 // SlowNode makes work and file operations of a node take factor times as long.
 // A factor of 1 ends it.
 func (w *World) SlowNode(id string, factor float64, taint uint64) error {

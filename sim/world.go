@@ -71,6 +71,9 @@ type Config struct {
 	Log   *zap.Logger // nil: none
 	// Sometimes is the probability of each Probe.Sometimes site; 0: never.
 	Sometimes float64
+	// Sites is the probability of single sites, in every node; it goes before
+	// Sometimes.
+	Sites map[string]float64
 	// Poison overwrites every received message after its handler returned, so
 	// that an actor that kept one is found out.
 	Poison bool
@@ -166,6 +169,7 @@ type World struct {
 	auth    envelopev2.Auth
 
 	stopped  bool
+	before   uint64 // events of the trace when the last event of the queue began
 	probes   map[string]uint64
 	messages uint64
 	nextRule int
@@ -334,6 +338,7 @@ func (w *World) push(at int64, tie uint64, ev *event) { w.q.push(at, tie, ev) }
 // step handles w.ev.
 func (w *World) step() {
 	ev := &w.ev
+	w.before = w.log.Len()
 	switch ev.kind {
 	case evCall:
 		f := w.calls[ev.slot]

@@ -202,6 +202,9 @@ func (k *kasmina) enter() error {
 	}
 	for _, s := range k.bed.Slots() {
 		k.report(s, "", 3)
+		if k.env.Probe.Sometimes("kasmina/repeat-report") {
+			k.report(s, "", 3)
+		}
 	}
 	return nil
 }

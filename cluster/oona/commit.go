@@ -83,7 +83,7 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 		bytes: append([]byte(nil), raw...), eventID: id, received: now, expires: now + int64(ttl),
 		attempts: attempts, poisoned: b.env.Probe.Sometimes("poison"),
 	}})
-	if b.stagedBytes > 1<<20 {
+	if b.stagedBytes > 1<<20 || b.env.Probe.Sometimes("oona/commit-early") {
 		b.commit()
 	}
 }
@@ -130,7 +130,11 @@ func (b *oona) stage(s staged) {
 func (b *oona) promptly() {
 	if !b.timer || !b.urgent && !b.resting {
 		b.timer, b.urgent = true, true
-		b.env.Clock.SetTimer("commit", 0, b.o.Group)
+		wait := b.o.Group
+		if b.env.Probe.Sometimes("oona/commit-late") {
+			wait *= 10
+		}
+		b.env.Clock.SetTimer("commit", 0, wait)
 	}
 }
 
@@ -183,7 +187,7 @@ func (b *oona) commit() {
 	} else if len(b.changes) > 0 {
 		b.soon()
 	}
-	if b.logged > max(b.o.Snapshot, 2*b.s.bytes) {
+	if b.logged > max(b.o.Snapshot, 2*b.s.bytes) || b.logged > b.o.Snapshot/8 && b.env.Probe.Sometimes("oona/snapshot-early") {
 		b.snapshot()
 	}
 }

@@ -42,6 +42,9 @@ func (b *oona) pump(c *cursor) {
 		if !b.end(c, p, now) {
 			b.hand(c, p, to, now)
 		}
+		if b.env.Probe.Sometimes("oona/small-batch") {
+			return // the sweep goes on
+		}
 	}
 }
 
@@ -113,6 +116,11 @@ func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 	}
 	p.attempts++
 	p.since, p.due = now, now+int64(b.o.Idle)
+	// Once only: an entry has as many deliveries before it is a dead letter as
+	// its envelope says.
+	if p.attempts == 1 && b.env.Probe.Sometimes("oona/redeliver-early") {
+		p.due = now
+	}
 	if p.attempts > 1 {
 		// The first delivery is not logged: it follows from the entry.
 		ch := b.change()

@@ -204,7 +204,10 @@ func (b *Box) Tick() {
 	now := b.env.Clock.Monotonic()
 	for i := 0; i < len(b.items); i++ {
 		it := b.items[i]
-		if b.blocked(i) || it.due > now {
+		// A letter with few tries would run out of them sooner, and one that waits
+		// for an upgrade has been refused.
+		early := it.Tries == 0 && !it.held && b.env.Probe.Sometimes("outbox/resend-early")
+		if b.blocked(i) || it.due > now && !early {
 			continue
 		}
 		if it.Tries > 0 && it.sent-it.tooNew >= it.Tries {

@@ -259,6 +259,9 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	t.reconfirm()
 	t.signal = answered{id, s}
 	t.answer(from)
+	if t.env.Probe.Sometimes("tamiyo/repeat-signal") {
+		t.answer(from)
+	}
 }
 
 func (t *tamiyo) answer(to actor.ID) {

@@ -24,7 +24,11 @@ func (t *tolaria) assemble() error {
 	t.enter(awaiting)
 	t.assembled = t.began
 	t.next = t.epoch + 1
-	t.env.Clock.Work(gpu.AssembleState, len(t.seeds))
+	units := len(t.seeds)
+	if t.env.Probe.Sometimes("tolaria/slow-boundary") {
+		units *= 5
+	}
+	t.env.Clock.Work(gpu.AssembleState, units)
 	p := &t.packet
 	p.PacketId = fmt.Sprintf("state/%s/%d/%d", t.job.RunID, t.gen, t.epoch)
 	p.Epoch, p.SourceSubsystem = t.epoch, Subsystem
@@ -116,7 +120,7 @@ func (t *tolaria) apply(decided bool) error {
 func (t *tolaria) cross() error {
 	t.enter(crossing)
 	t.shot = nil
-	if t.lastShot < 0 || t.next-t.lastShot >= int64(t.every) {
+	if t.lastShot < 0 || t.next-t.lastShot >= int64(t.every) || t.next > t.lastShot && t.env.Probe.Sometimes("tolaria/checkpoint-early") {
 		t.shot = t.newSnapshot()
 	}
 	q := &t.crossReq
@@ -139,7 +143,11 @@ func (t *tolaria) cross() error {
 
 func (t *tolaria) sendCross() {
 	if !t.crossed {
-		t.env.Net.Send(t.job.Kasmina, &t.crossReq, actor.SendOptions{Key: fmt.Sprint("boundary/", t.next), Attempt: t.attempt, Epoch: t.next})
+		o := actor.SendOptions{Key: fmt.Sprint("boundary/", t.next), Attempt: t.attempt, Epoch: t.next}
+		t.env.Net.Send(t.job.Kasmina, &t.crossReq, o)
+		if t.env.Probe.Sometimes("tolaria/ask-twice") {
+			t.env.Net.Send(t.job.Kasmina, &t.crossReq, o)
+		}
 	}
 	if t.shot != nil && t.shot.tamiyo == nil {
 		t.env.Net.Send(t.job.Tamiyo, &trainingv2.StatePartRequest{CheckpointId: t.shot.id, Epoch: t.next, Generation: t.gen},

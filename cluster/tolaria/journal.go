@@ -3,6 +3,7 @@ package tolaria
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
@@ -30,6 +31,7 @@ type journal struct {
 	buf     []byte
 	appends int
 	waiting []waitingEvent
+	owed    []*eventsv2.EpochEvent // that found no space in the log, oldest first
 
 	open      *statev2.CoordinatorRecord // a rollback without an end, or nil
 	committed map[string]bool            // rollbacks that were decided
@@ -142,22 +144,46 @@ func (j *journal) step(m *statev2.CoordinatorRecord) error {
 // crash may lose the copy that is on its way, and the epochs on the bus would
 // have a gap.
 func (j *journal) event(e *eventsv2.EpochEvent) error {
-	lsn, err := j.append(&statev2.CoordinatorRecord{Event: e})
+	// Those before it first: with this one in the log and not the one before,
+	// a crash while the bus is away would leave a gap for good.
+	var err error
+	for _, o := range append(j.owed, e) {
+		w := waitingEvent{id: eventID(o)}
+		if err == nil {
+			w.lsn, err = j.append(&statev2.CoordinatorRecord{Event: o})
+		}
+		j.await(w)
+		if err != nil && o == e {
+			j.owed = append(j.owed, e)
+		} else if err == nil {
+			j.owed = slices.DeleteFunc(slices.Clone(j.owed), func(x *eventsv2.EpochEvent) bool { return x == o })
+		}
+	}
 	if err == nil {
 		err = j.log.Sync()
 	}
 	if errors.Is(err, actor.ErrNoSpace) {
-		// It waits in the log's memory, and is published all the same: a crash
-		// before there is space loses no more than a copy on its way.
+		// It waits in memory, and is published all the same: a crash before there
+		// is space loses this event and those after it.
 		j.t.conservative("the disk is full: epoch events are not durable")
 		err = nil
 	}
 	if err != nil {
 		return fmt.Errorf("tolaria: journal: %w", err)
 	}
-	j.waiting = append(j.waiting, waitingEvent{eventID(e), lsn})
 	j.began = true
 	return j.trim()
+}
+
+// await notes that the bus may not have an event.
+func (j *journal) await(w waitingEvent) {
+	for i := range j.waiting {
+		if j.waiting[i].id == w.id {
+			j.waiting[i].lsn = w.lsn
+			return
+		}
+	}
+	j.waiting = append(j.waiting, w)
 }
 
 // trimEvery is after how many records old segments are removed.
@@ -190,5 +216,6 @@ func (j *journal) published(id string) {
 			break
 		}
 	}
+	j.owed = slices.DeleteFunc(j.owed, func(e *eventsv2.EpochEvent) bool { return eventID(e) == id })
 	_, _ = j.append(&statev2.CoordinatorRecord{PublishedEventId: id})
 }

@@ -90,7 +90,15 @@ func (l *Log) Sync() error {
 	if err := l.ready(); err != nil {
 		return l.refused(err)
 	}
-	return l.flush()
+	if err := l.flush(); err != nil || !l.sometimes("wal/seal-early") {
+		return err
+	}
+	// What was asked for is durable: a disk that has no space for the mark is
+	// no reason to say that it is not.
+	if err := l.vouch(); err != nil && !errors.Is(err, actor.ErrNoSpace) {
+		return err
+	}
+	return nil
 }
 
 // Seal writes a mark that vouches for everything durable so far, if no record
@@ -100,6 +108,11 @@ func (l *Log) Seal() error {
 	if err := l.Sync(); err != nil {
 		return err
 	}
+	return l.vouch()
+}
+
+// vouch is Seal once everything is synced.
+func (l *Log) vouch() error {
 	// A mark needs none that vouches for it: an owner that seals on a timer
 	// would fill its disk with them.
 	if l.vouched == l.durable || l.sealed == l.durable && l.vouched == l.durable-1 || !l.fits(l.unit) {
@@ -169,14 +182,18 @@ func (l *Log) append(op Op, kind uint16, txn uint64, epoch int64, payload []byte
 		return 0, l.refused(fmt.Errorf("wal: %d bytes: %w", len(payload), ErrTooLarge))
 	}
 	need := int(padded(len(payload), l.unit))
-	if len(l.buf) > 0 && len(l.buf)+need > l.o.BufferSize {
+	// The ends of transactions and marks can be taken back by whoever appends
+	// them, and what was written or rotated meanwhile could not.
+	early := op == Single || op == Begin || op == Data
+	if len(l.buf) > 0 && (len(l.buf)+need > l.o.BufferSize || early && l.sometimes("wal/small-batch")) {
 		if err := l.flush(); err != nil {
 			return 0, err
 		}
 	}
 	// The last unit of a segment is kept for a mark: a full disk could
 	// otherwise not even be told what may be removed.
-	if op != Mark && !l.fits(need+l.unit) || !l.fits(need) {
+	if op != Mark && !l.fits(need+l.unit) || !l.fits(need) ||
+		early && l.current().end > 0 && l.sometimes("wal/rotate-early") {
 		if err := l.rotate(need); err != nil {
 			return 0, err
 		}

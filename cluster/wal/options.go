@@ -112,3 +112,8 @@ func (l *Log) reached(name string) {
 		l.o.Probe.Reached(name)
 	}
 }
+
+// sometimes says whether a simulation has the log do early what it does anyway.
+func (l *Log) sometimes(site string) bool {
+	return l.o.Probe != nil && l.o.Probe.Sometimes(site)
+}

@@ -46,7 +46,7 @@ func (k *notes) name(job int) string {
 // before writes down a run that begins.
 func (k *notes) before(job int, s *scenarios.Scenario, seed uint64, n int, steps []faults.Step) error {
 	r := running{Scenario: s.File, RunSeed: seed, N: n, Plan: []string{},
-		Again: (&runner.Result{Scenario: s.File, RunSeed: seed, N: n}).Repro()}
+		Again: again(s, seed, n)}
 	for _, st := range steps {
 		r.Plan = append(r.Plan, st.String())
 	}
@@ -55,6 +55,15 @@ func (k *notes) before(job int, s *scenarios.Scenario, seed uint64, n int, steps
 		return err
 	}
 	return os.WriteFile(k.name(job), append(b, '\n'), 0o644)
+}
+
+// again is the command that makes a run once more.
+func again(s *scenarios.Scenario, seed uint64, n int) string {
+	r := runner.Result{Scenario: s.File, RunSeed: seed, N: n}
+	if s.SwarmGiven {
+		r.SwarmGiven = s.Swarm
+	}
+	return r.Repro()
 }
 
 // done removes the files: every run has ended.

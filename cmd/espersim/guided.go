@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/contracts/governance/compat"
+	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
-	"github.com/esper-sim/espersim/scenarios/bundle"
 	"github.com/esper-sim/espersim/scenarios/guided"
 	"github.com/esper-sim/espersim/scenarios/runner"
+	"github.com/esper-sim/espersim/sim"
 )
 
 // guidedReport is the result for one scenario as JSON.
@@ -30,6 +31,18 @@ type guidedFailure struct {
 	Run       int              `json:"run"` // its number in the search
 	Plan      string           `json:"plan"`
 	Again     string           `json:"again"`
+}
+
+// explicit is a scenario with a plan in the place of its chance, and nothing
+// that a sweep of it would demand.
+func explicit(s *scenarios.Scenario, steps []faults.Step, seed uint64) (*scenarios.Scenario, error) {
+	draw, err := s.Draw(0, sim.NewSource(seed))
+	if err != nil {
+		return nil, err
+	}
+	c := s.Explicit(steps, draw)
+	c.MustFire, c.MustReach = nil, nil
+	return c, nil
 }
 
 // guide hunts in one scenario after the other. --seeds is the number of runs
@@ -68,7 +81,11 @@ func (o *sweepOptions) guide(list []*scenarios.Scenario, h runner.Hunt, out, std
 			if _, err := noteIn(o.bundle); err != nil {
 				return err
 			}
-			text, err := scenarios.Format(bundle.Explicit(s, f.Steps))
+			plain, err := explicit(s, f.Steps, f.Run.RunSeed)
+			if err != nil {
+				return err
+			}
+			text, err := scenarios.Format(plain)
 			if err != nil {
 				return err
 			}

@@ -30,6 +30,7 @@ func newFaults() *cobra.Command {
 			return nil
 		},
 	})
+	c.AddCommand(newSites())
 	return c
 }
 

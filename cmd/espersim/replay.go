@@ -21,6 +21,7 @@ type replayOptions struct {
 	seed     uint64
 	given    bool
 	n        int
+	swarm    string
 	out, err io.Writer
 }
 
@@ -40,6 +41,7 @@ prints the first event that does; else with the code of the run itself.`,
 		},
 	}
 	c.Flags().Uint64Var(&o.seed, "seed", 0, "the run seed; a trace brings its own")
+	swarmFlag(c.Flags(), &o.swarm)
 	c.Flags().IntVar(&o.n, "n", 0, "the value of $n, for scenarios that enumerate")
 	return c
 }
@@ -60,6 +62,9 @@ func (o *replayOptions) run(name string) error {
 	}
 	list, err := load([]string{name}, o.err)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	var first, second bytes.Buffer
@@ -93,6 +98,9 @@ func (o *replayOptions) bundle(dir string) error {
 		return err
 	}
 	list[0].File = report.Scenario // its name is in the trace
+	if err := turnOn(list, report.SwarmGiven); err != nil {
+		return fmt.Errorf("%s: report.json: %w", dir, err)
+	}
 	var first, second bytes.Buffer
 	r, err := runner.Run(list[0], runner.Options{Seed: report.RunSeed, N: report.N, Trace: &first})
 	if err != nil {
@@ -121,6 +129,9 @@ func (o *replayOptions) againstTrace(name string, b []byte) error {
 	}
 	list, err := load([]string{t.Scenario}, o.err)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	n := o.n
@@ -163,10 +174,12 @@ func (o *replayOptions) compare(r *runner.Result, a, b []byte) error {
 		fmt.Fprintf(o.out, "run seed %d does not reproduce: %v\n", r.RunSeed, d)
 		return exit{runner.ExitHarness}
 	}
+	printDraw(o.out, "", r.Swarm)
 	fmt.Fprintf(o.out, "run seed %d reproduces: %d events, trace hash %s\n", r.RunSeed, r.Events, r.TraceHash)
 	for _, v := range r.Violations {
 		fmt.Fprintf(o.out, "  %s\n", v)
 	}
+	printWaits(o.out, "  ", r.Waits)
 	switch r.Verdict {
 	case runner.Violated:
 		return exit{runner.ExitViolated}

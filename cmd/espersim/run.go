@@ -31,6 +31,7 @@ type runOptions struct {
 	long      bool
 	show      bool
 	noJudge   bool
+	swarm     string
 	keep      string
 	export    string
 	bundle    string
@@ -60,8 +61,9 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "one JSON object a run")
 	f.BoolVar(&o.twice, "twice", false, "run everything twice and compare the trace hashes")
 	f.BoolVar(&o.long, "long", false, "multiply the seeds of scenarios of class long, too")
-	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected")
+	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected, and the first run of a swarm")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
+	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of each scenario's first unexpected run into this folder")
 	f.StringVar(&o.export, "export", "", "write the evolved model of each clean run, with its lineage, into this folder")
@@ -97,6 +99,9 @@ func load(args []string, stderr io.Writer) ([]*scenarios.Scenario, error) {
 func (o *runOptions) run(args []string) error {
 	list, err := load(args, o.err)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	if o.seeds < 0 || o.jobs < 0 || o.n < 0 {
@@ -207,6 +212,8 @@ func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 			printRun(o.out, out.Unexpected)
 		case o.show && out.Expected != nil:
 			printRun(o.out, out.Expected)
+		case o.show && out.First != nil && len(out.First.Swarm) > 0:
+			printRun(o.out, out.First)
 		}
 	}
 	kinds, fired := runner.Totals(outcomes)
@@ -239,6 +246,7 @@ func found(out *runner.Outcome) string {
 // printRun tells people what happened in a run, and how to see it again.
 func printRun(w io.Writer, r *runner.Result) {
 	fmt.Fprintf(w, "\n      run seed %d, trace hash %s\n", r.RunSeed, r.TraceHash)
+	printDraw(w, "      ", r.Swarm)
 	for i, v := range r.Violations {
 		if i == 5 {
 			fmt.Fprintf(w, "      … and %d more\n", len(r.Violations)-i)
@@ -249,6 +257,7 @@ func printRun(w io.Writer, r *runner.Result) {
 	if r.Error != "" {
 		fmt.Fprintf(w, "      %s\n", r.Error)
 	}
+	printWaits(w, "      ", r.Waits)
 	if len(r.Plan) > 0 {
 		fmt.Fprintln(w, "      plan:")
 		for i, s := range r.Plan {

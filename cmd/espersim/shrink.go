@@ -21,6 +21,7 @@ type shrinkOptions struct {
 	n      int
 	budget time.Duration
 	others int
+	swarm  string
 	out    string
 	json   bool
 }
@@ -50,6 +51,7 @@ It exits with 0 when it has shrunk the run, and with 2 where the run is clean.`,
 	f.IntVar(&o.n, "n", 0, "the value of $n, for a scenario that enumerates")
 	f.DurationVar(&o.budget, "budget", time.Minute, "how long to search")
 	f.IntVar(&o.others, "others", 100, "other run seeds to try the result with")
+	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.out, "out", "", "write the scenario to this file")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	return c
@@ -77,6 +79,9 @@ func shrinkRun(out, stderr io.Writer, file string, o shrinkOptions) error {
 	}
 	if len(list) != 1 {
 		return fmt.Errorf("%s holds %d scenarios; want one", file, len(list))
+	}
+	if err := turnOn(list, o.swarm); err != nil {
+		return err
 	}
 	if o.out != "" {
 		if _, err := os.Stat(o.out); err == nil {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/esper-sim/espersim/cluster"
+	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
@@ -29,6 +31,7 @@ type sweepOptions struct {
 	bundle string
 	shrink time.Duration
 	guided bool
+	swarm  string
 }
 
 func newSweep() *cobra.Command {
@@ -64,6 +67,7 @@ file ends. --shard 2/4 makes the second quarter of the runs.`,
 	f.StringVar(&o.junit, "junit", "", "write the findings to this file as JUnit XML")
 	f.BoolVar(&o.github, "github", false, "print the findings as GitHub annotations, too")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of the shortest run of each group into this folder")
 	f.BoolVar(&o.guided, "guided", false, "vary the plans that led to new states; needs --bundle, for the plans that fail")
 	f.DurationVar(&o.shrink, "shrink", 0, "with --bundle: shrink each, for at most so long")
@@ -81,17 +85,31 @@ type logged struct {
 	Events    uint64            `json:"events"`
 	WallMS    int64             `json:"wall_ms"`
 	Commit    string            `json:"commit,omitempty"`
+	Swarm     string            `json:"swarm_given,omitempty"` // that the command line turned on
 }
 
 type runKey struct {
 	scenario string
 	seed     uint64
 	n        int
+	swarm    string
+}
+
+// keyOf is the run of a scenario as the log knows it.
+func keyOf(s *scenarios.Scenario, seed uint64, n int) runKey {
+	k := runKey{s.File, seed, n, ""}
+	if s.SwarmGiven {
+		k.swarm = s.Swarm
+	}
+	return k
 }
 
 func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 	list, err := load(args, stderr)
 	if err != nil {
+		return err
+	}
+	if err := turnOn(list, o.swarm); err != nil {
 		return err
 	}
 	h := o.hunt
@@ -123,7 +141,7 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 		for _, s := range list {
 			log.files[s.File] = s
 		}
-		h.Skip = func(s *scenarios.Scenario, seed uint64, n int) bool { return log.made[runKey{s.File, seed, n}] }
+		h.Skip = func(s *scenarios.Scenario, seed uint64, n int) bool { return log.made[keyOf(s, seed, n)] }
 		h.Done = log.write
 	}
 	var under *notes
@@ -217,11 +235,15 @@ func (o *sweepOptions) run(args []string, out, stderr io.Writer) error {
 
 func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []string) {
 	for i, g := range f.Groups {
-		fmt.Fprintf(out, "%d. %v\n   in %d of %d runs; the shortest, of %d events:\n   %s\n   again: %s\n   small: espersim shrink %s --seed %d%s\n\n",
-			i+1, g.Signature, g.Runs, f.Runs, g.Best.Events, g.Best.Failure(), g.Best.Repro(), g.Best.Scenario, g.Best.RunSeed, enumerated(g.Best))
+		fmt.Fprintf(out, "%d. %v\n   in %d of %d runs; the shortest, of %d events:\n   %s\n",
+			i+1, g.Signature, g.Runs, f.Runs, g.Best.Events, g.Best.Failure())
+		printDraw(out, "   ", g.Best.Swarm)
+		printWaits(out, "   ", g.Best.Waits)
+		fmt.Fprintf(out, "   again: %s\n   small: espersim shrink %s --seed %d%s%s\n\n",
+			g.Best.Repro(), g.Best.Scenario, g.Best.RunSeed, enumerated(g.Best), g.Best.SwarmFlag())
 	}
 	for _, l := range before {
-		r := runner.Result{Scenario: l.Scenario, RunSeed: l.RunSeed, N: l.N}
+		r := runner.Result{Scenario: l.Scenario, RunSeed: l.RunSeed, N: l.N, SwarmGiven: l.Swarm}
 		fmt.Fprintf(out, "failed before: %v\n   again: %s\n\n", l.Failed, r.Repro())
 	}
 	seconds := max(f.Wall.Seconds(), 1e-9)
@@ -234,8 +256,44 @@ func printSweep(out io.Writer, f *runner.Found, before []logged, unreached []str
 	if f.Clean() && len(before) == 0 && f.Runs > 0 {
 		fmt.Fprintf(out, "clean: at 95 %%, the probability of a failure per run is below %.2g\n", f.Bound())
 	}
+	printProbes(out, f.Probes)
 	for _, p := range unreached {
 		fmt.Fprintf(out, "never reached: %s\n", p)
+	}
+}
+
+// neverReached are the names that were not reached; prefix stands before each
+// among those that were.
+func neverReached(reached map[string]uint64, prefix string, names []string) []string {
+	never := []string{}
+	for _, n := range names {
+		if reached[prefix+n] == 0 {
+			never = append(never, n)
+		}
+	}
+	return never
+}
+
+// printProbes prints how often each known probe was reached and each site
+// taken, those that never were last.
+func printProbes(out io.Writer, reached map[string]uint64) {
+	for _, l := range []struct {
+		what, prefix string
+		names        []string
+	}{{"probes reached", "", cluster.ProbeNames()}, {"sites taken", "sometimes/", faults.SiteNames()}} {
+		never := neverReached(reached, l.prefix, l.names)
+		if len(never) == len(l.names) && l.prefix != "" {
+			continue // nothing turned any on
+		}
+		fmt.Fprintf(out, "%s: %d of %d\n", l.what, len(l.names)-len(never), len(l.names))
+		for _, n := range l.names {
+			if k := reached[l.prefix+n]; k > 0 {
+				fmt.Fprintf(out, "  %-30s %10d\n", n, k)
+			}
+		}
+		for _, n := range never {
+			fmt.Fprintf(out, "  %-30s %10s\n", n, "never")
+		}
 	}
 }
 
@@ -259,6 +317,7 @@ type sweepReport struct {
 	Judged    map[string]uint64 `json:"judged"`
 	Probes    map[string]uint64 `json:"probes"`
 	Unreached []string          `json:"unreached"`
+	Never     []string          `json:"probes_never_reached"` // of all that there are
 	Spent     bool              `json:"budget_spent"`
 }
 
@@ -275,6 +334,7 @@ func sweepJSON(out io.Writer, f *runner.Found, unreached []string) error {
 	if f.Clean() {
 		r.Bound = f.Bound()
 	}
+	r.Never = neverReached(f.Probes, "", cluster.ProbeNames())
 	if r.Unreached == nil {
 		r.Unreached = []string{}
 	}
@@ -319,7 +379,7 @@ func openLog(name string, resume bool, commit string, stderr io.Writer) (*runLog
 		if r.Commit != commit {
 			return nil, fmt.Errorf("%s:%d: the run was made at commit %q, and this program is of %q: begin a new log", name, i+1, r.Commit, commit)
 		}
-		l.made[runKey{r.Scenario, r.RunSeed, r.N}] = true
+		l.made[runKey{r.Scenario, r.RunSeed, r.N, r.Swarm}] = true
 		if r.Failed != nil {
 			l.failed = append(l.failed, r)
 		}
@@ -344,7 +404,7 @@ func seekEnd(f *os.File) error {
 
 func (l *runLog) write(r *runner.Result) {
 	line := logged{Scenario: r.Scenario, RunSeed: r.RunSeed, N: r.N, Verdict: r.Verdict, TraceHash: r.TraceHash,
-		Events: r.Events, WallMS: r.WallMS, Commit: l.commit}
+		Events: r.Events, WallMS: r.WallMS, Commit: l.commit, Swarm: r.SwarmGiven}
 	if sig, ok := runner.Unexpected(l.files[r.Scenario], r); ok {
 		line.Failed = &sig
 	}

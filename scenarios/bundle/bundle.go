@@ -32,6 +32,7 @@ import (
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/runner"
 	"github.com/esper-sim/espersim/scenarios/shrink"
+	"github.com/esper-sim/espersim/sim"
 )
 
 // Version of report.json.
@@ -53,6 +54,12 @@ type Report struct {
 	Error      string               `json:"error,omitempty"`
 	Fired      map[string]uint64    `json:"faults_fired,omitempty"`
 	Shrunk     string               `json:"shrunk,omitempty"` // file in the folder
+	// Swarm is what the run drew; SwarmGiven is the swarm itself where it does not stand in
+	// the scenario, since a command line turned it on.
+	Swarm []string `json:"swarm,omitempty"`
+	// Waits is who waits for whom at the end of a run that is stuck.
+	Waits      *checkers.WaitReport `json:"waits,omitempty"`
+	SwarmGiven string               `json:"swarm_given,omitempty"`
 }
 
 // Bundle is a folder being written.
@@ -78,6 +85,16 @@ func Begin(dir string, s *scenarios.Scenario, seed uint64, n int, commit string)
 	sum := sha256.Sum256(text)
 	b := &Bundle{dir: dir, s: s, report: Report{Version: Version, Commit: commit, Scenario: s.File,
 		SHA256: hex.EncodeToString(sum[:]), RunSeed: seed, N: n}}
+	draw, err := s.Draw(n, sim.NewSource(seed))
+	if err != nil {
+		return nil, err
+	}
+	if draw != nil {
+		b.report.Swarm = draw.Lines()
+	}
+	if s.SwarmGiven {
+		b.report.SwarmGiven = s.Swarm
+	}
 	err = errors.Join(b.write("scenario.yaml", text), b.readme(), b.writeReport())
 	if m := s.Training.Model; m != "" && err == nil {
 		var model []byte
@@ -90,21 +107,15 @@ func Begin(dir string, s *scenarios.Scenario, seed uint64, n int, commit string)
 
 // Plan writes the run's faults as explicit steps.
 func (b *Bundle) Plan(steps []faults.Step) error {
-	text, err := scenarios.Format(Explicit(b.s, steps))
+	draw, err := b.s.Draw(b.report.N, sim.NewSource(b.report.RunSeed))
+	if err != nil {
+		return err
+	}
+	text, err := scenarios.Format(b.s.Explicit(steps, draw))
 	if err != nil {
 		return err
 	}
 	return b.write("plan.yaml", text)
-}
-
-// Explicit is a scenario with a run's faults as its plan.
-func Explicit(s *scenarios.Scenario, steps []faults.Step) *scenarios.Scenario {
-	c := *s
-	c.Random, c.Enumerate, c.Plan, c.MustFire, c.MustReach = nil, nil, nil, nil, nil
-	for _, st := range steps {
-		c.Plan = append(c.Plan, scenarios.Step{At: scenarios.Duration(st.At), For: scenarios.Duration(st.For), Fault: scenarios.FaultText(st.Fault.String())})
-	}
-	return &c
 }
 
 // Finish writes what the run came to, and runs it again for its trace. With a
@@ -116,7 +127,7 @@ func (b *Bundle) Finish(r *runner.Result, budget time.Duration) error {
 		b.report.Signature = &sig
 	}
 	b.report.TraceHash, b.report.Verdict, b.report.Violations = r.TraceHash, r.Verdict, r.Violations
-	b.report.Error, b.report.Fired = r.Error, r.Fired
+	b.report.Error, b.report.Fired, b.report.Waits = r.Error, r.Fired, r.Waits
 	if err := errors.Join(b.writeReport(), b.readme()); err != nil {
 		return err
 	}
@@ -175,8 +186,22 @@ func (b *Bundle) writeReport() error {
 func (b *Bundle) readme() error {
 	var t strings.Builder
 	fmt.Fprintf(&t, "A run of %s (%s).\n\n", b.s.Name, b.report.Scenario)
+	for i, l := range b.report.Swarm {
+		if i == 0 {
+			l = "It drew " + l + ":"
+		}
+		fmt.Fprintf(&t, "%s\n", l)
+	}
+	if len(b.report.Swarm) > 0 {
+		fmt.Fprintln(&t)
+	}
 	for _, v := range b.report.Violations {
 		fmt.Fprintf(&t, "%s\n", v)
+	}
+	if b.report.Waits != nil {
+		for _, l := range b.report.Waits.Lines() {
+			fmt.Fprintf(&t, "%s\n", l)
+		}
 	}
 	if b.report.Error != "" {
 		fmt.Fprintf(&t, "%s\n", b.report.Error)
@@ -188,6 +213,9 @@ func (b *Bundle) readme() error {
 	fmt.Fprintf(&t, "\nor in this folder:\n\n    espersim replay scenario.yaml --seed %d", b.report.RunSeed)
 	if b.report.N != 0 {
 		fmt.Fprintf(&t, " --n %d", b.report.N)
+	}
+	if b.report.SwarmGiven != "" {
+		fmt.Fprintf(&t, " --swarm=%s", b.report.SwarmGiven)
 	}
 	fmt.Fprintf(&t, "\n")
 	if b.report.Commit != "" {

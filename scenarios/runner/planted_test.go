@@ -510,6 +510,7 @@ var bugs = []planted{
 		}
 		return h
 	}},
+	{id: "H1", role: "tolaria", bug: "stops publishing what the bus has not acknowledged", file: healing, make: func() *hooks { return forgets("outbox", 4) }},
 	{id: "E1", role: "kasmina", bug: "trains its kernels with gradients that are a little off", liar: true, file: "triad-calm.yaml", make: func() *hooks {
 		return onReceive(func(m *trainingv2.BackwardRequest) canon.Message {
 			for i := range m.Gradients {
@@ -556,6 +557,9 @@ func twice(status string) *hooks {
 		}
 	})
 }
+
+// healing is the calm triad with a fault that heals, and an end to it.
+var healing = strings.Replace(triadWith("[{at: 5s, for: 5s, fault: partition oona -> tolaria}]", "", ""), "expect: clean", "heal-at: 15s\nconverge-within: 30s\nexpect: clean", 1)
 
 // unsigned is the bug of A3, which takes two processes.
 func unsigned() func(string, string, actor.Constructor) actor.Constructor {

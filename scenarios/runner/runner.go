@@ -31,7 +31,7 @@ import (
 // Catalogue is what scenario files are checked against.
 func Catalogue() scenarios.Catalogue {
 	return scenarios.Catalogue{
-		Roles: cluster.RoleNames(), Invariants: checkers.IDs(), CheckOption: cluster.CheckOption,
+		Roles: cluster.RoleNames(), Invariants: checkers.IDs(), Probes: cluster.ProbeNames(), CheckOption: cluster.CheckOption,
 	}
 }
 
@@ -52,7 +52,7 @@ type Options struct {
 	Commit  string // for the trace's header
 	// Picture is given a drawing of each history that is not linearizable.
 	Picture func(invariant string, draw func(io.Writer) error)
-	// Observers see every event of the run. They cannot change it.
+	// Observers see every event of the run, after the checkers did.
 	Observers []trace.Observer
 	// Before, if set, is told the faults of the run before it begins: what is
 	// written down then outlives a crash of this program.
@@ -67,6 +67,20 @@ type Options struct {
 	// see that a checker finds it, and how a test watches a process from
 	// outside. A run with Wrap is as deterministic as what it adds.
 	Wrap Wrapper
+	// Follow keeps account of who waits for whom; see checkers.Suite.Waits.
+	Follow bool
+	// Drive, if set, runs the world in the place of World.Run: step by step, or to
+	// where somebody wants to look. What it returns is the harness's failure.
+	Drive func(*Driven) error
+}
+
+// Driven is a run in the hands of Options.Drive.
+type Driven struct {
+	World *sim.World
+	Suite *checkers.Suite // nil without a judge
+	Steps []faults.Step
+	Draw  *faults.Draw // nil without a swarm
+	End   time.Duration
 }
 
 // A Wrapper stands between the world and the processes of one run; see
@@ -109,8 +123,15 @@ type Result struct {
 	Violations []checkers.Violation `json:"violations"`
 	Judged     map[string]uint64    `json:"judged"`
 	Probes     map[string]uint64    `json:"probes"`
-	Error      string               `json:"error,omitempty"`
-	Plan       []faults.Step        `json:"-"`
+	// Swarm is what the run drew of the scenario's swarm, for people: the biases
+	// first, then a fault or site each.
+	Swarm []string `json:"swarm,omitempty"`
+	// Waits is who waits for whom at the end of a run that is stuck.
+	Waits *checkers.WaitReport `json:"waits,omitempty"`
+	// SwarmGiven is the swarm where a command line turned it on.
+	SwarmGiven string        `json:"swarm_given,omitempty"`
+	Error      string        `json:"error,omitempty"`
+	Plan       []faults.Step `json:"-"`
 }
 
 // Run runs a scenario once. An error means that the run could not be built;
@@ -119,6 +140,16 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	began := time.Now()
 	res = &Result{Scenario: s.File, Name: s.Name, RunSeed: o.Seed, N: o.N, Fired: map[string]uint64{}}
 	keyed := sim.NewSource(o.Seed)
+	draw, err := s.Draw(o.N, keyed)
+	if err != nil {
+		return nil, err
+	}
+	if draw != nil {
+		res.Swarm = draw.Lines()
+	}
+	if s.SwarmGiven {
+		res.SwarmGiven = s.Swarm
+	}
 	steps := o.Steps
 	if steps == nil {
 		if steps, err = s.Steps(o.N, keyed); err != nil {
@@ -137,7 +168,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	}
 
 	var w *sim.World
-	observers := append([]trace.Observer(nil), o.Observers...)
+	var observers []trace.Observer
 	var file *trace.Writer
 	if o.Trace != nil {
 		if file, err = trace.NewWriter(o.Trace, trace.Header{Scenario: s.File, RunSeed: o.Seed, Commit: o.Commit}); err != nil {
@@ -148,8 +179,12 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	var suite *checkers.Suite
 	if !o.NoJudge {
 		p := checkers.Params{
-			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(steps, s.Duration.Std()),
-			Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
+			RunSeed: o.Seed, Void: map[string]string{}, Settled: settled(s, steps),
+			Phases: checkers.Phases{Heal: s.HealAt.Std(), Within: s.Converge.Std(), Core: s.Core},
+			// A wrapped constructor may remember the run, and make another of a
+			// second one.
+			Follow: o.Follow || o.Wrap != nil,
+			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		for _, v := range s.Void {
@@ -170,12 +205,21 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		observers = append(observers, suite)
 	}
-	if w, err = boot(s, j, o, keyed, trace.NewLog(observers...)); err != nil {
+	observers = append(observers, o.Observers...)
+	if w, err = boot(s, j, o, keyed, draw, trace.NewLog(observers...)); err != nil {
 		return nil, err
 	}
 	adapter := &world{w: w, s: s}
 	schedule := faults.Start(adapter, adapter, steps)
-	runErr := w.Run(s.Duration.Std())
+	if s.HealAt > 0 {
+		heal(w, s)
+	}
+	var runErr error
+	if o.Drive != nil {
+		runErr = o.Drive(&Driven{World: w, Suite: suite, Steps: steps, Draw: draw, End: s.Duration.Std()})
+	} else {
+		runErr = w.Run(s.Duration.Std())
+	}
 	fired, injectErr := schedule.Finish()
 	w.End()
 
@@ -192,6 +236,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		res.Judged = suite.Judgements()
 		res.Verdict = verdict(res.Violations)
+		if res.Verdict == Stuck {
+			res.Waits = suite.Waits()
+		}
 	}
 	if file != nil {
 		if err := file.Close(); err != nil && runErr == nil {
@@ -204,8 +251,33 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	if runErr != nil {
 		res.Verdict, res.Error = Broken, runErr.Error()
 	}
+	if res.Verdict == Stuck && res.Waits == nil {
+		if err := res.explain(s, o); err != nil {
+			return nil, err
+		}
+	}
 	res.WallMS = time.Since(began).Milliseconds()
 	return res, nil
+}
+
+// explain makes a stuck run once more to see who waits for whom. Runs that are
+// clean need not pay for it.
+func (r *Result) explain(s *scenarios.Scenario, o Options) error {
+	again, err := Run(s, Options{Seed: o.Seed, N: o.N, Poison: o.Poison, All: o.All, Steps: r.Plan, Follow: true})
+	if err == nil && again.TraceHash == r.TraceHash {
+		r.Waits = again.Waits
+	}
+	return err
+}
+
+// heal ends what a plan's steps do not end by themselves: nodes that are down
+// are started, crashes that wait for their moment are called off, and the code
+// takes its usual ways. With a core, the nodes outside of it end for good.
+func heal(w *sim.World, s *scenarios.Scenario) {
+	// Just after the steps that end at that time.
+	w.At(s.HealAt.Std()+time.Nanosecond, 0, func() {
+		w.Heal(func(node string) bool { return len(s.Core) == 0 || contains(s.Core, node) })
+	})
 }
 
 func verdict(violations []checkers.Violation) Verdict {
@@ -221,8 +293,15 @@ func verdict(violations []checkers.Violation) Verdict {
 }
 
 // settled says from when on the faults of a plan are over: the liveness
-// invariants are judged from there.
-func settled(steps []faults.Step, duration time.Duration) func(int64) bool {
+// invariants are judged from there; nil: they are not.
+func settled(s *scenarios.Scenario, steps []faults.Step) func(int64) bool {
+	duration := s.Duration.Std()
+	if n := len(s.Core); n > 0 && n < len(s.Cluster.Nodes) {
+		return nil // whoever needs a node that is down for good may wait for ever
+	}
+	if heal := s.HealAt.Std(); heal > 0 {
+		return func(at int64) bool { return at >= int64(heal) }
+	}
 	var last time.Duration
 	for _, s := range steps {
 		k := faults.Lookup(s.Fault.Kind)
@@ -249,7 +328,7 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 }
 
 // boot builds the world of a scenario.
-func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *trace.Log) (*sim.World, error) {
+func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, draw *faults.Draw, log *trace.Log) (*sim.World, error) {
 	cfg := sim.Config{
 		Name: s.Name, Seed: o.Seed, Trace: log, Poison: o.Poison,
 		Sometimes: s.Sometimes, Decisions: o.Decisions, Deviate: o.Deviate,
@@ -257,6 +336,12 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, log *t
 			Min: s.Cluster.Link.Min.Std(), P50: s.Cluster.Link.P50.Std(),
 			P99: s.Cluster.Link.P99.Std(), Max: s.Cluster.Link.Max.Std(),
 		}},
+	}
+	for _, site := range s.SiteRates(draw) {
+		if cfg.Sites == nil {
+			cfg.Sites = map[string]float64{}
+		}
+		cfg.Sites[site.Site] = site.Rate
 	}
 	for _, h := range s.Cluster.Hosts {
 		profile := disk.PosixWeak
@@ -360,7 +445,16 @@ func (r *Result) Repro() string {
 	if r.N != 0 {
 		s += fmt.Sprintf(" --n %d", r.N)
 	}
-	return s
+	return s + r.SwarmFlag()
+}
+
+// SwarmFlag is what the command that runs a result again needs beside the seed,
+// where a command line and not the scenario turned the swarm on; else empty.
+func (r *Result) SwarmFlag() string {
+	if r.SwarmGiven == "" {
+		return ""
+	}
+	return " --swarm=" + r.SwarmGiven
 }
 
 // FiredKinds lists the kinds of faults of the run's plan, sorted.

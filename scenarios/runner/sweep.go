@@ -50,6 +50,7 @@ type Outcome struct {
 	WallMS     int64
 	Unexpected *Result // the first run that came to something else
 	Expected   *Result // the first run that violated what was expected
+	First      *Result // the first run
 	Problem    string  // why the scenario failed; empty: it passed
 	Code       int     // exit code
 }
@@ -225,6 +226,9 @@ func firstDivergence(s *scenarios.Scenario, t task) string {
 }
 
 func (o *Outcome) add(r *Result) {
+	if o.First == nil {
+		o.First = r
+	}
 	o.Runs++
 	o.Events += r.Events
 	o.SimMS += r.SimMS

@@ -86,15 +86,21 @@ func Shrink(s *scenarios.Scenario, o Options) (*Result, error) {
 	if !ok {
 		return nil, ErrClean
 	}
-	z := &shrinker{o: o, sig: sig, s: explicit(s), steps: slices.Clone(first.Plan), until: time.Now().Add(o.Budget), runs: 1}
+	draw, err := s.Draw(o.N, sim.NewSource(o.Seed))
+	if err != nil {
+		return nil, err
+	}
+	z := &shrinker{o: o, sig: sig, s: explicit(s, draw), steps: slices.Clone(first.Plan), until: time.Now().Add(o.Budget), runs: 1}
 	if !z.fails(z.s, z.steps) {
 		return nil, fmt.Errorf("run seed %d fails with %v, and its explicit plan does not: the faults are not all in it", o.Seed, sig)
 	}
 	z.cutBehind(first)
+	z.dropSites()
 	z.dropSteps()
 	z.dropNodes()
 	z.simplify()
 	z.dropSteps()
+	z.dropSites()
 	z.dropSettings()
 	z.shorten()
 	z.steady()
@@ -104,10 +110,11 @@ func Shrink(s *scenarios.Scenario, o Options) (*Result, error) {
 	return z.result(len(first.Plan))
 }
 
-// explicit is a scenario without its random faults and expectations.
-func explicit(s *scenarios.Scenario) *scenarios.Scenario {
-	c := *s
-	c.Plan, c.Random, c.Enumerate, c.MustFire, c.MustReach, c.Expect, c.Class, c.Seeds = nil, nil, nil, nil, nil, nil, "short", 0
+// explicit is a scenario without its random faults and expectations. The sites
+// of the code that a swarm drew are its settings.
+func explicit(s *scenarios.Scenario, draw *faults.Draw) *scenarios.Scenario {
+	c := *s.Explicit(nil, draw)
+	c.MustFire, c.MustReach, c.Expect, c.Class, c.Seeds = nil, nil, nil, "short", 0
 	c.Cluster.Hosts = slices.Clone(s.Cluster.Hosts)
 	c.Cluster.Nodes = slices.Clone(s.Cluster.Nodes)
 	return &c
@@ -199,6 +206,26 @@ func (z *shrinker) dropSteps() {
 		default:
 			pieces *= 2
 		}
+	}
+}
+
+// dropSites turns off the rare ways of the code that are not needed, all at
+// once if that can be.
+func (z *shrinker) dropSites() {
+	z.o.Progress("dropping sites", z.runs, len(z.steps))
+	if len(z.s.Sites) == 0 {
+		return
+	}
+	c := *z.s
+	if c.Sites = nil; z.keep(&c, z.steps) {
+		return
+	}
+	for i := len(z.s.Sites) - 1; i >= 0; i-- {
+		c := *z.s
+		if c.Sites = slices.Delete(slices.Clone(c.Sites), i, i+1); len(c.Sites) == 0 {
+			c.Sites = nil
+		}
+		z.keep(&c, z.steps)
 	}
 }
 
@@ -318,6 +345,8 @@ func (z *shrinker) dropSettings() {
 		func(c *scenarios.Scenario) { c.Cluster.Link = scenarios.Link{} },
 		func(c *scenarios.Scenario) { c.Training = scenarios.Training{} },
 		func(c *scenarios.Scenario) { c.Sometimes = 0 },
+		func(c *scenarios.Scenario) { c.Core = nil },
+		func(c *scenarios.Scenario) { c.HealAt, c.Converge, c.Core = 0, 0, nil },
 	} {
 		c := *z.s
 		change(&c)
@@ -339,6 +368,9 @@ func (z *shrinker) shorten() {
 		}
 		c := *z.s
 		c.Duration = scenarios.Duration(end)
+		if c.HealAt+c.Converge >= c.Duration {
+			c.HealAt, c.Converge, c.Core = 0, 0, nil
+		}
 		cut := slices.Clone(z.steps)
 		for i := range cut {
 			if cut[i].At+cut[i].For > end {

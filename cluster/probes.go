@@ -1,0 +1,45 @@
+package cluster
+
+// A Probe is a place in the system's code that a sweep should come to: a way
+// that is taken only when something went wrong at the right moment.
+type Probe struct {
+	Name    string // as in Probe.Reached
+	Summary string
+}
+
+// Probes lists them all, by name. A test compares the list with the source.
+func Probes() []Probe { return probes }
+
+var probes = []Probe{
+	{"checkpoint-truncate-failed", "what was evicted could not be removed, and is tried again"},
+	{"checkpoint/salvaged", "a damaged store was written anew from what is good in it"},
+	{"command/newer-than-known", "a command asks for what this version does not know"},
+	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
+	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
+	{"oona/no-space", "the bus's disk is full"},
+	{"oona/refused", "the bus's log is damaged, and takes nothing any more"},
+	{"oona/reopen", "the bus opens its log anew after a failed write"},
+	{"oona/snapshot", "the bus has saved its state, and let go of the log before"},
+	{"oona/too-new", "a publication is newer than a reader of its topic knows"},
+	{"outbox/as-older", "a publication is repeated in the version of its readers"},
+	{"outbox/held", "a publication waits for its readers to be upgraded"},
+	{"tamiyo/reopen", "Tamiyo opens its log anew after a failed write"},
+	{"tamiyo/stale-telemetry", "a report was measured before the rollback that has ended"},
+	{"tolaria/before-commit", "a rollback is about to be decided"},
+	{"tolaria/checkpoint-incomplete", "a part of a checkpoint did not come, or its disk was full"},
+	{"vault/reopen", "the vault opens its log anew after a failed write"},
+	{"wal/before-commit", "a transaction is written, and its COMMIT is not"},
+	{"wal/commit-unsynced", "a COMMIT is in the buffer"},
+	{"wal/poison", "a write or sync failed, and the log takes nothing any more"},
+	{"wal/rotate", "a log turns to a new segment"},
+	{"wal/torn-tail", "recovery cuts the torn end of a log"},
+}
+
+// ProbeNames lists the names of the probes, sorted.
+func ProbeNames() []string {
+	list := make([]string, len(probes))
+	for i, p := range probes {
+		list[i] = p.Name
+	}
+	return list
+}
