@@ -112,10 +112,15 @@ type careless struct {
 	actor.FS
 	syncDir func(renamed bool) bool // false: it does nothing
 	flags   actor.Flag              // taken away from every Open
+	rotates bool                    // the directory is not synced after a segment that is not the first
 	renamed bool                    // since the last SyncDir
+	rotated bool                    // likewise
 }
 
 func (f *careless) Open(name string, flag actor.Flag) (actor.File, error) {
+	if flag&actor.Excl != 0 && strings.HasSuffix(name, ".wal") && !strings.HasSuffix(name, "01.wal") {
+		f.rotated = f.rotates
+	}
 	return f.FS.Open(name, flag&^f.flags)
 }
 
@@ -134,6 +139,10 @@ func (f *careless) Rename(a, b string) error {
 func (f *careless) SyncDir(dir string) error {
 	was := f.renamed
 	f.renamed = false
+	if f.rotated {
+		f.rotated = false
+		return nil
+	}
 	if f.syncDir != nil && !f.syncDir(was) {
 		return nil
 	}
@@ -171,6 +180,36 @@ func TestPlantedBugs(t *testing.T) {
 			t.Logf("%v\n%v%s", r.Guilty.Violation, r.Guilty, r.Guilty.Repro())
 			again(t, r.Guilty, wrap)
 		})
+	}
+}
+
+// A rotation that does not sync the directory takes two operations to be seen:
+// one that rotates, and one whose acknowledgement is lost with the segment.
+func TestPlantedRotation(t *testing.T) {
+	wrap := func(fs actor.FS) actor.FS { return &careless{FS: fs, rotates: true} }
+	for name, guilty := range map[string]bool{
+		"wal/new/append-long,append-long":      false,
+		"wal/new/append-long,append-long,sync": true,
+		"wal/new/append,append,sync":           false, // it does not rotate
+	} {
+		c, err := crash.ParseCase(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := crash.Explore(c.Workload, crash.Options{Only: &c, Wrap: wrap, RecoveryUnits: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (r.Guilty != nil) != guilty {
+			t.Errorf("%s: %v", name, r.Guilty)
+		}
+		if g := r.Guilty; g != nil {
+			t.Logf("%v\n%v%s", g.Violation, g, g.Repro())
+			if g.Violation.Invariant != "W1" {
+				t.Errorf("%s: %v", name, g.Violation)
+			}
+			again(t, g, wrap)
+		}
 	}
 }
 

@@ -365,13 +365,13 @@ func Explore(w *Window, o Options) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		res.Runs += len(runs)
-		res.Schedules += len(runs)
 		if n == 0 {
 			res.Messages = len(runs[0].Messages)
 		}
 		var next []Schedule
 		for _, r := range runs {
+			res.Runs++
+			res.Schedules++
 			if len(r.Violations) > 0 {
 				res.Guilty = r
 				return res, nil
@@ -406,11 +406,13 @@ func Explore(w *Window, o Options) (*Result, error) {
 	}
 }
 
-// all runs schedules, in parallel; the results are in their order.
+// all runs schedules, in parallel; the results are in their order. Behind the
+// first that breaks a promise none need be run.
 func all(w *Window, list []Schedule, o Options) ([]*Run, error) {
 	runs := make([]*Run, len(list))
 	errs := make([]error, len(list))
-	var next, done atomic.Int64
+	var next, done, guilty atomic.Int64
+	guilty.Store(int64(len(list)))
 	var wg sync.WaitGroup
 	var progress sync.Mutex
 	for range max(o.Jobs, 1) {
@@ -419,7 +421,7 @@ func all(w *Window, list []Schedule, o Options) ([]*Run, error) {
 			defer wg.Done()
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(list) {
+				if i >= len(list) || i > int(guilty.Load()) {
 					return
 				}
 				runs[i], errs[i] = One(w, list[i], o.Wrap)
@@ -430,6 +432,9 @@ func all(w *Window, list []Schedule, o Options) ([]*Run, error) {
 					}
 				}
 				progress.Lock()
+				if r := runs[i]; r != nil && len(r.Violations) > 0 {
+					guilty.Store(min(guilty.Load(), int64(i)))
+				}
 				o.Progress(int(done.Add(1)), len(list))
 				progress.Unlock()
 			}

@@ -9,7 +9,10 @@ import (
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/scenarios/explore/order"
+	"github.com/esper-sim/espersim/scenarios/runner"
+	"github.com/esper-sim/espersim/sim"
 )
 
 func find(t testing.TB, name string) *order.Window {
@@ -77,6 +80,26 @@ func TestDeviationsHappen(t *testing.T) {
 	}
 	if r := run("overtake@1+30ms"); fmt.Sprint(r.Messages) == fmt.Sprint(calm.Messages) {
 		t.Error("nothing was overtaken")
+	}
+}
+
+// A run that is asked about each message and changes none is the same run.
+func TestAskingChangesNothing(t *testing.T) {
+	s, err := scenarios.Load("windows/publish.yaml", runner.Catalogue())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string
+	asked := 0
+	for _, deviate := range []func(sim.Transit) sim.Deviation{nil, func(sim.Transit) sim.Deviation { asked++; return sim.Deviation{} }} {
+		r, err := runner.Run(s, runner.Options{Seed: 1, Deviate: deviate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, r.TraceHash)
+	}
+	if asked == 0 || hashes[0] != hashes[1] {
+		t.Errorf("asked %d times; trace hashes %v", asked, hashes)
 	}
 }
 
