@@ -1,0 +1,3 @@
+package mutants
+
+func Table(list []*Mutant, results *Results) ([]byte, error) { return nil, nil }
