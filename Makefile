@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak generate fuzz disk-oracle build
+.PHONY: help run test verify bench soak generate fuzz disk-oracle build sweep-short mutants
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,13 @@ bench: ## speed and size, each beside its yardstick
 
 soak: build ## 10,000 run seeds of the triad under everything survivable, and the long scenarios
 	@scripts/soak.sh $(BIN)
+
+sweep-short: build ## two minutes of run seeds over the short scenarios: for every commit
+	@$(BIN) sweep scenarios/ --class short --budget $(or $(BUDGET),2m)
+
+mutants: ## change the system in one place at a time, and count what the suite notices (ONLY=id, JOBS=n)
+	@scripts/ensure.sh go
+	@$(GO) run ./scenarios/mutants/cmd --jobs $(or $(JOBS),1) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only '$(ONLY)')
 
 generate: ## generated code and schemas
 	@scripts/ensure.sh go

@@ -62,7 +62,8 @@ func (s *source) candidates(o Operator) []candidate {
 		for _, d := range f.ast.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
-				if name := functionName(d); d.Body != nil && !texts.MatchString(name) {
+				name := functionName(d)
+				if _, skip := outside[s.pkg+"/"+name]; !skip && d.Body != nil && !texts.MatchString(name) {
 					each(&place{s: s, f: f, name: name, node: d, body: d.Body})
 				}
 			case *ast.GenDecl:

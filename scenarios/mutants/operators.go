@@ -175,13 +175,26 @@ func dropFileOp(p *place) {
 
 func retrySync(p *place) {
 	p.inspect(func(n ast.Node) bool {
-		if c, ok := n.(*ast.CallExpr); ok && syncs.MatchString(p.called(c)) && p.isError(c) {
+		// A log that a failure has poisoned says so again: only the disk's own
+		// answer is another one the second time.
+		if c, ok := n.(*ast.CallExpr); ok && syncs.MatchString(p.called(c)) && p.isError(c) && p.isDisk(c) {
 			t := p.text(c)
 			p.found(c, p.brief(c)+" is called again when it fails",
 				p.replace(c, "func() error { if "+t+" == nil { return nil }; return "+t+" }()"))
 		}
 		return true
 	})
+}
+
+// isDisk says whether what is called is a method of package actor's files, and
+// no log's.
+func (p *place) isDisk(c *ast.CallExpr) bool {
+	f, ok := c.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	o := p.s.info.Uses[f.Sel]
+	return o != nil && o.Pkg() != nil && (o.Pkg().Name() == "actor" || p.s.pkg == "snippet")
 }
 
 func ignoreError(p *place) {
@@ -482,7 +495,7 @@ func swapCases(p *place) {
 		}
 		for i := 0; i+1 < len(sw.Body.List); i++ {
 			a, b := sw.Body.List[i].(*ast.CaseClause), sw.Body.List[i+1].(*ast.CaseClause)
-			if a.List == nil || b.List == nil {
+			if a.List == nil || b.List == nil || refuses(p, a) && refuses(p, b) {
 				continue
 			}
 			p.found(a, "case "+p.brief(a.List[0])+" comes after case "+p.brief(b.List[0]),
@@ -490,6 +503,20 @@ func swapCases(p *place) {
 		}
 		return true
 	})
+}
+
+// refuses says whether a case does nothing but return an error: which of two
+// errors it is matters to no protocol.
+func refuses(p *place, c *ast.CaseClause) bool {
+	if len(c.Body) != 1 {
+		return false
+	}
+	r, ok := c.Body[0].(*ast.ReturnStmt)
+	if !ok || len(r.Results) == 0 {
+		return false
+	}
+	t := p.s.info.Types[r.Results[len(r.Results)-1]].Type
+	return t != nil && types.Implements(t, errorType.Underlying().(*types.Interface))
 }
 
 func forget(p *place) {

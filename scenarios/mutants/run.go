@@ -153,6 +153,8 @@ func (b *Bench) hunt(ctx context.Context, bin string, list []string, first int, 
 		r.By, r.Found = "hang", fmt.Sprintf("a run went on for %v", b.Silent)
 	case ctx.Err() != nil:
 		return r, nil, ctx.Err()
+	case last.Begin == "":
+		return r, nil, fmt.Errorf("the hunt did not begin: %w\n%s", waited, wrong.String())
 	default:
 		text := strings.TrimSpace(wrong.String())
 		text, _, _ = strings.Cut(text, "\n")

@@ -38,7 +38,7 @@ func main() {
 		s, err := scenarios.Load(name, runner.Catalogue())
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
+			os.Exit(exitUsage)
 		}
 		h.list = append(h.list, s)
 	}
@@ -47,6 +47,9 @@ func main() {
 		os.Exit(2)
 	}
 }
+
+// exitUsage says that the hunt could not begin, which is no finding.
+const exitUsage = 64
 
 // line is what is printed.
 type line struct {
