@@ -300,6 +300,11 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.deliverBytes("operator", "kasmina", b)
 		p.applied("kasmina", "c1", 3)
 	},
+	"O9": func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
+		p.wait(pick(guilty, time.Second, 2*time.Second))
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "OPEN", To: "HALF_OPEN"})
+	},
 	"A5": func(p *tape, guilty bool) {
 		p.command(pauseCommand(p.token(pick(guilty, "guest", "operator"))))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
@@ -494,6 +499,53 @@ var liars = map[string]struct {
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
 		p.wait(pick(guilty, 2*time.Second, time.Second))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+	}},
+	"a breaker that lets a call through": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		if guilty {
+			p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "state/run/1/4", Epoch: 4})
+		}
+	}},
+	"a breaker that opens too early": {"O9", func(p *tape, guilty bool) {
+		for range pick(guilty, 1, 2) {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+	}},
+	"a breaker that does not open": {"O9", func(p *tape, guilty bool) {
+		for range pick(guilty, 3, 2) {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.DecisionFact{})
+	}},
+	"a breaker with a shortcut": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.wait(10 * time.Second)
+		if !guilty {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "HALF_OPEN"})
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "HALF_OPEN", To: "CLOSED"})
+		} else {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "CLOSED"})
+		}
+	}},
+	"a breaker that does not close": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.wait(10 * time.Second)
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "HALF_OPEN"})
+		if !guilty {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "HALF_OPEN", To: "CLOSED"})
+		}
+		p.fact("tolaria", &evidencev2.DecisionFact{})
 	}},
 	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
 		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}

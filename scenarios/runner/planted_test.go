@@ -304,6 +304,14 @@ var bugs = []planted{
 			})
 		})
 	}},
+	{id: "O9", role: "tolaria", bug: "its breaker for Tamiyo admits probes at once", file: triadWith("[{at: 10s, for: 25s, fault: pause tamiyo}]", "", ""), make: func() *hooks {
+		return onFact(func(f *evidencev2.BreakerFact, pass func(canon.Message)) {
+			pass(f)
+			if f.To == "OPEN" {
+				pass(&evidencev2.BreakerFact{Subsystem: f.Subsystem, Breaker: f.Breaker, From: "OPEN", To: "HALF_OPEN"})
+			}
+		})
+	}},
 	{id: "A5", role: "tolaria", bug: "its timer for the end of a pause is late by half a minute", liar: true, file: triadWith("", "", "resume: 0s, every: 20s"), make: func() *hooks {
 		return &hooks{timer: func(name string, d time.Duration) time.Duration {
 			if strings.Contains(name, "pause") || strings.Contains(name, "resume") {
