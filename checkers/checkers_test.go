@@ -3,6 +3,7 @@ package checkers_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -554,6 +555,16 @@ var liars = map[string]struct {
 		p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r")})
 		p.sent("vault", "sealer", &ledgerv2.OpenReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r"), Components: c, Context: label(pick(guilty, "two", "one"))})
 	}},
+	"a vault whose root is not that of the format": {"W6", func(p *tape, guilty bool) {
+		root, err := hex.DecodeString(vaultRoot)
+		if err != nil {
+			panic(err)
+		}
+		if guilty {
+			root[0] ^= 1
+		}
+		p.seals("b1", string(root), "one")
+	}},
 	"a vault that answers with another root": {"W5", func(p *tape, guilty bool) {
 		p.seals("b1", "root1", "one")
 		p.opens("b1", pick(guilty, "root2", "root1"), []string{"a", "b"}, "one")
@@ -701,3 +712,7 @@ func TestVoid(t *testing.T) {
 		}
 	}
 }
+
+// vaultRoot is the root of what seals("b1", …, "one") asks for, computed by the
+// vault's own tree.
+const vaultRoot = "530fa698eb945fbccb1005d03c3cdae26c8c453954614e595aa4bae6f89b14c9"
