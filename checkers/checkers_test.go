@@ -408,6 +408,15 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.wait(31 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
 	},
+	"L5": func(p *tape, guilty bool) {
+		for range 8 {
+			p.publish("kasmina", "telemetry.seed.health", "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+			p.wait(2 * time.Second)
+		}
+		if !guilty {
+			p.accepted("kasmina", "telemetry.seed.health", "e1", 1)
+		}
+	},
 	"L7": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "tolaria", nil)
 		p.wait(16 * time.Second)
@@ -547,6 +556,22 @@ var liars = map[string]struct {
 			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "HALF_OPEN", To: "CLOSED"})
 		}
 		p.fact("tolaria", &evidencev2.DecisionFact{})
+	}},
+	"a dead letter that is nowhere": {"O2", func(p *tape, guilty bool) {
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "telemetry.seed.health", Group: "g", Offset: 1, EventId: "e1"})
+		if !guilty {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_APPENDED, Topic: "bus.dead-letters", Offset: 1, EventId: "dead-letter/g/e1"})
+		}
+		p.wait(11 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a bus that trims what it has trimmed": {"O2", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "t", Offset: 7})
+			if !guilty {
+				p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_RECOVERED, Topic: "t", Offset: 9})
+			}
+		}
 	}},
 	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
 		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}

@@ -501,6 +501,10 @@ var bugs = []planted{
 	{id: "L2", role: "kasmina", bug: "tells nobody what became of a command", file: "triad-calm.yaml", make: func() *hooks {
 		return onSend(func(*adaptationv2.CommandResult, *actor.SendOptions) bool { return false })
 	}},
+	{id: "L5", role: "oona", bug: "answers no publisher any more after a hundred answers", file: strings.Replace(twoConsumers, "duration: 10s", "duration: 30s", 1), make: func() *hooks {
+		n := 0
+		return onSend(func(*busv2.PublishAck, *actor.SendOptions) bool { n++; return n < 100 })
+	}},
 	{id: "L7", role: "tolaria", bug: "stops training after ten epochs", file: "triad-calm.yaml", make: func() *hooks {
 		n := 0
 		h := &hooks{}
