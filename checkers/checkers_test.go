@@ -557,6 +557,13 @@ var liars = map[string]struct {
 		}
 		p.fact("tolaria", &evidencev2.DecisionFact{})
 	}},
+	"a participant that is fenced for nothing": {"T4", func(p *tape, guilty bool) {
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		if guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_FENCED, "r1", 4, 2)
+	}},
 	"a dead letter that is nowhere": {"O2", func(p *tape, guilty bool) {
 		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "telemetry.seed.health", Group: "g", Offset: 1, EventId: "e1"})
 		if !guilty {

@@ -48,7 +48,7 @@ func TestAKilledMutant(t *testing.T) {
 	if r.Status != Killed || r.By != "W2" || r.Again == "" {
 		t.Errorf("it came to %+v", r)
 	}
-	if !b.Holds(r) {
+	if !b.Holds(r, false) {
 		t.Error("the result does not hold for the tree that it is of")
 	}
 	if after, err := os.ReadFile(name); err != nil || string(after) != string(before) {
@@ -139,7 +139,7 @@ func TestWhichResultsHold(t *testing.T) {
 		{Result{Status: Survived, System: "s", Suite: "older", Budget: time.Minute}, false},
 		{Result{Status: Survived, System: "s", Suite: "u", Budget: time.Second}, false},
 	} {
-		if got := b.Holds(c.r); got != c.want {
+		if got := b.Holds(c.r, false); got != c.want {
 			t.Errorf("%+v holds: %v", c.r, got)
 		}
 	}

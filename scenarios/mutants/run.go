@@ -239,10 +239,12 @@ func (b *Bench) Run(ctx context.Context, m *Mutant) (Result, error) {
 	return r, nil
 }
 
-// Holds says whether a result need not be got again.
-func (b *Bench) Holds(r Result) bool {
+// Holds says whether a result need not be got again. argued is that an argument
+// says of the mutant that it is equivalent: it is hunted once, to see whether
+// the argument is wrong.
+func (b *Bench) Holds(r Result, argued bool) bool {
 	if r.System != b.system {
 		return false
 	}
-	return r.Status == Killed || r.Suite == b.suite && r.Budget >= b.Budget
+	return r.Status == Killed || argued || r.Suite == b.suite && r.Budget >= b.Budget
 }

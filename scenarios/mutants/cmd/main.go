@@ -141,12 +141,30 @@ func hunt(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.
 		next  int
 		wrong error
 	)
+	// Those without any result first: an interrupted measurement then knows
+	// something of all of them.
+	todo = slices.Clone(todo)
+	slices.SortStableFunc(todo, func(a, b *mutants.Mutant) int {
+		_, x := results.Get(a.ID)
+		_, y := results.Get(b.ID)
+		switch {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		}
+		return 1
+	})
+	argued, err := mutants.Equivalents()
+	if err != nil {
+		return false, err
+	}
 	take := func() (int, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		for ; next < len(todo) && wrong == nil; next++ {
 			r, ok := results.Get(todo[next].ID)
-			if o.fresh || o.only != "" || !ok || !bench.Holds(r) {
+			if o.fresh || o.only != "" || !ok || !bench.Holds(r, argued[r.ID] != "") {
 				next++
 				return next - 1, true
 			}
