@@ -18,8 +18,8 @@ import (
 // Status is what became of a mutant.
 type Status string
 
-// The statuses. An equivalent one has survived, and an argument says that no
-// run can tell it from the original.
+// The statuses. An equivalent one has survived, and an argument says that the
+// system keeps every promise with it.
 const (
 	Killed     Status = "killed"
 	Survived   Status = "survived"

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -39,7 +40,7 @@ var errSurvived = errors.New("it survived")
 func main() {
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the root of the tree")
-	flag.StringVar(&o.only, "only", "", "run the mutant with this id, or those whose ids begin with it")
+	flag.StringVar(&o.only, "only", "", "run the mutants with these ids, or whose ids begin so; commas between them")
 	flag.StringVar(&o.diff, "diff", "", "print what the mutant with this id changes")
 	flag.StringVar(&o.cache, "cache", "out/mutants", "folder for results, under the root")
 	flag.DurationVar(&o.budget, "budget", 2*time.Minute, "processor time for each mutant")
@@ -79,16 +80,8 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 	}
 	todo := list
 	if o.only != "" {
-		todo = slices.DeleteFunc(slices.Clone(list), func(m *mutants.Mutant) bool { return !strings.HasPrefix(m.ID, o.only) })
-		if exact := slices.IndexFunc(todo, func(m *mutants.Mutant) bool { return m.ID == o.only }); exact >= 0 {
-			todo = todo[exact : exact+1]
-		}
-		if len(todo) == 0 {
-			m, err := mutants.Find(o.root, o.only)
-			if err != nil {
-				return err
-			}
-			todo = []*mutants.Mutant{m}
+		if todo, err = named(o, list); err != nil {
+			return err
 		}
 	}
 	if o.list {
@@ -133,6 +126,31 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 	return os.WriteFile(filepath.Join(o.root, "docs", "mutants.md"), text, 0o644)
 }
 
+// named are the mutants that --only names, each by its id or, of the chosen
+// ones, by how their ids begin.
+func named(o options, list []*mutants.Mutant) (todo []*mutants.Mutant, err error) {
+	for name := range strings.SplitSeq(o.only, ",") {
+		if i := slices.IndexFunc(list, func(m *mutants.Mutant) bool { return m.ID == name }); i >= 0 {
+			todo = append(todo, list[i])
+			continue
+		}
+		n := len(todo)
+		for _, m := range list {
+			if strings.HasPrefix(m.ID, name) {
+				todo = append(todo, m)
+			}
+		}
+		if len(todo) == n {
+			m, err := mutants.Find(o.root, name)
+			if err != nil {
+				return nil, err
+			}
+			todo = append(todo, m)
+		}
+	}
+	return todo, nil
+}
+
 // hunt runs the mutants that have no result yet.
 func hunt(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.Mutant, results *mutants.Results, out io.Writer) (survived bool, err error) {
 	var (
@@ -141,19 +159,19 @@ func hunt(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.
 		next  int
 		wrong error
 	)
-	// Those without any result first: an interrupted measurement then knows
-	// something of all of them.
+	// Those without any result first, so that an interrupted measurement knows
+	// something of all of them; then those that changed the most runs, which are
+	// the likeliest to be found.
 	todo = slices.Clone(todo)
 	slices.SortStableFunc(todo, func(a, b *mutants.Mutant) int {
-		_, x := results.Get(a.ID)
-		_, y := results.Get(b.ID)
-		switch {
-		case x == y:
-			return 0
-		case y:
-			return -1
+		share := func(m *mutants.Mutant) float64 {
+			r, ok := results.Get(m.ID)
+			if !ok {
+				return 2
+			}
+			return float64(r.Differs) / float64(max(r.Made, 1))
 		}
-		return 1
+		return cmp.Compare(share(b), share(a))
 	})
 	argued, err := mutants.Equivalents()
 	if err != nil {
