@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build
+.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build sweep-short mutants
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,13 @@ soak: build ## 10,000 run seeds of the triad under everything survivable, and th
 explore: build ## every crash of every short sequence, every order of a protocol's messages
 	@$(BIN) explore disk
 	@$(BIN) explore order --deviations 3
+
+sweep-short: build ## two minutes of run seeds over the short scenarios: for every commit
+	@$(BIN) sweep scenarios/ --class short --budget $(or $(BUDGET),2m)
+
+mutants: ## change the system in one place at a time, and count what the suite notices (ONLY=id, JOBS=n)
+	@scripts/ensure.sh go
+	@$(GO) run ./scenarios/mutants/cmd --jobs $(or $(JOBS),1) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only '$(ONLY)')
 
 generate: ## generated code and schemas
 	@scripts/ensure.sh go

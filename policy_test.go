@@ -75,6 +75,8 @@ var layers = []struct {
 	{"scenarios/debugger", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/shrink", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},
 	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
+	{"scenarios/mutants/hunter", []string{"scenarios", "scenarios/runner"}},
+	{"scenarios/mutants", []string{"scenarios"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},

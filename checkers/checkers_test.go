@@ -3,6 +3,7 @@ package checkers_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -300,6 +301,11 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.deliverBytes("operator", "kasmina", b)
 		p.applied("kasmina", "c1", 3)
 	},
+	"O9": func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
+		p.wait(pick(guilty, time.Second, 2*time.Second))
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "OPEN", To: "HALF_OPEN"})
+	},
 	"A5": func(p *tape, guilty bool) {
 		p.command(pauseCommand(p.token(pick(guilty, "guest", "operator"))))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
@@ -415,6 +421,15 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.wait(31 * time.Second)
 		p.event(trace.TimerFired, "kasmina", nil)
 	},
+	"L5": func(p *tape, guilty bool) {
+		for range 8 {
+			p.publish("kasmina", "telemetry.seed.health", "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"})
+			p.wait(2 * time.Second)
+		}
+		if !guilty {
+			p.accepted("kasmina", "telemetry.seed.health", "e1", 1)
+		}
+	},
 	"L7": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "tolaria", nil)
 		p.wait(16 * time.Second)
@@ -509,12 +524,92 @@ var liars = map[string]struct {
 		p.wait(pick(guilty, 2*time.Second, time.Second))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
 	}},
+	"a breaker that lets a call through": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		if guilty {
+			p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "state/run/1/4", Epoch: 4})
+		}
+	}},
+	"a breaker that opens too early": {"O9", func(p *tape, guilty bool) {
+		for range pick(guilty, 1, 2) {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+	}},
+	"a breaker that does not open": {"O9", func(p *tape, guilty bool) {
+		for range pick(guilty, 3, 2) {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.DecisionFact{})
+	}},
+	"a breaker with a shortcut": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.wait(10 * time.Second)
+		if !guilty {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "HALF_OPEN"})
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "HALF_OPEN", To: "CLOSED"})
+		} else {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "CLOSED"})
+		}
+	}},
+	"a breaker that does not close": {"O9", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
+		}
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "CLOSED", To: "OPEN"})
+		p.wait(10 * time.Second)
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "OPEN", To: "HALF_OPEN"})
+		if !guilty {
+			p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "tamiyo", From: "HALF_OPEN", To: "CLOSED"})
+		}
+		p.fact("tolaria", &evidencev2.DecisionFact{})
+	}},
+	"a participant that is fenced for nothing": {"T4", func(p *tape, guilty bool) {
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		if guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_FENCED, "r1", 4, 2)
+	}},
+	"a dead letter that is nowhere": {"O2", func(p *tape, guilty bool) {
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "telemetry.seed.health", Group: "g", Offset: 1, EventId: "e1"})
+		if !guilty {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_APPENDED, Topic: "bus.dead-letters", Offset: 1, EventId: "dead-letter/g/e1"})
+		}
+		p.wait(11 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a bus that trims what it has trimmed": {"O2", func(p *tape, guilty bool) {
+		for range 2 {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "t", Offset: 7})
+			if !guilty {
+				p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_RECOVERED, Topic: "t", Offset: 9})
+			}
+		}
+	}},
 	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
 		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}
 		label := func(v string) []*telemetryv2.Label { return []*telemetryv2.Label{{Key: "model", Value: v}} }
 		p.sent("sealer", "vault", &ledgerv2.SealRequest{BundleId: "b", Components: c, Context: label("one")})
 		p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r")})
 		p.sent("vault", "sealer", &ledgerv2.OpenReply{BundleId: "b", Outcome: ledgerv2.Outcome_DONE, Root: []byte("r"), Components: c, Context: label(pick(guilty, "two", "one"))})
+	}},
+	"a vault whose root is not that of the format": {"W6", func(p *tape, guilty bool) {
+		root, err := hex.DecodeString(vaultRoot)
+		if err != nil {
+			panic(err)
+		}
+		if guilty {
+			root[0] ^= 1
+		}
+		p.seals("b1", string(root), "one")
 	}},
 	"a vault that answers with another root": {"W5", func(p *tape, guilty bool) {
 		p.seals("b1", "root1", "one")
@@ -663,3 +758,7 @@ func TestVoid(t *testing.T) {
 		}
 	}
 }
+
+// vaultRoot is the root of what seals("b1", …, "one") asks for, computed by the
+// vault's own tree.
+const vaultRoot = "530fa698eb945fbccb1005d03c3cdae26c8c453954614e595aa4bae6f89b14c9"

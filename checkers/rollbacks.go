@@ -160,7 +160,9 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			h.fenced = true
 			j.Judged("T4")
 		} else {
-			c.held[e.Node] = &hold{id: f.RollbackId, since: e.At, fenced: true, seq: e.Seq}
+			// Whoever has voted for nothing has nothing to wait for, and would
+			// stand still without a reason.
+			j.Violate("T4", e.Node, fmt.Sprintf("it is fenced in the rollback %s, which it is not prepared for", f.RollbackId))
 		}
 	case evidencev2.RollbackStep_RB_COMMITTED:
 		if c.active != nil && c.active.id == f.RollbackId {

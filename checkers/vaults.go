@@ -2,8 +2,12 @@ package checkers
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -15,11 +19,23 @@ import (
 type vaults struct {
 	asked map[string]*bundle // by vault and bundle id
 	roots map[string]string  // by vault and root: bundle id
+	// odd is the first bundle whose root is not the one that the format gives.
+	// It is told at the end: the tree of the HLD is another one, and what is
+	// wrong with it is that two bundles share a root.
+	odd *odd
+	bad bool // W6 was violated
+}
+
+type odd struct {
+	vault, bundle string
+	root          []byte
+	seq           uint64
 }
 
 type bundle struct {
 	id         string
 	components map[string][]byte
+	sealed     []byte // the root that its content amounts to
 	dup        bool   // a name stands twice: no content that could be sealed
 	content    string // canonical text of components and context
 	root       []byte
@@ -49,6 +65,7 @@ func (c *vaults) Observe(e *Event, j *Judge) {
 			}
 			b.components[x.Name] = bytes.Clone(x.Data)
 		}
+		b.sealed = sealedRoot(m)
 		c.asked[key] = b
 	case *ledgerv2.SealReply:
 		b := c.asked[e.Node+"\x00"+m.BundleId]
@@ -59,11 +76,15 @@ func (c *vaults) Observe(e *Event, j *Judge) {
 		key := e.Node + "\x00" + string(m.Root)
 		if other, ok := c.roots[key]; ok && other != m.BundleId {
 			if o := c.asked[e.Node+"\x00"+other]; o != nil && o.content != b.content {
+				c.bad = true
 				j.Violate("W6", e.Node, fmt.Sprintf("the bundles %s and %s differ and have one root %x…", other, m.BundleId, m.Root[:min(8, len(m.Root))]), o.seq, b.seq)
 				return
 			}
 		}
 		c.roots[key] = m.BundleId
+		if c.odd == nil && len(m.Root) == sha256.Size && !bytes.Equal(m.Root, b.sealed) {
+			c.odd = &odd{e.Node, m.BundleId, b.root, e.Seq}
+		}
 		j.Judged("W6")
 	case *ledgerv2.OpenReply:
 		c.opened(e, m, j)
@@ -128,4 +149,54 @@ func contentOf(components []*ledgerv2.Component, context []*telemetryv2.Label) s
 	return fmt.Sprintf("%q %q", parts, labels)
 }
 
-func (*vaults) Finish(*Judge) {}
+// sealedRoot is the root of a bundle by the format: an implementation of its
+// own, so that a mistake in the system's is not believed.
+func sealedRoot(m *ledgerv2.SealRequest) []byte {
+	le := binary.LittleEndian
+	long := func(b []byte, s string) []byte { return append(le.AppendUint64(b, uint64(len(s))), s...) }
+	type entry struct{ name, kind, value string }
+	zero := string(make([]byte, 8))
+	context := []entry{{"checkpoint/id", "s", m.BundleId}, {"checkpoint/epoch", "i", zero}, {"checkpoint/generation", "i", zero}}
+	for _, l := range m.Context {
+		context = append(context, entry{l.Key, "s", l.Value})
+	}
+	parts := slices.Clone(m.Components)
+	slices.SortFunc(parts, func(a, b *ledgerv2.Component) int { return strings.Compare(a.Name, b.Name) })
+	var level [][]byte
+	for _, p := range parts {
+		context = append(context, entry{"checkpoint/epoch of " + p.Name, "i", zero})
+		h := sha256.Sum256(long(long([]byte{0}, p.Name), string(p.Data)))
+		level = append(level, h[:])
+	}
+	if len(level) == 0 {
+		return nil
+	}
+	// Joining neighbours from the left, level by level, with the odd one taken
+	// over, is the tree of RFC 6962 from below.
+	for len(level) > 1 {
+		var above [][]byte
+		for i := 0; i+1 < len(level); i += 2 {
+			h := sha256.Sum256(slices.Concat([]byte{1}, level[i], level[i+1]))
+			above = append(above, h[:])
+		}
+		if len(level)%2 == 1 {
+			above = append(above, level[len(level)-1])
+		}
+		level = above
+	}
+	slices.SortFunc(context, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	text := le.AppendUint64([]byte{2}, uint64(len(context)))
+	for _, e := range context {
+		text = long(append(long(text, e.name), e.kind...), e.value)
+	}
+	hashed := sha256.Sum256(text)
+	root := sha256.Sum256(slices.Concat(le.AppendUint64([]byte{3}, uint64(len(parts))), level[0], hashed[:]))
+	return root[:]
+}
+
+// Finish implements Checker.
+func (c *vaults) Finish(j *Judge) {
+	if o := c.odd; o != nil && !c.bad {
+		j.Violate("W6", o.vault, fmt.Sprintf("the bundle %s has the root %x, which is not that of its components and context", o.bundle, o.root), o.seq)
+	}
+}

@@ -137,3 +137,20 @@ func TestGuided(t *testing.T) {
 		}
 	}
 }
+
+// A class leaves the scenarios of the other out, and a class that there is not
+// is refused.
+func TestSweepOfAClass(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		class string
+		code  int
+		says  string
+	}{
+		{"short", 0, "1 runs"}, {"long", 2, "no scenario is of class long"}, {"medium", 2, "want short or long"},
+	} {
+		if code, text := command(dir, "sweep", clean, "--seeds", "1", "--class", c.class); code != c.code || !strings.Contains(text, c.says) {
+			t.Errorf("%s: exit code %d\n%s", c.class, code, text)
+		}
+	}
+}

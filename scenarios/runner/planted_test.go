@@ -304,6 +304,14 @@ var bugs = []planted{
 			})
 		})
 	}},
+	{id: "O9", role: "tolaria", bug: "its breaker for Tamiyo admits probes at once", file: triadWith("[{at: 10s, for: 25s, fault: pause tamiyo}]", "", ""), make: func() *hooks {
+		return onFact(func(f *evidencev2.BreakerFact, pass func(canon.Message)) {
+			pass(f)
+			if f.To == "OPEN" {
+				pass(&evidencev2.BreakerFact{Subsystem: f.Subsystem, Breaker: f.Breaker, From: "OPEN", To: "HALF_OPEN"})
+			}
+		})
+	}},
 	{id: "A5", role: "tolaria", bug: "its timer for the end of a pause is late by half a minute", liar: true, file: triadWith("", "", "resume: 0s, every: 20s"), make: func() *hooks {
 		return &hooks{timer: func(name string, d time.Duration) time.Duration {
 			if strings.Contains(name, "pause") || strings.Contains(name, "resume") {
@@ -492,6 +500,10 @@ var bugs = []planted{
 	}},
 	{id: "L2", role: "kasmina", bug: "tells nobody what became of a command", file: "triad-calm.yaml", make: func() *hooks {
 		return onSend(func(*adaptationv2.CommandResult, *actor.SendOptions) bool { return false })
+	}},
+	{id: "L5", role: "oona", bug: "answers no publisher any more after a hundred answers", file: strings.Replace(twoConsumers, "duration: 10s", "duration: 30s", 1), make: func() *hooks {
+		n := 0
+		return onSend(func(*busv2.PublishAck, *actor.SendOptions) bool { n++; return n < 100 })
 	}},
 	{id: "L7", role: "tolaria", bug: "stops training after ten epochs", file: "triad-calm.yaml", make: func() *hooks {
 		n := 0

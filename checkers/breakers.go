@@ -1,0 +1,128 @@
+package checkers
+
+import (
+	"fmt"
+	"time"
+
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// breakers judges O9: circuit breakers change their state along the machine's
+// edges only, open when enough calls in a row have failed and not before, stay
+// open for as long as they are set to, and let nothing through meanwhile.
+//
+// What fails is seen from outside: a decision that Tolaria took without Tamiyo.
+type breakers struct {
+	state map[string]*breakerState // by node and breaker
+}
+
+type breakerState struct {
+	now    string
+	seq    uint64 // of the fact that says so
+	since  int64
+	failed int // decisions in a row that were taken without an answer, in CLOSED
+}
+
+// breakerRules say what is known of a breaker beside its machine.
+var breakerRules = map[string]struct {
+	recovery time.Duration
+	failures int  // in a row; 0: not seen from outside
+	byHand   bool // its owner closes it when it hears from the other side
+}{
+	"tamiyo":  {10 * time.Second, 3, false},
+	"kasmina": {2 * time.Second, 0, true},
+}
+
+func newBreakers(Params) Checker { return &breakers{state: map[string]*breakerState{}} }
+
+func (*breakers) Invariants() []string { return []string{"O9"} }
+
+func (c *breakers) of(node, name string) *breakerState {
+	key := node + "\x00" + name
+	if c.state[key] == nil {
+		c.state[key] = &breakerState{now: "CLOSED"}
+	}
+	return c.state[key]
+}
+
+func (c *breakers) Observe(e *Event, j *Judge) {
+	switch e.Kind {
+	case trace.NodeStarted:
+		for name := range breakerRules {
+			delete(c.state, e.Node+"\x00"+name)
+		}
+	case trace.MessageSent:
+		name := ""
+		switch e.Mail.Payload.(type) {
+		case *systemstatev2.SystemStatePacket:
+			name = "tamiyo"
+		case *trainingv2.ForwardRequest:
+			name = "kasmina"
+		default:
+			return
+		}
+		if b := c.of(e.Node, name); b.now == "OPEN" {
+			j.Violate("O9", e.Node, fmt.Sprintf("its breaker %s is open, and %s is sent all the same", name, e.Peer), b.seq)
+		}
+	case trace.FactDeclared:
+		switch f := e.Fact.(type) {
+		case *evidencev2.BreakerFact:
+			c.moved(e, f, j)
+		case *evidencev2.DecisionFact:
+			c.decided(e, f, j)
+		}
+	}
+}
+
+func (c *breakers) moved(e *Event, f *evidencev2.BreakerFact, j *Judge) {
+	b, rules := c.of(e.Node, f.Breaker), breakerRules[f.Breaker]
+	bad := func(how string) { j.Violate("O9", e.Node, fmt.Sprintf("its breaker %s %s", f.Breaker, how), b.seq) }
+	edge := f.From + " " + f.To
+	switch {
+	case f.From != b.now:
+		bad(fmt.Sprintf("goes from %s to %s and stood at %s", f.From, f.To, b.now))
+		return
+	case edge == "OPEN CLOSED" && rules.byHand, edge == "HALF_OPEN CLOSED", edge == "HALF_OPEN OPEN":
+	case edge == "CLOSED OPEN":
+		// The decision that follows the last failure is still to come.
+		if rules.failures > 0 && b.failed < rules.failures-1 {
+			bad(fmt.Sprintf("opens after %d calls in a row that failed; it takes %d", b.failed+1, rules.failures))
+			return
+		}
+	case edge == "OPEN HALF_OPEN":
+		// A clock may be wrong by a little.
+		if open := time.Duration(e.At - b.since); open < rules.recovery*9/10 {
+			bad(fmt.Sprintf("is open for %v only; it takes %v", open, rules.recovery))
+			return
+		}
+	default:
+		bad(fmt.Sprintf("goes from %s to %s, which no breaker does", f.From, f.To))
+		return
+	}
+	*b = breakerState{now: f.To, seq: e.Seq, since: e.At}
+	j.Judged("O9")
+}
+
+// decided follows the calls that Tamiyo's breaker protects.
+func (c *breakers) decided(e *Event, f *evidencev2.DecisionFact, j *Judge) {
+	b, rules := c.of(e.Node, "tamiyo"), breakerRules["tamiyo"]
+	switch {
+	case !f.Fallback && b.now != "CLOSED":
+		j.Violate("O9", e.Node, fmt.Sprintf("tamiyo has answered, and its breaker stays %s", b.now), b.seq)
+	case !f.Fallback:
+		b.failed = 0
+	case b.now == "CLOSED":
+		if b.failed++; b.failed >= rules.failures {
+			j.Violate("O9", e.Node, fmt.Sprintf("tamiyo was silent %d times in a row, and its breaker is closed", b.failed))
+			return
+		}
+	default:
+		return
+	}
+	j.Judged("O9")
+}
+
+func (*breakers) Finish(*Judge) {}

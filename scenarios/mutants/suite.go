@@ -1,0 +1,111 @@
+package mutants
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/esper-sim/espersim/scenarios"
+)
+
+// concern says which scenarios concern a package: their runs are made first,
+// in this order, and with rising seeds for as long as there is budget. All
+// others are run once, as the suite has them.
+var concern = map[string][]string{
+	"wal": {"disk", "wal-hardened.yaml", "checkpoint", "triad-survivable.yaml", "bus/disk.yaml", "bus/crashes.yaml", "commands/crash-at-op.yaml",
+		"commands/full-disk.yaml", "regress"},
+	"checkpoint": {"checkpoint", "triad-survivable.yaml", "triad-calm.yaml", "rollback/coordinator-crash-at-op.yaml", "rollback/coordinator-power-at-op.yaml", "regress"},
+	"merkle":     {"merkle-hardened.yaml", "merkle-bit-rot.yaml", "triad-calm.yaml", "checkpoint", "triad-survivable.yaml"},
+	"breaker":    {"control", "triad-survivable.yaml", "triad-calm.yaml", "rollback/partition-kasmina.yaml", "rollback/partition-tamiyo.yaml"},
+	"oona":       {"bus", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
+	"tolaria":    {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "checkpoint", "commands", "regress"},
+	"kasmina":    {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "triad-branches.yaml", "regress"},
+	"tamiyo":     {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
+	"command":    {"triad-calm.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
+	"outbox":     {"triad-calm.yaml", "triad-survivable.yaml", "commands", "contracts", "control", "bus"},
+}
+
+// files are the scenarios of the suite for a package, and how many of them
+// concern it.
+func files(root, pkg string) (list []string, first int, err error) {
+	all, err := scenarios.Find([]string{filepath.Join(root, "scenarios")})
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, f := range all {
+		if all[i], err = filepath.Rel(root, f); err != nil {
+			return nil, 0, err
+		}
+		all[i] = filepath.ToSlash(all[i])
+	}
+	// Those of class long are no part of what every commit passes, and the
+	// design as it is written is not ours to mutate.
+	all = slices.DeleteFunc(all, func(f string) bool {
+		return strings.HasPrefix(f, "scenarios/long/") || strings.HasPrefix(f, "scenarios/hld/") || strings.Contains(f, "/testdata/")
+	})
+	taken := map[string]bool{}
+	for _, c := range concern[pkg] {
+		n := len(list)
+		for _, f := range all {
+			if c = strings.TrimSuffix(c, "/"); !taken[f] && (f == "scenarios/"+c || strings.HasPrefix(f, "scenarios/"+c+"/")) {
+				taken[f] = true
+				list = append(list, f)
+			}
+		}
+		if len(list) == n {
+			return nil, 0, fmt.Errorf("no scenario %s, which concerns cluster/%s", c, pkg)
+		}
+	}
+	first = len(list)
+	for _, f := range all {
+		if !taken[f] {
+			list = append(list, f)
+		}
+	}
+	return list, first, nil
+}
+
+// fingerprint is a hash over the names and bytes of files below folders.
+func fingerprint(root string, folders []string, want func(string) bool) (string, error) {
+	h := sha256.New()
+	for _, folder := range folders {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !want(p) {
+				return err
+			}
+			b, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, p)
+			fmt.Fprintf(h, "%s %d\n%s", filepath.ToSlash(rel), len(b), b)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
+}
+
+// system is the fingerprint of what is mutated and of the world around it;
+// suite that of what judges it.
+func fingerprints(root string) (system, suite string, err error) {
+	code := func(p string) bool { return strings.HasSuffix(p, ".go") && !strings.HasSuffix(p, "_test.go") }
+	if system, err = fingerprint(root, []string{"cluster", "sim", "faults"}, code); err != nil {
+		return "", "", err
+	}
+	suite, err = fingerprint(root, []string{"checkers", "scenarios"}, func(p string) bool {
+		p = filepath.ToSlash(p)
+		if strings.Contains(p, "scenarios/mutants/") && !strings.Contains(p, "/hunter/") {
+			return false
+		}
+		return code(p) || strings.HasSuffix(p, ".yaml")
+	})
+	return system, suite, err
+}
