@@ -246,7 +246,7 @@ func (s *Store) Save(c *Checkpoint) (evicted []Meta, err error) {
 	if c.ID == "" {
 		return nil, errors.New("checkpoint: no id")
 	}
-	root, err := s.o.Tree.Root(c.Parts, s.context(c))
+	root, err := s.Root(c)
 	if err != nil {
 		return nil, err
 	}
@@ -273,6 +273,10 @@ func (s *Store) Save(c *Checkpoint) (evicted []Meta, err error) {
 	}
 	return evicted, nil
 }
+
+// Root is the root that Save stores a checkpoint under. It covers more than the
+// parts and the context that the checkpoint brings.
+func (s *Store) Root(c *Checkpoint) ([]byte, error) { return s.o.Tree.Root(c.Parts, s.context(c)) }
 
 func (s *Store) write(c *Checkpoint, m *Meta, context []byte) (err error) {
 	s.hdr.CheckpointId, s.hdr.Epoch, s.hdr.Generation, s.hdr.Context = c.ID, c.Epoch, c.Generation, context

@@ -116,7 +116,9 @@ func (v *vault) save(m *ledgerv2.SealRequest) ([]byte, ledgerv2.Outcome, string)
 		if there.ID != m.BundleId {
 			continue
 		}
-		root, err := v.tree.Root(c.Parts, c.Context)
+		// Not the root of parts and context alone: a request that came again would
+		// never be the one that was answered.
+		root, err := v.store.Root(c)
 		if err != nil || string(root) != string(there.Root) {
 			return nil, ledgerv2.Outcome_FAILED, "another bundle has this id"
 		}

@@ -24,6 +24,7 @@ type watch struct {
 	done    map[string]bool
 	clashes int
 	opened  int
+	strange int // answers that another bundle has the id
 	refused int
 	wrong   []string
 }
@@ -50,6 +51,9 @@ func (w *watch) Observe(e *trace.Event) {
 	case *ledgerv2.SealReply:
 		if m.Outcome != ledgerv2.Outcome_DONE {
 			w.refused++
+			if strings.Contains(m.Reason, "another bundle") {
+				w.strange++
+			}
 			return
 		}
 		w.done[m.BundleId] = true
@@ -125,5 +129,16 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("operation %d", k)
 		}
+	}
+}
+
+// A request whose answer was lost comes again, and gets the same answer.
+func TestRepeatedSeal(t *testing.T) {
+	r := run(t, "hardened", func(w *sim.World) {
+		_, err := w.AddLinkFault(sim.LinkFault{Effect: sim.LinkDrop, From: []string{"vault"}, To: []string{"sealer"}, Type: "SealReply", Rate: 0.4}, false)
+		must(t, err)
+	})
+	if r.strange > 0 {
+		t.Errorf("%d bundles were taken for others when they came again", r.strange)
 	}
 }
