@@ -142,28 +142,6 @@ func signContracts(out io.Writer, dir, keyFile string, at time.Time) error {
 	return nil
 }
 
-// writeWhole writes a file that everybody may read, in one step.
-func writeWhole(name string, b []byte) error {
-	w, err := createWhole(name)
-	if err != nil {
-		return err
-	}
-	if f, ok := w.(*whole); ok {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		_, err = w.Write(b)
-	}
-	if err != nil {
-		if f, ok := w.(*whole); ok {
-			_ = f.File.Close()           // the first error is the one to report
-			_ = os.Remove(f.File.Name()) // the same
-		}
-		return err
-	}
-	return w.Close()
-}
-
 type verifyFlags struct {
 	key, alert, at string
 	json           bool

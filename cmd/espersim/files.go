@@ -52,6 +52,28 @@ func (w *whole) Close() error {
 	return err
 }
 
+// writeWhole writes a file that everybody may read, in one step.
+func writeWhole(name string, b []byte) error {
+	w, err := createWhole(name)
+	if err != nil {
+		return err
+	}
+	if f, ok := w.(*whole); ok {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err != nil {
+		if f, ok := w.(*whole); ok {
+			_ = f.File.Close()           // the first error is the one to report
+			_ = os.Remove(f.File.Name()) // the same
+		}
+		return err
+	}
+	return w.Close()
+}
+
 // bar shows progress on a terminal once something takes over two seconds.
 type bar struct {
 	w     io.Writer
