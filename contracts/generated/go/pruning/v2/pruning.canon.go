@@ -1167,3 +1167,803 @@ func (m *PruningValidation) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfPruningMask = canon.Schema{
+	Name: "esper.pruning.v2.PruningMask",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 4, Name: "targets", Wire: 2, Elem: 2, List: true},
+		{Number: 5, Name: "ratio", Wire: 1, Elem: 2},
+		{Number: 6, Name: "validation_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PruningMask) FullName() string { return schemaOfPruningMask.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PruningMask) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if len(m.Targets) != 0 {
+		n += 1 * len(m.Targets)
+		for _, v := range m.Targets {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		n += 9
+	}
+	if len(m.ValidationId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ValidationId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PruningMask) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PruningMask) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.ValidationId) != 0 {
+		i = canon.PutString(b, i, m.ValidationId)
+		i--
+		b[i] = 0x32
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Ratio))
+		i--
+		b[i] = 0x29
+	}
+	if len(m.Targets) != 0 {
+		for k := len(m.Targets) - 1; k >= 0; k-- {
+			at := m.Targets[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PruningMask) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningMask.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningMask.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningMask.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningMask.Fail(2, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningMask.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	m.Targets = m.Targets[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Targets)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x29 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningMask.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Ratio = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Ratio = 0
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningMask.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningMask.Fail(6, canon.BadUTF8, at)
+		}
+		if m.ValidationId != string(b[at:n]) {
+			m.ValidationId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ValidationId = ""
+	}
+	if tag != canon.End {
+		return schemaOfPruningMask.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PruningMask) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.Targets) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Targets))<<32)
+		for _, v := range m.Targets {
+			h = v.IdentityHash(h)
+		}
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Ratio)))
+	}
+	if len(m.ValidationId) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.ValidationId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfPruningOutcome = canon.Schema{
+	Name: "esper.pruning.v2.PruningOutcome",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "subsystem", Wire: 2, Elem: 2},
+		{Number: 3, Name: "applied", Wire: 0, Elem: 2},
+		{Number: 4, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 5, Name: "accuracy_drop", Wire: 1, Elem: 2},
+		{Number: 6, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PruningOutcome) FullName() string { return schemaOfPruningOutcome.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PruningOutcome) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.Subsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Subsystem))
+	}
+	if m.Applied {
+		n += 2
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if math.Float64bits(m.AccuracyDrop) != 0 {
+		n += 9
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PruningOutcome) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PruningOutcome) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x32
+	}
+	if math.Float64bits(m.AccuracyDrop) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.AccuracyDrop))
+		i--
+		b[i] = 0x29
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x20
+	}
+	if m.Applied {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Applied))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.Subsystem) != 0 {
+		i = canon.PutString(b, i, m.Subsystem)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PruningOutcome) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningOutcome.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningOutcome.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningOutcome.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningOutcome.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Subsystem != string(b[at:n]) {
+			m.Subsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Subsystem = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(3, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfPruningOutcome.Fail(3, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfPruningOutcome.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Applied = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Applied = false
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningOutcome.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x29 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningOutcome.Fail(5, canon.ExplicitZero, i)
+		}
+		m.AccuracyDrop = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.AccuracyDrop = 0
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningOutcome.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningOutcome.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningOutcome.Fail(6, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfPruningOutcome.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PruningOutcome) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.Subsystem) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Subsystem)
+	}
+	if m.Applied {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(canon.Bit(m.Applied)))
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if math.Float64bits(m.AccuracyDrop) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(math.Float64bits(m.AccuracyDrop)))
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStatisticsRequest = canon.Schema{
+	Name: "esper.pruning.v2.StatisticsRequest",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "checkpoint_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StatisticsRequest) FullName() string { return schemaOfStatisticsRequest.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StatisticsRequest) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StatisticsRequest) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StatisticsRequest) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StatisticsRequest) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsRequest.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStatisticsRequest.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStatisticsRequest.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsRequest.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStatisticsRequest.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStatisticsRequest.Fail(2, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag != canon.End {
+		return schemaOfStatisticsRequest.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StatisticsRequest) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfStatisticsReply = canon.Schema{
+	Name: "esper.pruning.v2.StatisticsReply",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 4, Name: "candidates", Wire: 2, Elem: 2, List: true},
+		{Number: 5, Name: "stats", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *StatisticsReply) FullName() string { return schemaOfStatisticsReply.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *StatisticsReply) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if len(m.Candidates) != 0 {
+		n += 1 * len(m.Candidates)
+		for _, v := range m.Candidates {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.Stats != nil {
+		n += 1 + canon.SizeSpan(m.Stats.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *StatisticsReply) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *StatisticsReply) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Stats != nil {
+		at := m.Stats.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.Candidates) != 0 {
+		for k := len(m.Candidates) - 1; k >= 0; k-- {
+			at := m.Candidates[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *StatisticsReply) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsReply.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStatisticsReply.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStatisticsReply.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsReply.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfStatisticsReply.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfStatisticsReply.Fail(2, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfStatisticsReply.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfStatisticsReply.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	m.Candidates = m.Candidates[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsReply.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Candidates)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x2a {
+		if m.Stats == nil {
+			m.Stats = new(ImportanceStats)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStatisticsReply.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Stats.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Stats = nil
+	}
+	if tag != canon.End {
+		return schemaOfStatisticsReply.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *StatisticsReply) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.Candidates) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Candidates))<<32)
+		for _, v := range m.Candidates {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.Stats != nil {
+		h = canon.Mix(h, 5)
+		h = m.Stats.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}

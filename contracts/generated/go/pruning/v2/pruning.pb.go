@@ -10,6 +10,7 @@
 package pruningv2
 
 import (
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -557,11 +558,312 @@ func (x *PruningValidation) GetReason() string {
 	return ""
 }
 
+// PruningMask is what is to be masked at the load of a checkpoint, after a GO.
+// Without targets it ends the cycle: nothing is pruned.
+type PruningMask struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	CheckpointId   string                 `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Epoch          int64                  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Targets        []*PruningTarget       `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty"` // all that are masked, those of earlier cycles included
+	Ratio          float64                `protobuf:"fixed64,5,opt,name=ratio,proto3" json:"ratio,omitempty"`   // of all structures, after this cycle
+	ValidationId   string                 `protobuf:"bytes,6,opt,name=validation_id,json=validationId,proto3" json:"validation_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PruningMask) Reset() {
+	*x = PruningMask{}
+	mi := &file_v2_pruning_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruningMask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruningMask) ProtoMessage() {}
+
+func (x *PruningMask) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_pruning_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruningMask.ProtoReflect.Descriptor instead.
+func (*PruningMask) Descriptor() ([]byte, []int) {
+	return file_v2_pruning_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PruningMask) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *PruningMask) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *PruningMask) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PruningMask) GetTargets() []*PruningTarget {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *PruningMask) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *PruningMask) GetValidationId() string {
+	if x != nil {
+		return x.ValidationId
+	}
+	return ""
+}
+
+// PruningOutcome says what became of a cycle at a participant.
+type PruningOutcome struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Subsystem      string                 `protobuf:"bytes,2,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	Applied        bool                   `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`
+	Epoch          int64                  `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	AccuracyDrop   float64                `protobuf:"fixed64,5,opt,name=accuracy_drop,json=accuracyDrop,proto3" json:"accuracy_drop,omitempty"`
+	Reason         string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PruningOutcome) Reset() {
+	*x = PruningOutcome{}
+	mi := &file_v2_pruning_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruningOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruningOutcome) ProtoMessage() {}
+
+func (x *PruningOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_pruning_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruningOutcome.ProtoReflect.Descriptor instead.
+func (*PruningOutcome) Descriptor() ([]byte, []int) {
+	return file_v2_pruning_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PruningOutcome) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *PruningOutcome) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *PruningOutcome) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *PruningOutcome) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PruningOutcome) GetAccuracyDrop() float64 {
+	if x != nil {
+		return x.AccuracyDrop
+	}
+	return 0
+}
+
+func (x *PruningOutcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// StatisticsRequest asks Kasmina for the importance of what could be pruned.
+type StatisticsRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	CheckpointId   string                 `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StatisticsRequest) Reset() {
+	*x = StatisticsRequest{}
+	mi := &file_v2_pruning_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticsRequest) ProtoMessage() {}
+
+func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_pruning_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
+func (*StatisticsRequest) Descriptor() ([]byte, []int) {
+	return file_v2_pruning_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StatisticsRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *StatisticsRequest) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+// StatisticsReply answers it: the candidates with their redundancy.
+type StatisticsReply struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	CheckpointId   string                 `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Epoch          int64                  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Candidates     []*PruningTarget       `protobuf:"bytes,4,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	Stats          *ImportanceStats       `protobuf:"bytes,5,opt,name=stats,proto3" json:"stats,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StatisticsReply) Reset() {
+	*x = StatisticsReply{}
+	mi := &file_v2_pruning_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticsReply) ProtoMessage() {}
+
+func (x *StatisticsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_pruning_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticsReply.ProtoReflect.Descriptor instead.
+func (*StatisticsReply) Descriptor() ([]byte, []int) {
+	return file_v2_pruning_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StatisticsReply) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *StatisticsReply) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *StatisticsReply) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *StatisticsReply) GetCandidates() []*PruningTarget {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *StatisticsReply) GetStats() *ImportanceStats {
+	if x != nil {
+		return x.Stats
+	}
+	return nil
+}
+
 var File_v2_pruning_proto protoreflect.FileDescriptor
 
 const file_v2_pruning_proto_rawDesc = "" +
 	"\n" +
-	"\x10v2/pruning.proto\x12\x10esper.pruning.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12v2/telemetry.proto\"\x86\x01\n" +
+	"\x10v2/pruning.proto\x12\x10esper.pruning.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/telemetry.proto\"\x86\x01\n" +
 	"\rPruningTarget\x12!\n" +
 	"\fparameter_id\x18\x01 \x01(\tR\vparameterId\x12\x1c\n" +
 	"\tstructure\x18\x02 \x01(\tR\tstructure\x12\x14\n" +
@@ -601,7 +903,32 @@ const file_v2_pruning_proto_rawDesc = "" +
 	"\x05ratio\x18\x05 \x01(\x01R\x05ratio\x126\n" +
 	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12:\n" +
 	"\averdict\x18\a \x01(\x0e2 .esper.pruning.v2.PruningVerdictR\averdict\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason*h\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\xed\x01\n" +
+	"\vPruningMask\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x129\n" +
+	"\atargets\x18\x04 \x03(\v2\x1f.esper.pruning.v2.PruningTargetR\atargets\x12\x14\n" +
+	"\x05ratio\x18\x05 \x01(\x01R\x05ratio\x12#\n" +
+	"\rvalidation_id\x18\x06 \x01(\tR\fvalidationId:\x04\xe8\xf4\x18\x02\"\xca\x01\n" +
+	"\x0ePruningOutcome\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1c\n" +
+	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x18\n" +
+	"\aapplied\x18\x03 \x01(\bR\aapplied\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x03R\x05epoch\x12#\n" +
+	"\raccuracy_drop\x18\x05 \x01(\x01R\faccuracyDrop\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason:\x04\xe8\xf4\x18\x02\"g\n" +
+	"\x11StatisticsRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId:\x04\xe8\xf4\x18\x02\"\xf5\x01\n" +
+	"\x0fStatisticsReply\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12?\n" +
+	"\n" +
+	"candidates\x18\x04 \x03(\v2\x1f.esper.pruning.v2.PruningTargetR\n" +
+	"candidates\x127\n" +
+	"\x05stats\x18\x05 \x01(\v2!.esper.pruning.v2.ImportanceStatsR\x05stats:\x04\xe8\xf4\x18\x02*h\n" +
 	"\fPruningPhase\x12\x1d\n" +
 	"\x19PRUNING_PHASE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aMEASURE\x10\x01\x12\t\n" +
@@ -629,7 +956,7 @@ func file_v2_pruning_proto_rawDescGZIP() []byte {
 }
 
 var file_v2_pruning_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_v2_pruning_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_v2_pruning_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_v2_pruning_proto_goTypes = []any{
 	(PruningPhase)(0),                  // 0: esper.pruning.v2.PruningPhase
 	(PruningVerdict)(0),                // 1: esper.pruning.v2.PruningVerdict
@@ -638,26 +965,33 @@ var file_v2_pruning_proto_goTypes = []any{
 	(*StructuralAnalysisRequest)(nil),  // 4: esper.pruning.v2.StructuralAnalysisRequest
 	(*StructuralAnalysisDecision)(nil), // 5: esper.pruning.v2.StructuralAnalysisDecision
 	(*PruningValidation)(nil),          // 6: esper.pruning.v2.PruningValidation
-	(*v2.SeedRef)(nil),                 // 7: esper.telemetry.v2.SeedRef
-	(*timestamppb.Timestamp)(nil),      // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
+	(*PruningMask)(nil),                // 7: esper.pruning.v2.PruningMask
+	(*PruningOutcome)(nil),             // 8: esper.pruning.v2.PruningOutcome
+	(*StatisticsRequest)(nil),          // 9: esper.pruning.v2.StatisticsRequest
+	(*StatisticsReply)(nil),            // 10: esper.pruning.v2.StatisticsReply
+	(*v2.SeedRef)(nil),                 // 11: esper.telemetry.v2.SeedRef
+	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 13: google.protobuf.Duration
 }
 var file_v2_pruning_proto_depIdxs = []int32{
-	7,  // 0: esper.pruning.v2.ImportanceStats.seed:type_name -> esper.telemetry.v2.SeedRef
+	11, // 0: esper.pruning.v2.ImportanceStats.seed:type_name -> esper.telemetry.v2.SeedRef
 	0,  // 1: esper.pruning.v2.StructuralAnalysisRequest.phase:type_name -> esper.pruning.v2.PruningPhase
 	2,  // 2: esper.pruning.v2.StructuralAnalysisRequest.candidates:type_name -> esper.pruning.v2.PruningTarget
-	8,  // 3: esper.pruning.v2.StructuralAnalysisRequest.deadline:type_name -> google.protobuf.Timestamp
+	12, // 3: esper.pruning.v2.StructuralAnalysisRequest.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 4: esper.pruning.v2.StructuralAnalysisDecision.targets:type_name -> esper.pruning.v2.PruningTarget
-	9,  // 5: esper.pruning.v2.StructuralAnalysisDecision.analysis_duration:type_name -> google.protobuf.Duration
+	13, // 5: esper.pruning.v2.StructuralAnalysisDecision.analysis_duration:type_name -> google.protobuf.Duration
 	0,  // 6: esper.pruning.v2.PruningValidation.phase:type_name -> esper.pruning.v2.PruningPhase
 	2,  // 7: esper.pruning.v2.PruningValidation.targets:type_name -> esper.pruning.v2.PruningTarget
-	8,  // 8: esper.pruning.v2.PruningValidation.deadline:type_name -> google.protobuf.Timestamp
+	12, // 8: esper.pruning.v2.PruningValidation.deadline:type_name -> google.protobuf.Timestamp
 	1,  // 9: esper.pruning.v2.PruningValidation.verdict:type_name -> esper.pruning.v2.PruningVerdict
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 10: esper.pruning.v2.PruningMask.targets:type_name -> esper.pruning.v2.PruningTarget
+	2,  // 11: esper.pruning.v2.StatisticsReply.candidates:type_name -> esper.pruning.v2.PruningTarget
+	3,  // 12: esper.pruning.v2.StatisticsReply.stats:type_name -> esper.pruning.v2.ImportanceStats
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_v2_pruning_proto_init() }
@@ -671,7 +1005,7 @@ func file_v2_pruning_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_pruning_proto_rawDesc), len(file_v2_pruning_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
