@@ -13,6 +13,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
 	"github.com/esper-sim/espersim/cluster/tolaria"
+	"github.com/esper-sim/espersim/cluster/urza"
 	"github.com/esper-sim/espersim/cluster/vault"
 )
 
@@ -55,6 +56,25 @@ var roles = map[string]Role{
 		Doc:     "the message bus: durable topics, consumer groups, dead letters",
 		Options: func() any { return oona.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return oona.New(j, *o.(*oona.Options)) },
+	},
+	"urza": {
+		Doc:     "the asset library: blueprints, kernels and reports, for ever, in files and SQLite",
+		Options: func() any { return urza.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return urza.New(j, *o.(*urza.Options)) },
+	},
+	"donor": {
+		Doc:      "a client of the asset library: stores designs, kernels or reports, in place of the subsystems that do",
+		Callback: true,
+		Options:  func() any { return client.DonorDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewDonor(j, *o.(*client.DonorOptions)) },
+	},
+	"researcher": {
+		Doc:      "a client of the asset library: queries it, and fetches kernels and blueprints",
+		Callback: true,
+		Options:  func() any { return client.ResearcherDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewResearcher(j, *o.(*client.ResearcherOptions))
+		},
 	},
 	"vault": {
 		Doc:     "keeps bundles of components under a Merkle root",

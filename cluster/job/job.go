@@ -5,6 +5,7 @@ package job
 
 import (
 	"crypto/sha256"
+	"strings"
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -30,7 +31,36 @@ type Job struct {
 	Policy       string
 
 	Tolaria, Kasmina, Tamiyo, Oona actor.ID
-	Key                            [32]byte // signs commands and pause tokens
+	Urza, Karn, Tezzeret, Urabrask actor.ID
+	Simic, Nissa, Jace             actor.ID
+	Emrakul, Elesh                 actor.ID
+	Mycosynth, Leyline, Narset     actor.ID
+	Key                            [32]byte // signs commands, pause tokens and writes to the library
+}
+
+// Role is the subsystem that a node is, or "" for none. Elesh's workers are
+// called after it, such as "elesh-2".
+func (j *Job) Role(id actor.ID) string {
+	for _, r := range j.roles() {
+		if r.id == id {
+			return r.name
+		}
+	}
+	if j.Elesh != "" && strings.HasPrefix(string(id), string(j.Elesh)+"-") {
+		return "elesh"
+	}
+	return ""
+}
+
+type role struct {
+	name string
+	id   actor.ID
+}
+
+func (j *Job) roles() []role {
+	return []role{{"tolaria", j.Tolaria}, {"kasmina", j.Kasmina}, {"tamiyo", j.Tamiyo}, {"oona", j.Oona}, {"urza", j.Urza}, {"karn", j.Karn},
+		{"tezzeret", j.Tezzeret}, {"urabrask", j.Urabrask}, {"simic", j.Simic}, {"nissa", j.Nissa}, {"jace", j.Jace}, {"emrakul", j.Emrakul},
+		{"elesh", j.Elesh}, {"mycosynth", j.Mycosynth}, {"leyline", j.Leyline}, {"narset", j.Narset}}
 }
 
 // Kernels maps the ids of validated kernels to their hidden widths.
@@ -70,6 +100,9 @@ func Default() (*Job, error) {
 		Kernels: Kernels{"residual-4": 4, "residual-6": 6, "residual-8": 8},
 		Policy:  "heuristic",
 		Tolaria: "tolaria", Kasmina: "kasmina", Tamiyo: "tamiyo", Oona: "oona",
+		Urza: "urza", Karn: "karn", Tezzeret: "tezzeret", Urabrask: "urabrask",
+		Simic: "simic", Nissa: "nissa", Jace: "jace", Emrakul: "emrakul", Elesh: "elesh",
+		Mycosynth: "mycosynth", Leyline: "leyline", Narset: "narset",
 		Key: sha256.Sum256([]byte("espersim training run")),
 	}, nil
 }

@@ -2,12 +2,15 @@ package wire
 
 // Topics lists the payload types that each topic of the bus carries.
 var Topics = map[string][]string{
-	"control.kasmina.commands": {"esper.adaptation.v2.AdaptationCommand"},
-	"control.tolaria.commands": {"esper.adaptation.v2.AdaptationCommand"},
-	"control.command.results":  {"esper.adaptation.v2.CommandResult"},
-	"innovation.field_reports": {"esper.operational.v2.FieldReport"},
-	"system.events.epoch":      {"esper.events.v2.EpochEvent"},
-	"telemetry.seed.health":    {"esper.telemetry.v2.SeedTelemetry"},
+	"compilation.blueprint.submitted": {"esper.events.v2.BlueprintSubmittedEvent"},
+	"compilation.kernel.ready":        {"esper.events.v2.KernelReadyEvent"},
+	"validation.kernel.characterized": {"esper.events.v2.KernelCharacterizedEvent"},
+	"control.kasmina.commands":        {"esper.adaptation.v2.AdaptationCommand"},
+	"control.tolaria.commands":        {"esper.adaptation.v2.AdaptationCommand"},
+	"control.command.results":         {"esper.adaptation.v2.CommandResult"},
+	"innovation.field_reports":        {"esper.operational.v2.FieldReport"},
+	"system.events.epoch":             {"esper.events.v2.EpochEvent"},
+	"telemetry.seed.health":           {"esper.telemetry.v2.SeedTelemetry"},
 }
 
 // Direct lists the payload types that travel on direct links, without a
@@ -15,6 +18,17 @@ var Topics = map[string][]string{
 var Direct = []string{
 	"esper.adaptation.v2.CommandConfirm",
 	"esper.adaptation.v2.CommandResult",
+	"esper.assets.v2.FetchBlueprint",
+	"esper.assets.v2.FetchBlueprintReply",
+	"esper.assets.v2.FetchKernel",
+	"esper.assets.v2.FetchKernelReply",
+	"esper.assets.v2.ListPending",
+	"esper.assets.v2.ListPendingReply",
+	"esper.assets.v2.MoveAsset",
+	"esper.assets.v2.StoreBlueprint",
+	"esper.assets.v2.StoreKernel",
+	"esper.assets.v2.StoreReply",
+	"esper.assets.v2.StoreReport",
 	"esper.bus.v2.Ack",
 	"esper.bus.v2.AckReply",
 	"esper.bus.v2.Claim",
@@ -33,6 +47,8 @@ var Direct = []string{
 	"esper.ledger.v2.SealReply",
 	"esper.ledger.v2.SealRequest",
 	"esper.operational.v2.AdaptationSignal",
+	"esper.operational.v2.KernelQuery",
+	"esper.operational.v2.KernelQueryResult",
 	"esper.pause.v2.PauseAck",
 	"esper.pause.v2.PauseRequest",
 	"esper.pause.v2.ResumeRequest",

@@ -6,6 +6,7 @@ package assetsv2
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	v21 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	math "math"
 )
@@ -21,6 +22,7 @@ var schemaOfStoreBlueprint = canon.Schema{
 		{Number: 6, Name: "metadata", Wire: 2, Elem: 2, List: true},
 		{Number: 7, Name: "risk_score", Wire: 1, Elem: 2},
 		{Number: 8, Name: "curriculum_stage", Wire: 0, Elem: 2},
+		{Number: 9, Name: "announce", Wire: 2, Elem: 2},
 	},
 }
 
@@ -66,6 +68,9 @@ func (m *StoreBlueprint) CanonicalSize() int {
 	if m.CurriculumStage != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.CurriculumStage))
 	}
+	if m.Announce != nil {
+		n += 1 + canon.SizeSpan(m.Announce.CanonicalSize())
+	}
 	return n
 }
 
@@ -85,6 +90,12 @@ func (m *StoreBlueprint) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Announce != nil {
+		at := m.Announce.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x4a
 	}
 	if m.CurriculumStage != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.CurriculumStage))
@@ -261,6 +272,21 @@ func (m *StoreBlueprint) ParseCanonical(b []byte) error {
 	} else {
 		m.CurriculumStage = 0
 	}
+	if tag == 0x4a {
+		if m.Announce == nil {
+			m.Announce = new(v21.BlueprintSubmittedEvent)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoreBlueprint.Fail(9, canon.Reason(-n), at)
+		}
+		if err := m.Announce.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Announce = nil
+	}
 	if tag != canon.End {
 		return schemaOfStoreBlueprint.Unexpected(b, tag, i)
 	}
@@ -308,6 +334,10 @@ func (m *StoreBlueprint) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 8)
 		h = canon.Mix(h, uint64(uint64(m.CurriculumStage)))
 	}
+	if m.Announce != nil {
+		h = canon.Mix(h, 9)
+		h = m.Announce.IdentityHash(h)
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -323,6 +353,7 @@ var schemaOfStoreKernel = canon.Schema{
 		{Number: 7, Name: "hardware", Wire: 2, Elem: 2},
 		{Number: 8, Name: "toolchain", Wire: 2, Elem: 2},
 		{Number: 9, Name: "wal_transaction_id", Wire: 2, Elem: 2},
+		{Number: 10, Name: "announce", Wire: 2, Elem: 2},
 	},
 }
 
@@ -365,6 +396,9 @@ func (m *StoreKernel) CanonicalSize() int {
 	if len(m.WalTransactionId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.WalTransactionId))
 	}
+	if m.Announce != nil {
+		n += 1 + canon.SizeSpan(m.Announce.CanonicalSize())
+	}
 	return n
 }
 
@@ -384,6 +418,12 @@ func (m *StoreKernel) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Announce != nil {
+		at := m.Announce.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x52
 	}
 	if len(m.WalTransactionId) != 0 {
 		i = canon.PutString(b, i, m.WalTransactionId)
@@ -582,6 +622,21 @@ func (m *StoreKernel) ParseCanonical(b []byte) error {
 	} else {
 		m.WalTransactionId = ""
 	}
+	if tag == 0x52 {
+		if m.Announce == nil {
+			m.Announce = new(v21.KernelReadyEvent)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoreKernel.Fail(10, canon.Reason(-n), at)
+		}
+		if err := m.Announce.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Announce = nil
+	}
 	if tag != canon.End {
 		return schemaOfStoreKernel.Unexpected(b, tag, i)
 	}
@@ -629,6 +684,10 @@ func (m *StoreKernel) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 9)
 		h = canon.MixString(h, m.WalTransactionId)
 	}
+	if m.Announce != nil {
+		h = canon.Mix(h, 10)
+		h = m.Announce.IdentityHash(h)
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -639,6 +698,7 @@ var schemaOfStoreReport = canon.Schema{
 		{Number: 2, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
 		{Number: 3, Name: "report", Wire: 2, Elem: 2},
 		{Number: 4, Name: "status", Wire: 0, Elem: 2},
+		{Number: 5, Name: "announce", Wire: 2, Elem: 2},
 	},
 }
 
@@ -666,6 +726,9 @@ func (m *StoreReport) CanonicalSize() int {
 	if m.Status != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Status))
 	}
+	if m.Announce != nil {
+		n += 1 + canon.SizeSpan(m.Announce.CanonicalSize())
+	}
 	return n
 }
 
@@ -685,6 +748,12 @@ func (m *StoreReport) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Announce != nil {
+		at := m.Announce.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
 	}
 	if m.Status != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Status))
@@ -784,6 +853,21 @@ func (m *StoreReport) ParseCanonical(b []byte) error {
 	} else {
 		m.Status = 0
 	}
+	if tag == 0x2a {
+		if m.Announce == nil {
+			m.Announce = new(v21.KernelCharacterizedEvent)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfStoreReport.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Announce.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Announce = nil
+	}
 	if tag != canon.End {
 		return schemaOfStoreReport.Unexpected(b, tag, i)
 	}
@@ -810,6 +894,10 @@ func (m *StoreReport) IdentityHash(h uint64) uint64 {
 	if m.Status != 0 {
 		h = canon.Mix(h, 4)
 		h = canon.Mix(h, uint64(uint64(m.Status)))
+	}
+	if m.Announce != nil {
+		h = canon.Mix(h, 5)
+		h = m.Announce.IdentityHash(h)
 	}
 	return canon.Mix(h, 0)
 }

@@ -13,6 +13,7 @@ package assetsv2
 
 import (
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	v21 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -97,15 +98,16 @@ func (AssetStatus) EnumDescriptor() ([]byte, []int) {
 // StoreBlueprint stores a design. Its id is the hash of its canonical IR, which
 // Urza computes; one that is given must agree.
 type StoreBlueprint struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	RequestId          string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	BlueprintId        string                 `protobuf:"bytes,2,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
-	Ir                 *v2.BlueprintIR        `protobuf:"bytes,3,opt,name=ir,proto3" json:"ir,omitempty"`
-	CreatorSubsystem   string                 `protobuf:"bytes,4,opt,name=creator_subsystem,json=creatorSubsystem,proto3" json:"creator_subsystem,omitempty"`
-	ParentBlueprintIds []string               `protobuf:"bytes,5,rep,name=parent_blueprint_ids,json=parentBlueprintIds,proto3" json:"parent_blueprint_ids,omitempty"` // sorted
-	Metadata           []*v2.MetadataEntry    `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty"`                                                 // sorted by key, each key once
-	RiskScore          float64                `protobuf:"fixed64,7,opt,name=risk_score,json=riskScore,proto3" json:"risk_score,omitempty"`
-	CurriculumStage    uint32                 `protobuf:"varint,8,opt,name=curriculum_stage,json=curriculumStage,proto3" json:"curriculum_stage,omitempty"`
+	state              protoimpl.MessageState       `protogen:"open.v1"`
+	RequestId          string                       `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	BlueprintId        string                       `protobuf:"bytes,2,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
+	Ir                 *v2.BlueprintIR              `protobuf:"bytes,3,opt,name=ir,proto3" json:"ir,omitempty"`
+	CreatorSubsystem   string                       `protobuf:"bytes,4,opt,name=creator_subsystem,json=creatorSubsystem,proto3" json:"creator_subsystem,omitempty"`
+	ParentBlueprintIds []string                     `protobuf:"bytes,5,rep,name=parent_blueprint_ids,json=parentBlueprintIds,proto3" json:"parent_blueprint_ids,omitempty"` // sorted
+	Metadata           []*v2.MetadataEntry          `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty"`                                                 // sorted by key, each key once
+	RiskScore          float64                      `protobuf:"fixed64,7,opt,name=risk_score,json=riskScore,proto3" json:"risk_score,omitempty"`
+	CurriculumStage    uint32                       `protobuf:"varint,8,opt,name=curriculum_stage,json=curriculumStage,proto3" json:"curriculum_stage,omitempty"`
+	Announce           *v21.BlueprintSubmittedEvent `protobuf:"bytes,9,opt,name=announce,proto3" json:"announce,omitempty"` // what Urza tells the bus then
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -196,6 +198,13 @@ func (x *StoreBlueprint) GetCurriculumStage() uint32 {
 	return 0
 }
 
+func (x *StoreBlueprint) GetAnnounce() *v21.BlueprintSubmittedEvent {
+	if x != nil {
+		return x.Announce
+	}
+	return nil
+}
+
 // StoreKernel stores a compiled kernel with its bytes.
 type StoreKernel struct {
 	state            protoimpl.MessageState     `protogen:"open.v1"`
@@ -208,6 +217,7 @@ type StoreKernel struct {
 	Hardware         string                     `protobuf:"bytes,7,opt,name=hardware,proto3" json:"hardware,omitempty"`
 	Toolchain        string                     `protobuf:"bytes,8,opt,name=toolchain,proto3" json:"toolchain,omitempty"`
 	WalTransactionId string                     `protobuf:"bytes,9,opt,name=wal_transaction_id,json=walTransactionId,proto3" json:"wal_transaction_id,omitempty"` // of the compiler
+	Announce         *v21.KernelReadyEvent      `protobuf:"bytes,10,opt,name=announce,proto3" json:"announce,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -305,13 +315,21 @@ func (x *StoreKernel) GetWalTransactionId() string {
 	return ""
 }
 
+func (x *StoreKernel) GetAnnounce() *v21.KernelReadyEvent {
+	if x != nil {
+		return x.Announce
+	}
+	return nil
+}
+
 // StoreReport gives a kernel its one verdict for its hardware.
 type StoreReport struct {
-	state            protoimpl.MessageState       `protogen:"open.v1"`
-	RequestId        string                       `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	KernelArtifactId string                       `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
-	Report           *v2.UrabraskValidationReport `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
-	Status           v2.KernelStatus              `protobuf:"varint,4,opt,name=status,proto3,enum=esper.blueprint.v2.KernelStatus" json:"status,omitempty"` // VALIDATED or REJECTED
+	state            protoimpl.MessageState        `protogen:"open.v1"`
+	RequestId        string                        `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	KernelArtifactId string                        `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
+	Report           *v2.UrabraskValidationReport  `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
+	Status           v2.KernelStatus               `protobuf:"varint,4,opt,name=status,proto3,enum=esper.blueprint.v2.KernelStatus" json:"status,omitempty"` // VALIDATED or REJECTED
+	Announce         *v21.KernelCharacterizedEvent `protobuf:"bytes,5,opt,name=announce,proto3" json:"announce,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -372,6 +390,13 @@ func (x *StoreReport) GetStatus() v2.KernelStatus {
 		return x.Status
 	}
 	return v2.KernelStatus(0)
+}
+
+func (x *StoreReport) GetAnnounce() *v21.KernelCharacterizedEvent {
+	if x != nil {
+		return x.Announce
+	}
+	return nil
 }
 
 // MoveAsset asks for a change of status: a kernel in use, in quarantine,
@@ -1087,7 +1112,7 @@ var File_v2_assets_proto protoreflect.FileDescriptor
 
 const file_v2_assets_proto_rawDesc = "" +
 	"\n" +
-	"\x0fv2/assets.proto\x12\x0fesper.assets.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/blueprint.proto\"\xf1\x02\n" +
+	"\x0fv2/assets.proto\x12\x0fesper.assets.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/blueprint.proto\x1a\x0fv2/events.proto\"\xb7\x03\n" +
 	"\x0eStoreBlueprint\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12!\n" +
@@ -1098,7 +1123,8 @@ const file_v2_assets_proto_rawDesc = "" +
 	"\bmetadata\x18\x06 \x03(\v2!.esper.blueprint.v2.MetadataEntryR\bmetadata\x12\x1d\n" +
 	"\n" +
 	"risk_score\x18\a \x01(\x01R\triskScore\x12)\n" +
-	"\x10curriculum_stage\x18\b \x01(\rR\x0fcurriculumStage:\x04\xe8\xf4\x18\x02\"\xe3\x02\n" +
+	"\x10curriculum_stage\x18\b \x01(\rR\x0fcurriculumStage\x12D\n" +
+	"\bannounce\x18\t \x01(\v2(.esper.events.v2.BlueprintSubmittedEventR\bannounce:\x04\xe8\xf4\x18\x02\"\xa2\x03\n" +
 	"\vStoreKernel\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12!\n" +
@@ -1109,13 +1135,16 @@ const file_v2_assets_proto_rawDesc = "" +
 	"\rbinary_crc32c\x18\x06 \x01(\aR\fbinaryCrc32c\x12\x1a\n" +
 	"\bhardware\x18\a \x01(\tR\bhardware\x12\x1c\n" +
 	"\ttoolchain\x18\b \x01(\tR\ttoolchain\x12,\n" +
-	"\x12wal_transaction_id\x18\t \x01(\tR\x10walTransactionId:\x04\xe8\xf4\x18\x02\"\xe0\x01\n" +
+	"\x12wal_transaction_id\x18\t \x01(\tR\x10walTransactionId\x12=\n" +
+	"\bannounce\x18\n" +
+	" \x01(\v2!.esper.events.v2.KernelReadyEventR\bannounce:\x04\xe8\xf4\x18\x02\"\xa7\x02\n" +
 	"\vStoreReport\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12D\n" +
 	"\x06report\x18\x03 \x01(\v2,.esper.blueprint.v2.UrabraskValidationReportR\x06report\x128\n" +
-	"\x06status\x18\x04 \x01(\x0e2 .esper.blueprint.v2.KernelStatusR\x06status:\x04\xe8\xf4\x18\x02\"\xe0\x01\n" +
+	"\x06status\x18\x04 \x01(\x0e2 .esper.blueprint.v2.KernelStatusR\x06status\x12E\n" +
+	"\bannounce\x18\x05 \x01(\v2).esper.events.v2.KernelCharacterizedEventR\bannounce:\x04\xe8\xf4\x18\x02\"\xe0\x01\n" +
 	"\tMoveAsset\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
@@ -1202,50 +1231,56 @@ func file_v2_assets_proto_rawDescGZIP() []byte {
 var file_v2_assets_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_v2_assets_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_v2_assets_proto_goTypes = []any{
-	(AssetStatus)(0),                    // 0: esper.assets.v2.AssetStatus
-	(*StoreBlueprint)(nil),              // 1: esper.assets.v2.StoreBlueprint
-	(*StoreKernel)(nil),                 // 2: esper.assets.v2.StoreKernel
-	(*StoreReport)(nil),                 // 3: esper.assets.v2.StoreReport
-	(*MoveAsset)(nil),                   // 4: esper.assets.v2.MoveAsset
-	(*StoreReply)(nil),                  // 5: esper.assets.v2.StoreReply
-	(*FetchKernel)(nil),                 // 6: esper.assets.v2.FetchKernel
-	(*FetchKernelReply)(nil),            // 7: esper.assets.v2.FetchKernelReply
-	(*FetchBlueprint)(nil),              // 8: esper.assets.v2.FetchBlueprint
-	(*FetchBlueprintReply)(nil),         // 9: esper.assets.v2.FetchBlueprintReply
-	(*ListPending)(nil),                 // 10: esper.assets.v2.ListPending
-	(*PendingAsset)(nil),                // 11: esper.assets.v2.PendingAsset
-	(*ListPendingReply)(nil),            // 12: esper.assets.v2.ListPendingReply
-	(*KernelFault)(nil),                 // 13: esper.assets.v2.KernelFault
-	(*v2.BlueprintIR)(nil),              // 14: esper.blueprint.v2.BlueprintIR
-	(*v2.MetadataEntry)(nil),            // 15: esper.blueprint.v2.MetadataEntry
-	(*v2.CompiledKernelArtifact)(nil),   // 16: esper.blueprint.v2.CompiledKernelArtifact
-	(*v2.UrabraskValidationReport)(nil), // 17: esper.blueprint.v2.UrabraskValidationReport
-	(v2.KernelStatus)(0),                // 18: esper.blueprint.v2.KernelStatus
-	(v2.BlueprintStatus)(0),             // 19: esper.blueprint.v2.BlueprintStatus
-	(*v2.Blueprint)(nil),                // 20: esper.blueprint.v2.Blueprint
-	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
+	(AssetStatus)(0),                     // 0: esper.assets.v2.AssetStatus
+	(*StoreBlueprint)(nil),               // 1: esper.assets.v2.StoreBlueprint
+	(*StoreKernel)(nil),                  // 2: esper.assets.v2.StoreKernel
+	(*StoreReport)(nil),                  // 3: esper.assets.v2.StoreReport
+	(*MoveAsset)(nil),                    // 4: esper.assets.v2.MoveAsset
+	(*StoreReply)(nil),                   // 5: esper.assets.v2.StoreReply
+	(*FetchKernel)(nil),                  // 6: esper.assets.v2.FetchKernel
+	(*FetchKernelReply)(nil),             // 7: esper.assets.v2.FetchKernelReply
+	(*FetchBlueprint)(nil),               // 8: esper.assets.v2.FetchBlueprint
+	(*FetchBlueprintReply)(nil),          // 9: esper.assets.v2.FetchBlueprintReply
+	(*ListPending)(nil),                  // 10: esper.assets.v2.ListPending
+	(*PendingAsset)(nil),                 // 11: esper.assets.v2.PendingAsset
+	(*ListPendingReply)(nil),             // 12: esper.assets.v2.ListPendingReply
+	(*KernelFault)(nil),                  // 13: esper.assets.v2.KernelFault
+	(*v2.BlueprintIR)(nil),               // 14: esper.blueprint.v2.BlueprintIR
+	(*v2.MetadataEntry)(nil),             // 15: esper.blueprint.v2.MetadataEntry
+	(*v21.BlueprintSubmittedEvent)(nil),  // 16: esper.events.v2.BlueprintSubmittedEvent
+	(*v2.CompiledKernelArtifact)(nil),    // 17: esper.blueprint.v2.CompiledKernelArtifact
+	(*v21.KernelReadyEvent)(nil),         // 18: esper.events.v2.KernelReadyEvent
+	(*v2.UrabraskValidationReport)(nil),  // 19: esper.blueprint.v2.UrabraskValidationReport
+	(v2.KernelStatus)(0),                 // 20: esper.blueprint.v2.KernelStatus
+	(*v21.KernelCharacterizedEvent)(nil), // 21: esper.events.v2.KernelCharacterizedEvent
+	(v2.BlueprintStatus)(0),              // 22: esper.blueprint.v2.BlueprintStatus
+	(*v2.Blueprint)(nil),                 // 23: esper.blueprint.v2.Blueprint
+	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
 }
 var file_v2_assets_proto_depIdxs = []int32{
 	14, // 0: esper.assets.v2.StoreBlueprint.ir:type_name -> esper.blueprint.v2.BlueprintIR
 	15, // 1: esper.assets.v2.StoreBlueprint.metadata:type_name -> esper.blueprint.v2.MetadataEntry
-	16, // 2: esper.assets.v2.StoreKernel.kernel:type_name -> esper.blueprint.v2.CompiledKernelArtifact
-	17, // 3: esper.assets.v2.StoreReport.report:type_name -> esper.blueprint.v2.UrabraskValidationReport
-	18, // 4: esper.assets.v2.StoreReport.status:type_name -> esper.blueprint.v2.KernelStatus
-	19, // 5: esper.assets.v2.MoveAsset.blueprint:type_name -> esper.blueprint.v2.BlueprintStatus
-	18, // 6: esper.assets.v2.MoveAsset.kernel:type_name -> esper.blueprint.v2.KernelStatus
-	0,  // 7: esper.assets.v2.StoreReply.status:type_name -> esper.assets.v2.AssetStatus
-	0,  // 8: esper.assets.v2.FetchKernelReply.status:type_name -> esper.assets.v2.AssetStatus
-	16, // 9: esper.assets.v2.FetchKernelReply.kernel:type_name -> esper.blueprint.v2.CompiledKernelArtifact
-	0,  // 10: esper.assets.v2.FetchBlueprintReply.status:type_name -> esper.assets.v2.AssetStatus
-	20, // 11: esper.assets.v2.FetchBlueprintReply.blueprint:type_name -> esper.blueprint.v2.Blueprint
-	14, // 12: esper.assets.v2.FetchBlueprintReply.ir:type_name -> esper.blueprint.v2.BlueprintIR
-	21, // 13: esper.assets.v2.PendingAsset.since:type_name -> google.protobuf.Timestamp
-	11, // 14: esper.assets.v2.ListPendingReply.assets:type_name -> esper.assets.v2.PendingAsset
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	16, // 2: esper.assets.v2.StoreBlueprint.announce:type_name -> esper.events.v2.BlueprintSubmittedEvent
+	17, // 3: esper.assets.v2.StoreKernel.kernel:type_name -> esper.blueprint.v2.CompiledKernelArtifact
+	18, // 4: esper.assets.v2.StoreKernel.announce:type_name -> esper.events.v2.KernelReadyEvent
+	19, // 5: esper.assets.v2.StoreReport.report:type_name -> esper.blueprint.v2.UrabraskValidationReport
+	20, // 6: esper.assets.v2.StoreReport.status:type_name -> esper.blueprint.v2.KernelStatus
+	21, // 7: esper.assets.v2.StoreReport.announce:type_name -> esper.events.v2.KernelCharacterizedEvent
+	22, // 8: esper.assets.v2.MoveAsset.blueprint:type_name -> esper.blueprint.v2.BlueprintStatus
+	20, // 9: esper.assets.v2.MoveAsset.kernel:type_name -> esper.blueprint.v2.KernelStatus
+	0,  // 10: esper.assets.v2.StoreReply.status:type_name -> esper.assets.v2.AssetStatus
+	0,  // 11: esper.assets.v2.FetchKernelReply.status:type_name -> esper.assets.v2.AssetStatus
+	17, // 12: esper.assets.v2.FetchKernelReply.kernel:type_name -> esper.blueprint.v2.CompiledKernelArtifact
+	0,  // 13: esper.assets.v2.FetchBlueprintReply.status:type_name -> esper.assets.v2.AssetStatus
+	23, // 14: esper.assets.v2.FetchBlueprintReply.blueprint:type_name -> esper.blueprint.v2.Blueprint
+	14, // 15: esper.assets.v2.FetchBlueprintReply.ir:type_name -> esper.blueprint.v2.BlueprintIR
+	24, // 16: esper.assets.v2.PendingAsset.since:type_name -> google.protobuf.Timestamp
+	11, // 17: esper.assets.v2.ListPendingReply.assets:type_name -> esper.assets.v2.PendingAsset
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_v2_assets_proto_init() }

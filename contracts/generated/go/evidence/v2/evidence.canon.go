@@ -3714,3 +3714,217 @@ func (m *ReportFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfAssetFact = canon.Schema{
+	Name: "esper.evidence.v2.AssetFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "asset_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "action", Wire: 2, Elem: 2},
+		{Number: 3, Name: "from", Wire: 2, Elem: 2},
+		{Number: 4, Name: "to", Wire: 2, Elem: 2},
+		{Number: 5, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *AssetFact) FullName() string { return schemaOfAssetFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *AssetFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.AssetId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.AssetId))
+	}
+	if len(m.Action) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Action))
+	}
+	if len(m.From) != 0 {
+		n += 1 + canon.SizeSpan(len(m.From))
+	}
+	if len(m.To) != 0 {
+		n += 1 + canon.SizeSpan(len(m.To))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *AssetFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *AssetFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.To) != 0 {
+		i = canon.PutString(b, i, m.To)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.From) != 0 {
+		i = canon.PutString(b, i, m.From)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.Action) != 0 {
+		i = canon.PutString(b, i, m.Action)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.AssetId) != 0 {
+		i = canon.PutString(b, i, m.AssetId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *AssetFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.AssetId != string(b[at:n]) {
+			m.AssetId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.AssetId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Action != string(b[at:n]) {
+			m.Action = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Action = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetFact.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetFact.Fail(3, canon.BadUTF8, at)
+		}
+		if m.From != string(b[at:n]) {
+			m.From = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.From = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetFact.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetFact.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetFact.Fail(4, canon.BadUTF8, at)
+		}
+		if m.To != string(b[at:n]) {
+			m.To = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.To = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetFact.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetFact.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfAssetFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *AssetFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.AssetId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.AssetId)
+	}
+	if len(m.Action) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Action)
+	}
+	if len(m.From) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.From)
+	}
+	if len(m.To) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.To)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}

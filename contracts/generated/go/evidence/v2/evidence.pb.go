@@ -1719,6 +1719,84 @@ func (x *ReportFact) GetAction() string {
 	return ""
 }
 
+// AssetFact is one change of an asset in Urza's library, declared when it is
+// durable.
+type AssetFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AssetId       string                 `protobuf:"bytes,1,opt,name=asset_id,json=assetId,proto3" json:"asset_id,omitempty"`
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // STORED, MOVED, RECONCILED, DAMAGED, ANNOUNCED
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`     // statuses
+	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssetFact) Reset() {
+	*x = AssetFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssetFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssetFact) ProtoMessage() {}
+
+func (x *AssetFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssetFact.ProtoReflect.Descriptor instead.
+func (*AssetFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AssetFact) GetAssetId() string {
+	if x != nil {
+		return x.AssetId
+	}
+	return ""
+}
+
+func (x *AssetFact) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AssetFact) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *AssetFact) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *AssetFact) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -1861,7 +1939,13 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\n" +
 	"ReportFact\x12\x1b\n" +
 	"\treport_id\x18\x01 \x01(\tR\breportId\x12\x16\n" +
-	"\x06action\x18\x02 \x01(\tR\x06action*\xd0\x01\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\"z\n" +
+	"\tAssetFact\x12\x19\n" +
+	"\basset_id\x18\x01 \x01(\tR\aassetId\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1930,7 +2014,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
@@ -1953,21 +2037,22 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*BreakerFact)(nil),    // 18: esper.evidence.v2.BreakerFact
 	(*ModeFact)(nil),       // 19: esper.evidence.v2.ModeFact
 	(*ReportFact)(nil),     // 20: esper.evidence.v2.ReportFact
-	(*v2.SeedRef)(nil),     // 21: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 22: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 23: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 24: esper.training.v2.StepEffect
+	(*AssetFact)(nil),      // 21: esper.evidence.v2.AssetFact
+	(*v2.SeedRef)(nil),     // 22: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),      // 23: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),    // 24: esper.training.v2.StepRef
+	(v21.StepEffect)(0),    // 25: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	21, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	22, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	22, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	22, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	23, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	23, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	23, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	24, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	24, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	25, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	21, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	22, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
@@ -1990,7 +2075,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

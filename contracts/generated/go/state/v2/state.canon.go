@@ -3655,3 +3655,156 @@ func (m *CheckpointHeader) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfAssetRecord = canon.Schema{
+	Name: "esper.state.v2.AssetRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "asset_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "action", Wire: 2, Elem: 2},
+		{Number: 3, Name: "objects", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *AssetRecord) FullName() string { return schemaOfAssetRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *AssetRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.AssetId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.AssetId))
+	}
+	if len(m.Action) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Action))
+	}
+	if len(m.Objects) != 0 {
+		n += 1 * len(m.Objects)
+		for _, v := range m.Objects {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *AssetRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *AssetRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Objects) != 0 {
+		for k := len(m.Objects) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Objects[k])
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if len(m.Action) != 0 {
+		i = canon.PutString(b, i, m.Action)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.AssetId) != 0 {
+		i = canon.PutString(b, i, m.AssetId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *AssetRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetRecord.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetRecord.Fail(1, canon.BadUTF8, at)
+		}
+		if m.AssetId != string(b[at:n]) {
+			m.AssetId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.AssetId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfAssetRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Action != string(b[at:n]) {
+			m.Action = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Action = ""
+	}
+	m.Objects = m.Objects[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfAssetRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfAssetRecord.Fail(3, canon.BadUTF8, at)
+		}
+		m.Objects = canon.NextString(m.Objects, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfAssetRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *AssetRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.AssetId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.AssetId)
+	}
+	if len(m.Action) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Action)
+	}
+	if len(m.Objects) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Objects))<<32)
+		for _, v := range m.Objects {
+			h = canon.MixString(h, v)
+		}
+	}
+	return canon.Mix(h, 0)
+}

@@ -13,6 +13,7 @@ import (
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1314,11 +1315,74 @@ func (x *CheckpointHeader) GetContext() []byte {
 	return nil
 }
 
+// AssetRecord is what Urza is about to do, in one transaction of its log: which
+// asset, and which objects it consists of. Everything else is in the objects and
+// in the database.
+type AssetRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AssetId       string                 `protobuf:"bytes,1,opt,name=asset_id,json=assetId,proto3" json:"asset_id,omitempty"`
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`   // blueprint, kernel, report, move
+	Objects       []string               `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"` // by SHA-256 in hex
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssetRecord) Reset() {
+	*x = AssetRecord{}
+	mi := &file_v2_state_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssetRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssetRecord) ProtoMessage() {}
+
+func (x *AssetRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssetRecord.ProtoReflect.Descriptor instead.
+func (*AssetRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AssetRecord) GetAssetId() string {
+	if x != nil {
+		return x.AssetId
+	}
+	return ""
+}
+
+func (x *AssetRecord) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AssetRecord) GetObjects() []string {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -1455,7 +1519,11 @@ const file_v2_state_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\rR\n" +
 	"generation\x12\x18\n" +
-	"\acontext\x18\x04 \x01(\fR\acontextBGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\acontext\x18\x04 \x01(\fR\acontext\"`\n" +
+	"\vAssetRecord\x12\x19\n" +
+	"\basset_id\x18\x01 \x01(\tR\aassetId\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
+	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -1469,7 +1537,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -1485,40 +1553,41 @@ var file_v2_state_proto_goTypes = []any{
 	(*CoordinatorRecord)(nil),     // 11: esper.state.v2.CoordinatorRecord
 	(*TamiyoRecord)(nil),          // 12: esper.state.v2.TamiyoRecord
 	(*CheckpointHeader)(nil),      // 13: esper.state.v2.CheckpointHeader
-	(*v2.SeedRef)(nil),            // 14: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 15: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 16: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 17: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 18: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 20: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 21: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 22: esper.operational.v2.FieldReport
+	(*AssetRecord)(nil),           // 14: esper.state.v2.AssetRecord
+	(*v2.SeedRef)(nil),            // 15: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 16: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 17: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 18: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 19: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 21: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 22: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 23: esper.operational.v2.FieldReport
 }
 var file_v2_state_proto_depIdxs = []int32{
-	14, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	15, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	15, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	16, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	14, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	15, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	15, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	16, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	14, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	15, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	16, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	17, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	17, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	18, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	19, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	20, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	14, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	21, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	17, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	18, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	19, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	20, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	21, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	15, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	22, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	18, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	22, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	23, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
 	23, // [23:23] is the sub-list for method output_type
 	23, // [23:23] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
@@ -1537,7 +1606,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,181 @@
+package client
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/contracts/canon"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
+)
+
+// DonorOptions of a donor.
+type DonorOptions struct {
+	What   string        `set:"what" oneof:"blueprints,kernels,reports,moves" doc:"what it stores; a node may store what its name may: karn, tezzeret, urabrask"`
+	Count  int           `set:"count" doc:"assets that it stores"`
+	Every  time.Duration `set:"every" doc:"between two assets"`
+	Bytes  int           `set:"bytes" doc:"most bytes of a kernel"`
+	Resend time.Duration `set:"resend" doc:"how long it waits for an answer before it asks again"`
+	Wrong  int           `set:"wrong" doc:"every so many-th request is one that must be refused; 0: none"`
+}
+
+// DonorDefaults are the options of a donor that sets none.
+func DonorDefaults() *DonorOptions {
+	return &DonorOptions{What: "blueprints", Count: 50, Every: 100 * time.Millisecond, Bytes: 3000, Resend: 400 * time.Millisecond}
+}
+
+// donor fills the asset library, in place of the subsystems that do. Assets are
+// numbered, and each is a function of its number, so donors of blueprints,
+// kernels and reports agree without a word. What depends on another asset that
+// is not there yet is asked for again.
+type donor struct {
+	env     actor.Env
+	job     *job.Job
+	o       DonorOptions
+	signer  *signer
+	next    int // number of the asset that is being stored, from 1
+	attempt uint32
+}
+
+// NewDonor makes the constructor of a donor.
+func NewDonor(j *job.Job, o DonorOptions) actor.Constructor {
+	return func(env actor.Env) (actor.Actor, error) {
+		s, err := wire.NewHMACSigner("run", j.Key[:])
+		return &donor{env: env, job: j, o: o, next: 1, signer: &signer{env: env, s: s}}, err
+	}
+}
+
+// signer signs with a fresh nonce at each use.
+type signer struct {
+	env actor.Env
+	s   *wire.HMACSigner
+	n   uint64
+}
+
+// Sign implements actor.Signer.
+func (s *signer) Sign(e *envelopev2.EventEnvelope, payload []byte) {
+	s.n++
+	binary.LittleEndian.PutUint64(s.s.Nonce[:8], s.env.Rand.For("nonce", s.n, s.env.Incarnation))
+	binary.LittleEndian.PutUint64(s.s.Nonce[8:], s.env.Rand.For("nonce-2", s.n, s.env.Incarnation))
+	s.s.SignedAt = s.env.Clock.Now()
+	s.s.Sign(e, payload)
+}
+
+// Start implements actor.Actor.
+func (d *donor) Start() error {
+	d.env.Clock.SetTimer("give", 0, d.o.Every)
+	return nil
+}
+
+// Receive implements actor.Actor.
+func (d *donor) Receive(_ actor.ID, m canon.Message) error {
+	switch m := m.(type) {
+	case *localv2.TimerFired:
+		d.give()
+	case *assetsv2.StoreReply:
+		if m.RequestId != d.id() {
+			break
+		}
+		switch m.Status {
+		case assetsv2.AssetStatus_UNAVAILABLE, assetsv2.AssetStatus_NOT_FOUND:
+			return nil // later
+		}
+		d.next++
+		d.attempt = 0
+		d.env.Clock.SetTimer("give", 0, d.o.Every)
+	}
+	return nil
+}
+
+func (d *donor) id() string {
+	return fmt.Sprint(d.env.Self, "/", d.env.Incarnation, "/", d.next)
+}
+
+func (d *donor) give() {
+	if d.next > d.o.Count {
+		return
+	}
+	m := d.request()
+	d.env.Net.Send(d.job.Urza, m, actor.SendOptions{Key: "store/" + d.id(), Attempt: d.attempt, Auth: d.signer})
+	d.attempt++
+	d.env.Clock.SetTimer("give", 0, d.o.Resend)
+}
+
+// Design is the n-th blueprint's graph.
+func Design(n int) *blueprintv2.BlueprintIR {
+	return &blueprintv2.BlueprintIR{DesignIntent: fmt.Sprint("design ", n), SchemaVersion: 1, ParameterCount: int64(16 * n),
+		Nodes: []*blueprintv2.BlueprintIR_Node{{Id: "in", Op: "input", OutShape: []int64{8}}, {Id: "mix", Op: "dense", InShape: []int64{8}, OutShape: []int64{int64(4 + n%5)}},
+			{Id: "out", Op: "output", InShape: []int64{8}}},
+		Edges: []*blueprintv2.BlueprintIR_Edge{{From: "in", To: "mix"}, {From: "mix", To: "out"}}}
+}
+
+func hexDigest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// DesignID is the id of the n-th blueprint.
+func DesignID(n int) string { return hexDigest(Design(n).AppendCanonical(nil)) }
+
+// pipelines in which the n-th kernel may have been compiled.
+var pipelines = []string{"fast", "standard", "aggressive"}
+
+// KernelOf is the id of the n-th kernel: of the blueprint with that number.
+func KernelOf(n int) string {
+	return strings.Join([]string{DesignID(n), "h100", pipelines[n%len(pipelines)], "tc-1"}, "-")
+}
+
+func (d *donor) request() canon.Message {
+	n := d.next
+	wrong := d.o.Wrong > 0 && n%d.o.Wrong == 0
+	switch d.o.What {
+	case "kernels":
+		// A function of the number alone: what comes twice is the same.
+		b := make([]byte, 1+n*977%max(d.o.Bytes, 1))
+		for i := range b {
+			b[i] = byte(n*131 + i*7 + i>>8)
+		}
+		sum := sha256.Sum256(b)
+		m := &assetsv2.StoreKernel{RequestId: d.id(), BlueprintId: DesignID(n), Hardware: "h100", Toolchain: "tc-1",
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: KernelOf(n), CompilationPipeline: pipelines[n%len(pipelines)],
+				CompilationMetadata: &blueprintv2.CompilationRecord{Pipeline: pipelines[n%len(pipelines)], ToolchainVersion: "tc-1"}},
+			Binary: b, BinarySha256: sum[:], BinaryCrc32C: crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))}
+		if wrong {
+			m.BinaryCrc32C++
+		}
+		return m
+	case "reports":
+		passed := n%4 != 0
+		m := &assetsv2.StoreReport{RequestId: d.id(), KernelArtifactId: KernelOf(n), Status: blueprintv2.KernelStatus_REJECTED,
+			Report: &blueprintv2.UrabraskValidationReport{PassedValidation: passed, GeneratedTags: []string{fmt.Sprint("rank-", n%3), "dense"},
+				BenchmarkResults: []*blueprintv2.BenchmarkResult{{MetricName: "latency_ms", MetricValue: float64(n%7) + 0.5}, {MetricName: "memory_mb", MetricValue: float64(n % 11)}}}}
+		if passed != wrong {
+			m.Status = blueprintv2.KernelStatus_VALIDATED
+		}
+		return m
+	case "moves":
+		m := &assetsv2.MoveAsset{RequestId: d.id(), AssetId: KernelOf(n), Kernel: blueprintv2.KernelStatus_QUARANTINED, Reason: "a fault"}
+		if n%3 == 0 {
+			m.Kernel = blueprintv2.KernelStatus_RETIRED
+		}
+		return m
+	}
+	m := &assetsv2.StoreBlueprint{RequestId: d.id(), Ir: Design(n), CreatorSubsystem: "karn", RiskScore: float64(n%8) / 10}
+	if n > 2 && n%2 == 0 {
+		m.ParentBlueprintIds = []string{DesignID(n / 2)}
+	}
+	if wrong {
+		m.BlueprintId = DesignID(n + 1)
+	}
+	return m
+}
