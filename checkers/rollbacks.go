@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
@@ -19,10 +20,13 @@ type rollbacks struct {
 	p      Params
 	life   downtime
 	active *rollback
-	at     map[string]position  // by subsystem
-	held   map[string]*hold     // subsystems that are PREPARED or FENCED
-	left   map[string]*rollback // participants that a rollback was done without
-	stale  map[string]string    // commands that such a participant sent, and the rollback
+	at     map[string]position                // by subsystem
+	held   map[string]*hold                   // subsystems that are PREPARED or FENCED
+	left   map[string]*rollback               // participants that a rollback was done without
+	stale  map[string]string                  // commands that such a participant sent, and the rollback
+	over   map[string]evidencev2.RollbackStep // how rollbacks ended, by the coordinator
+	failed int                                // rollbacks in a row that this coordinator aborted
+	since  int64                              // when it aborted the last of them
 	last   int64
 }
 
@@ -68,7 +72,8 @@ const (
 )
 
 func newRollbacks(p Params) Checker {
-	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{}}
+	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{},
+		over: map[string]evidencev2.RollbackStep{}}
 }
 
 func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
@@ -78,6 +83,9 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	if c.life.observe(e) {
 		delete(c.held, e.Node)
 		delete(c.at, e.Node)
+		if e.Node == "tolaria" {
+			c.failed = 0
+		}
 		if e.Node == "tolaria" && c.active != nil {
 			c.active.stood = 0 // its own limit begins anew with the restart
 			if !c.active.decided {
@@ -107,18 +115,35 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	}
 }
 
+// works judges that who is prepared or fenced does no work.
+func (c *rollbacks) works(e *Event, what string, j *Judge) {
+	if h := c.held[e.Node]; h != nil {
+		standing := "prepared for"
+		if h.fenced {
+			standing = "fenced in"
+		}
+		j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and %s", standing, h.id, what), h.seq)
+	}
+}
+
 // sent judges from outputs: who is fenced does no work, and an acknowledgement
 // says where its sender stands.
 func (c *rollbacks) sent(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *trainingv2.ForwardReply:
-		if h := c.held[e.Node]; h != nil && m.Status == trainingv2.ReplyStatus_OK {
-			what := "prepared for"
-			if h.fenced {
-				what = "fenced in"
-			}
-			j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and takes part in a step", what, h.id), h.seq)
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, "takes part in a step", j)
 		}
+	case *trainingv2.BackwardReply:
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, "takes part in a step", j)
+		}
+	case *trainingv2.BoundaryReply:
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, fmt.Sprintf("crosses into epoch %d", m.Epoch), j)
+		}
+	case *trainingv2.StatePart:
+		c.works(e, "gives its part of "+m.CheckpointId, j)
 	case *adaptationv2.AdaptationCommand:
 		if r := c.left[e.Node]; r != nil && m.GetRollback() == nil && m.GetPause() == nil {
 			// It cannot know yet; whoever hears it must not obey.
@@ -140,9 +165,29 @@ func (c *rollbacks) sent(e *Event, j *Judge) {
 	}
 }
 
+// hasty are the reasons for a rollback that wait for the next try of one that
+// was aborted: a participant that is out of step stays so, and whoever is
+// silent would be left out before he has had his time.
+var hasty = []string{"is out of sync", "has lost its memory"}
+
+// backoff is the least wait before a rollback is begun again after n in a row
+// were aborted: 1 s, 2 s, 4 s and so on up to 10 s.
+func backoff(n int) int64 {
+	return min(int64(time.Second)<<min(n-1, 4), int64(10*time.Second))
+}
+
 func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
+	if end, ended := c.over[f.RollbackId]; ended && f.Subsystem == "tolaria" && f.Step != end {
+		j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s ended %v, and goes on with %v", f.RollbackId, end, f.Step))
+		return
+	}
 	switch f.Step {
 	case evidencev2.RollbackStep_RB_STARTED:
+		if n := c.failed; n > 0 && slices.ContainsFunc(hasty, func(s string) bool { return strings.Contains(f.Reason, s) }) {
+			if waited := e.At - c.since; waited < backoff(n)-backoff(n)/1e6*c.p.Drift {
+				j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins %v after %d in a row were aborted, because %s", f.RollbackId, time.Duration(waited), n, f.Reason))
+			}
+		}
 		if c.active != nil && c.active.id != f.RollbackId {
 			j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins while %s is under way", f.RollbackId, c.active.id), c.active.seq)
 		}
@@ -150,6 +195,9 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			c.active = &rollback{id: f.RollbackId, tier: f.Tier, began: e.At, seq: e.Seq, stood: c.life.stood(e.Node, e.At)}
 		}
 	case evidencev2.RollbackStep_RB_PREPARED:
+		if p, ok := c.at[f.Subsystem]; ok && f.Generation <= p.gen {
+			j.Violate("T4", e.Node, fmt.Sprintf("it prepares for the rollback %s to generation %d, and is in generation %d", f.RollbackId, f.Generation, p.gen), p.seq)
+		}
 		limit := fullHold
 		if f.Tier == "FAST" {
 			limit = fastHold
@@ -215,6 +263,14 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 		}
 		return
 	}
+	if len(c.over) > remembered {
+		clear(c.over)
+	}
+	c.over[f.RollbackId] = f.Step
+	if c.failed++; f.Step != evidencev2.RollbackStep_RB_ABORTED {
+		c.failed = 0
+	}
+	c.since = e.At
 	r := c.active
 	if r == nil || r.id != f.RollbackId {
 		return

@@ -121,7 +121,7 @@ func (t *tolaria) obey(c *command.Command, epoch int64) {
 	case *adaptationv2.AdaptationCommand_LrUpdate:
 		rate := arm.LrUpdate.GroupRates[0].LearningRate
 		effect = fmt.Sprintf("learning rate %v→%v", t.rates.rate, rate)
-		t.rates.set(epoch, rate, c.M.CommandId)
+		t.rates.set(rate)
 	case *adaptationv2.AdaptationCommand_ArchChange:
 		r, err := architecture(arm.ArchChange)
 		if err != nil {

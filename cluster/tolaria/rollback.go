@@ -346,7 +346,7 @@ func (t *tolaria) own() error {
 	if err := t.host.Restore(&m); err != nil {
 		return fmt.Errorf("tolaria: checkpoint %s: %w", rb.ckpt.ID, err)
 	}
-	t.rates.set(m.Epoch, m.LearningRate, "rollback "+rb.id)
+	t.rates.set(m.LearningRate)
 	t.val, t.best = m.ValidationLoss, m.BestValidationLoss
 	if m.CheckpointEvery > 0 {
 		t.every = int(m.CheckpointEvery)

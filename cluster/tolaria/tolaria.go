@@ -154,7 +154,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if t.host, err = lineage.NewHost(j); err != nil {
 			return nil, err
 		}
-		t.rates.set(0, j.LearningRate, "the job's")
+		t.rates.set(j.LearningRate)
 		if t.breaker, err = breaker.New(breaker.Settings{Owner: Subsystem, Name: "kasmina", Failures: 3,
 			Recovery: 2 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
