@@ -427,7 +427,7 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.wait(2 * time.Second)
 		}
 		if !guilty {
-			p.accepted("kasmina", "telemetry.seed.health", "e1", 1)
+			p.mail("oona", "kasmina", &busv2.PublishAck{EventId: "e1", Topic: "telemetry.seed.health", Offset: 1, Status: busv2.PublishStatus_ACCEPTED})
 		}
 	},
 	"L7": func(p *tape, guilty bool) {

@@ -11,6 +11,7 @@ import (
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -28,6 +29,13 @@ type rollbacks struct {
 	failed int                                // rollbacks in a row that this coordinator aborted
 	since  int64                              // when it aborted the last of them
 	last   int64
+
+	// Who is to blame when the loss explodes: the seed grafted last, as Kasmina
+	// has told Tolaria.
+	stages          map[[2]int32]telemetryv2.SeedStage
+	told            int64 // the epoch of the latest boundary that it was told at
+	grafted, newest *telemetryv2.SeedRef
+	blamed          string // the rollback that has a culprit
 }
 
 // rollback is one attempt from STARTED to its end.
@@ -73,7 +81,7 @@ const (
 
 func newRollbacks(p Params) Checker {
 	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{},
-		over: map[string]evidencev2.RollbackStep{}}
+		over: map[string]evidencev2.RollbackStep{}, stages: map[[2]int32]telemetryv2.SeedStage{}}
 }
 
 func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
@@ -85,6 +93,8 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 		delete(c.at, e.Node)
 		if e.Node == "tolaria" {
 			c.failed = 0
+			clear(c.stages)
+			c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
 		}
 		if e.Node == "tolaria" && c.active != nil {
 			c.active.stood = 0 // its own limit begins anew with the restart
@@ -101,8 +111,23 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	switch e.Kind {
 	case trace.MessageSent:
 		c.sent(e, j)
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryReply); ok && m.Status == trainingv2.ReplyStatus_OK && m.Epoch > c.told {
+			c.told, c.grafted = m.Epoch, nil
+			for _, u := range m.Seeds {
+				k := [2]int32{u.Seed.GetLayerId(), u.Seed.GetSeedId()}
+				if u.Stage == telemetryv2.SeedStage_GRAFTING && c.stages[k] != u.Stage {
+					c.grafted = &telemetryv2.SeedRef{LayerId: k[0], SeedId: k[1]}
+				}
+				c.stages[k] = u.Stage
+			}
+		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
+		case *evidencev2.EpochFact:
+			if f.KasminaJoined && f.Epoch == c.told && c.grafted != nil {
+				c.newest = c.grafted
+			}
 		case *evidencev2.RollbackFact:
 			c.fact(e, f, j)
 		case *evidencev2.StepFact:
@@ -126,6 +151,10 @@ func (c *rollbacks) works(e *Event, what string, j *Judge) {
 	}
 }
 
+func names(list []*telemetryv2.SeedRef, s *telemetryv2.SeedRef) bool {
+	return s != nil && slices.ContainsFunc(list, func(r *telemetryv2.SeedRef) bool { return r.LayerId == s.LayerId && r.SeedId == s.SeedId })
+}
+
 // sent judges from outputs: who is fenced does no work, and an acknowledgement
 // says where its sender stands.
 func (c *rollbacks) sent(e *Event, j *Judge) {
@@ -141,6 +170,12 @@ func (c *rollbacks) sent(e *Event, j *Judge) {
 	case *trainingv2.BoundaryReply:
 		if m.Status == trainingv2.ReplyStatus_OK {
 			c.works(e, fmt.Sprintf("crosses into epoch %d", m.Epoch), j)
+		}
+	case *trainingv2.RestorePart:
+		// The seed grafted last is that of the boundary before, if Tolaria heard of
+		// it in time.
+		if m.RollbackId == c.blamed && !names(m.Culprits, c.newest) && !names(m.Culprits, c.grafted) {
+			j.Violate("T3", e.Node, fmt.Sprintf("in the rollback %s, because the loss exploded, the seed %d/%d is not named, which was grafted last", m.RollbackId, c.newest.LayerId, c.newest.SeedId))
 		}
 	case *trainingv2.StatePart:
 		c.works(e, "gives its part of "+m.CheckpointId, j)
@@ -183,6 +218,9 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 	switch f.Step {
 	case evidencev2.RollbackStep_RB_STARTED:
+		if c.blamed = ""; c.newest != nil && strings.Contains(f.Reason, "the loss exploded") && c.failed == 0 {
+			c.blamed = f.RollbackId
+		}
 		if n := c.failed; n > 0 && slices.ContainsFunc(hasty, func(s string) bool { return strings.Contains(f.Reason, s) }) {
 			if waited := e.At - c.since; waited < backoff(n)-backoff(n)/1e6*c.p.Drift {
 				j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins %v after %d in a row were aborted, because %s", f.RollbackId, time.Duration(waited), n, f.Reason))
@@ -233,6 +271,9 @@ func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	if h := c.held[e.Node]; h != nil {
 		delete(c.held, e.Node)
 		j.Judged("T4")
+	}
+	if f.Subsystem == "tolaria" {
+		c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
 	}
 	pos := position{f.Epoch, f.Generation, string(f.Root), e.Seq, true}
 	c.at[f.Subsystem] = pos
