@@ -162,6 +162,15 @@ func (c *commander) order(newest *trainingv2.CheckpointInfo) *order {
 		change("pickle", "\x80\x04", "\x80\x04")
 	case "bad-config":
 		change("rhythm", "checkpoint-every: 0\n", "checkpoint-every: 0\n")
+	case "germinate", "cull": // of a seed that is Tamiyo's as well
+		o.topic = toKasmina
+		l := &adaptationv2.SeedLifecycleCommand{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 2},
+			Operation: adaptationv2.SeedOperation_CULL}
+		if what == "germinate" {
+			l.Operation, l.KernelArtifactId = adaptationv2.SeedOperation_GERMINATE, "residual-4"
+		}
+		o.m.Command = &adaptationv2.AdaptationCommand_SeedLifecycle{SeedLifecycle: l}
+		requires("tamiyo")
 	case "other-layer": // there is no such seed; it is rejected when it is due
 		o.topic = toKasmina
 		o.m.Command = &adaptationv2.AdaptationCommand_SeedLifecycle{SeedLifecycle: &adaptationv2.SeedLifecycleCommand{
@@ -210,5 +219,5 @@ func (c *commander) order(newest *trainingv2.CheckpointInfo) *order {
 }
 
 // orders is the order in which mixed goes through the kinds of commands.
-var orders = []string{"rate", "used-nonce", "other-config", "rhythm", "unknown-change", "other-layer", "forged", "bad-config", "old",
-	"unknown-subsystem", "rate", "too-fast", "bare", "unknown-group", "early", "unknown-checkpoint", "other-run", "rollback", "over"}
+var orders = []string{"rate", "used-nonce", "other-config", "rhythm", "cull", "unknown-change", "other-layer", "forged", "bad-config", "old",
+	"germinate", "unknown-subsystem", "rate", "too-fast", "bare", "unknown-group", "early", "unknown-checkpoint", "other-run", "rollback", "over"}
