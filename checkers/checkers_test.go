@@ -138,6 +138,13 @@ func germinate() *adaptationv2.AdaptationCommand {
 		SeedLifecycle: &adaptationv2.SeedLifecycleCommand{Operation: adaptationv2.SeedOperation_GERMINATE}}}
 }
 
+// needing is a command that requires a subsystem.
+func (p *tape) needing(subsystem string) {
+	c := germinate()
+	c.Constraints = &adaptationv2.ExecutionConstraints{RequiredSubsystems: []string{subsystem}}
+	p.command(c)
+}
+
 func (p *tape) token(role string) []byte {
 	t := &pausev2.PauseToken{TokenId: "t", Principal: "op", Role: role, MaxDuration: durationpb.New(time.Second)}
 	t.Signature = hmacOf(t.AppendCanonical(nil))
@@ -624,6 +631,173 @@ var liars = map[string]struct {
 			p.deliver("g", topic, 1, 1, b)
 		}
 		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: topic, Group: "g", Offset: 1})
+	}},
+	"a participant that crosses while it is prepared": {"T4", func(p *tape, guilty bool) {
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		p.sent("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 3, Status: pick(guilty, trainingv2.ReplyStatus_OK, trainingv2.ReplyStatus_FENCED)})
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_FENCED, "r1", 4, 2)
+	}},
+	"a participant that gives its part while it is prepared": {"T4", func(p *tape, guilty bool) {
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		if !guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_ABORTED, "r1", 4, 2)
+		}
+		p.sent("tamiyo", "tolaria", &trainingv2.StatePart{CheckpointId: "k1", Subsystem: "tamiyo"})
+	}},
+	"a participant that prepares for where it is": {"T4", func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, 4, 4})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 4, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r2", 4, pick[uint32](guilty, 2, 3))
+	}},
+	"a rollback that goes on after its end": {"T3", func(p *tape, guilty bool) {
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		for range 2 { // a life after tells it again
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_FAILED, "r1", 4, 2)
+		}
+		if guilty {
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+	}},
+	"a rollback that is hurried by who is out of step": {"T4", func(p *tape, guilty bool) {
+		for _, wait := range []time.Duration{0, 1100 * time.Millisecond, pick(guilty, 1900*time.Millisecond, 2100*time.Millisecond)} {
+			p.wait(wait)
+			id := fmt.Sprint("r", p.now)
+			p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: id, Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "kasmina is out of sync"})
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_ABORTED, id, 4, 2)
+		}
+	}},
+	"a rollback that names no culprit": {"T3", func(p *tape, guilty bool) {
+		grafted := &telemetryv2.SeedRef{LayerId: 1, SeedId: 2}
+		p.mail("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 3, Status: trainingv2.ReplyStatus_OK,
+			Seeds: []*trainingv2.KernelUse{{Seed: grafted, Stage: telemetryv2.SeedStage_GRAFTING}}})
+		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, KasminaJoined: true})
+		p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: "r1", Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "the loss exploded"})
+		m := &trainingv2.RestorePart{RollbackId: "r1", Culprits: []*telemetryv2.SeedRef{{LayerId: 1, SeedId: 1}}}
+		if !guilty {
+			m.Culprits = append(m.Culprits, grafted)
+		}
+		p.sent("tolaria", "kasmina", m)
+	}},
+	"a part of a checkpoint that is none": {"W5", func(p *tape, guilty bool) {
+		p.checkpoint("k1", 4, 4, 1)
+		p.sent("tolaria", "kasmina", &trainingv2.RestorePart{Part: &trainingv2.StatePart{CheckpointId: pick(guilty, "k2", "k1"), Subsystem: "kasmina", Data: []byte("kasminak1")}})
+	}},
+	"a part that is handed to somebody else": {"W5", func(p *tape, guilty bool) {
+		p.checkpoint("k1", 4, 4, 1)
+		p.sent("tolaria", pick(guilty, "tamiyo", "kasmina"), &trainingv2.RestorePart{Part: &trainingv2.StatePart{CheckpointId: "k1", Subsystem: "kasmina", Data: []byte("kasminak1")}})
+	}},
+	"a pause that ends by nothing": {"A6", func(p *tape, guilty bool) {
+		p.command(pauseCommand(p.token("operator")))
+		p.fact("tolaria", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED"})
+		if !guilty {
+			p.applied("tolaria", "resume", 3)
+		}
+		p.fact("tolaria", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)})
+	}},
+	"training that is frozen and goes on": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		if !guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "FROZEN", To: "CONSERVATIVE"})
+		}
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)})
+	}},
+	"a command that is carried out in a freeze": {"A6", func(p *tape, guilty bool) {
+		p.command(germinate())
+		if guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		}
+		p.applied("tolaria", "c1", 3)
+	}},
+	"a mode that begins where no other ended": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		p.fact("tolaria", &evidencev2.ModeFact{From: pick(guilty, "NORMAL", "FROZEN"), To: "CONSERVATIVE"})
+	}},
+	"an event that names another mode": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_CONFIRMED, "r1", 4, 2)
+		p.publish("tolaria", "system.events.epoch", "e", &eventsv2.EpochEvent{Epoch: 4, RollbackGeneration: 2, Phase: eventsv2.EpochPhase_ROLLED_BACK,
+			Mode: pick(guilty, eventsv2.RunMode_NORMAL, eventsv2.RunMode_FROZEN)})
+	}},
+	"an emergency that nobody acknowledges": {"A6", func(p *tape, guilty bool) {
+		p.mail("sentinel", "kasmina", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
+		if !guilty {
+			p.sent("kasmina", "sentinel", &pausev2.PauseAck{PauseId: "n", State: pausev2.PauseState_PAUSED})
+		}
+		p.wait(100 * time.Millisecond)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a configuration that is not what was hashed": {"A3", func(p *tape, guilty bool) {
+		config := []byte("checkpoint-every: 3")
+		sum := sha256.Sum256(config)
+		if guilty {
+			config[len(config)-1] = '9'
+		}
+		p.command(&adaptationv2.AdaptationCommand{CommandId: "c1", TargetEpoch: 3, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_ArchChange{
+			ArchChange: &adaptationv2.ArchitectureChange{SerializedConfig: config, ValidationHash: hex.EncodeToString(sum[:])}}})
+		p.applied("tolaria", "c1", 3)
+	}},
+	"a command that does not wait for whom it requires": {"A2", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: guilty})
+		p.needing("tamiyo")
+		p.applied("kasmina", "c1", 3)
+	}},
+	"a command that does not wait for whom it requires, at Tolaria": {"A2", func(p *tape, guilty bool) {
+		p.needing("tamiyo")
+		p.applied("tolaria", "c1", 3)
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: guilty})
+	}},
+	"a command that expires in vain": {"L2", func(p *tape, guilty bool) {
+		p.needing("tamiyo")
+		p.sent("kasmina", "oona", &busv2.Ack{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: !guilty})
+		p.fact("kasmina", &evidencev2.BoundaryFact{Epoch: 3, Generation: 1})
+		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, Generation: 1, KasminaJoined: true})
+		p.publish("kasmina", "control.command.results", "r", &adaptationv2.CommandResult{CommandId: "c1", Status: adaptationv2.CommandStatus_EXPIRED})
+	}},
+	"a command that was signed and has no result": {"L2", func(p *tape, guilty bool) {
+		b := p.publish("tamiyo", "control.kasmina.commands", "e-c1", germinate())
+		p.accepted("tamiyo", "control.kasmina.commands", "e-c1", 1)
+		if !guilty {
+			b = p.seal(&envelopev2.EventEnvelope{EventId: "e-c1", Topic: "control.kasmina.commands"}, germinate(), false)
+		}
+		p.deliver("kasmina", "control.kasmina.commands", 1, 1, b)
+		p.wait(31 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a publication that is given up": {"L5", func(p *tape, guilty bool) {
+		p.started(3, 1)
+		if !guilty {
+			p.mail("oona", "tolaria", &busv2.PublishAck{EventId: "epoch/1/3", Topic: "system.events.epoch", Status: busv2.PublishStatus_ACCEPTED})
+		}
+		p.wait(11 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"an event that overtakes another": {"O1", func(p *tape, guilty bool) {
+		p.started(3, 1)
+		if !guilty {
+			p.mail("oona", "tolaria", &busv2.PublishAck{EventId: "epoch/1/3", Topic: "system.events.epoch", Status: busv2.PublishStatus_ACCEPTED})
+		}
+		p.started(4, 1)
+	}},
+	"a command that was not given its time": {"O1", func(p *tape, guilty bool) {
+		p.publish("tamiyo", "control.kasmina.commands", "e1", germinate())
+		p.wait(pick(guilty, 100*time.Millisecond, time.Second))
+		p.publish("tamiyo", "control.kasmina.commands", "e2", germinate())
+	}},
+	"a Kasmina that stays away": {"L7", func(p *tape, guilty bool) {
+		p.event(trace.NodeStarted, "tolaria", nil)
+		p.event(trace.NodeReady, "kasmina", nil)
+		for range 4 {
+			p.wait(10 * time.Second)
+			p.fact("tolaria", &evidencev2.EpochFact{KasminaJoined: !guilty})
+		}
+	}},
+	"a restore that is told to be a boundary": {"K2", func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "kasmina", &trainingv2.BackwardRequest{Step: step(3, 0, 1)})
+		p.factBy("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, From: telemetryv2.SeedStage_DORMANT,
+			To: telemetryv2.SeedStage_TRAINING, Cause: evidencev2.StageCause_BY_ROLLBACK, CommandId: "r1", AtBoundary: guilty}, by)
 	}},
 	"a bus that says an entry was acknowledged": {"O2", func(p *tape, guilty bool) {
 		const topic = "telemetry.seed.health"
