@@ -751,7 +751,7 @@ var liars = map[string]struct {
 	"a command that expires in vain": {"L2", func(p *tape, guilty bool) {
 		p.needing("tamiyo")
 		p.sent("kasmina", "oona", &busv2.Ack{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
-		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: !guilty})
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Generation: 1, Fallback: !guilty})
 		p.fact("kasmina", &evidencev2.BoundaryFact{Epoch: 3, Generation: 1})
 		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, Generation: 1, KasminaJoined: true})
 		p.publish("kasmina", "control.command.results", "r", &adaptationv2.CommandResult{CommandId: "c1", Status: adaptationv2.CommandStatus_EXPIRED})

@@ -29,7 +29,7 @@ type commands struct {
 	last   int64
 
 	entries map[ackKey]*command // by where the bus has them
-	decided map[int64]bool      // by the epoch that has ended: whether Tamiyo took part in its boundary
+	decided map[[2]int64]bool   // by the epoch that has ended and its generation: whether Tamiyo took part in its boundary
 	ready   boundary            // that Kasmina is ready to cross
 	paused  map[string]bool
 }
@@ -85,7 +85,7 @@ const remembered = 512
 
 func newCommands(p Params) Checker {
 	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}, opened: map[string]uint64{},
-		entries: map[ackKey]*command{}, decided: map[int64]bool{}, paused: map[string]bool{}}
+		entries: map[ackKey]*command{}, decided: map[[2]int64]bool{}, paused: map[string]bool{}}
 }
 
 func (*commands) Invariants() []string {
@@ -323,7 +323,7 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 		}
 	}
 	if c.p.Settled != nil && f.Subsystem == "kasmina" && slices.Contains(k.needs, "tamiyo") {
-		c.attended(e, k, f.Epoch-1, j)
+		c.attended(e, k, f.Epoch-1, f.Generation, j)
 	}
 	if k.forged != "" {
 		j.Violate("A3", e.Node, fmt.Sprintf("command %s takes effect, and %s", f.CommandId, k.forged), k.seq)
@@ -348,9 +348,10 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 }
 
 // attended judges that Tamiyo took part in the boundary behind an epoch, at
-// which a command that requires it took effect.
-func (c *commands) attended(e *Event, k *command, epoch int64, j *Judge) {
-	there, known := c.decided[epoch]
+// which a command that requires it took effect. Where a rollback has led back to
+// that boundary, nobody decides about it a second time.
+func (c *commands) attended(e *Event, k *command, epoch int64, gen uint32, j *Judge) {
+	there, known := c.decided[[2]int64{epoch, int64(gen)}]
 	switch {
 	case !known:
 	case there:
@@ -365,11 +366,11 @@ func (c *commands) decision(e *Event, f *evidencev2.DecisionFact, j *Judge) {
 	if len(c.decided) > remembered {
 		clear(c.decided)
 	}
-	c.decided[f.Epoch] = !f.Fallback
+	c.decided[[2]int64{f.Epoch, int64(f.Generation)}] = !f.Fallback
 	for _, id := range c.order {
 		if k := c.cmds[id]; k != nil && k.at == f.Epoch+1 && k.applied["tolaria"] != 0 && slices.Contains(k.needs, "tamiyo") {
 			k.at = 0
-			c.attended(e, k, f.Epoch, j)
+			c.attended(e, k, f.Epoch, f.Generation, j)
 		}
 	}
 	c.carried("tolaria", boundary{f.Epoch + 1, f.Generation, e.At, true})
@@ -388,7 +389,7 @@ func (c *commands) carried(who string, b boundary) {
 			b.epoch < k.target || b.epoch >= k.target+k.ttl || !c.p.Settled(k.taken) {
 			continue
 		}
-		if !slices.ContainsFunc(k.needs, func(n string) bool { return n != who && n != "tolaria" && (n != "tamiyo" || !c.decided[b.epoch-1]) }) {
+		if !slices.ContainsFunc(k.needs, func(n string) bool { return n != who && n != "tolaria" && (n != "tamiyo" || !c.decided[[2]int64{b.epoch - 1, int64(b.gen)}]) }) {
 			k.due = b.epoch
 		}
 	}
