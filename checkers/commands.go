@@ -389,7 +389,9 @@ func (c *commands) carried(who string, b boundary) {
 			b.epoch < k.target || b.epoch >= k.target+k.ttl || !c.p.Settled(k.taken) {
 			continue
 		}
-		if !slices.ContainsFunc(k.needs, func(n string) bool { return n != who && n != "tolaria" && (n != "tamiyo" || !c.decided[[2]int64{b.epoch - 1, int64(b.gen)}]) }) {
+		if !slices.ContainsFunc(k.needs, func(n string) bool {
+			return n != who && n != "tolaria" && (n != "tamiyo" || !c.decided[[2]int64{b.epoch - 1, int64(b.gen)}])
+		}) {
 			k.due = b.epoch
 		}
 	}
