@@ -124,8 +124,12 @@ func (t *tolaria) recover() error {
 	return t.roll(recovering)
 }
 
-// stop ends training for good: there is nothing sound to go on with.
+// stop ends training for good: there is nothing sound to go on with. What a disk
+// that hung kept from being read is not lost: the next life reads it again.
 func (t *tolaria) stop(why string) error {
+	if t.store.hung != nil {
+		return fmt.Errorf("tolaria: %s: %w", why, t.store.hung)
+	}
 	t.enter(broken)
 	t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: t.mode.String(), To: "STOPPED", Reason: why})
 	t.mode = eventsv2.RunMode_FROZEN
