@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -672,12 +673,19 @@ var liars = map[string]struct {
 		p.mail("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 3, Status: trainingv2.ReplyStatus_OK,
 			Seeds: []*trainingv2.KernelUse{{Seed: grafted, Stage: telemetryv2.SeedStage_GRAFTING}}})
 		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, KasminaJoined: true})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(4, 0, 1), Loss: math.NaN()})
 		p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: "r1", Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "the loss exploded"})
 		m := &trainingv2.RestorePart{RollbackId: "r1", Culprits: []*telemetryv2.SeedRef{{LayerId: 1, SeedId: 1}}}
 		if !guilty {
 			m.Culprits = append(m.Culprits, grafted)
 		}
 		p.sent("tolaria", "kasmina", m)
+	}},
+	"a rollback for a loss that is none": {"T3", func(p *tape, guilty bool) {
+		for _, loss := range []float64{0.2, 0.3, pick(guilty, 2.9, 3.1)} {
+			p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1), Loss: loss})
+		}
+		p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: "r1", Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "the loss exploded"})
 	}},
 	"a part of a checkpoint that is none": {"W5", func(p *tape, guilty bool) {
 		p.checkpoint("k1", 4, 4, 1)

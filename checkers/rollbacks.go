@@ -36,6 +36,10 @@ type rollbacks struct {
 	told            int64 // the epoch of the latest boundary that it was told at
 	grafted, newest *telemetryv2.SeedRef
 	blamed          string // the rollback that has a culprit
+	// The least loss since the state that is trained on was restored, and whether
+	// any was out of all proportion to it.
+	least    float64
+	exploded bool
 }
 
 // rollback is one attempt from STARTED to its end.
@@ -95,6 +99,7 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 			c.failed = 0
 			clear(c.stages)
 			c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
+			c.least, c.exploded = 0, false
 		}
 		if e.Node == "tolaria" && c.active != nil {
 			c.active.stood = 0 // its own limit begins anew with the restart
@@ -218,6 +223,9 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 	switch f.Step {
 	case evidencev2.RollbackStep_RB_STARTED:
+		if strings.Contains(f.Reason, "the loss exploded") && c.failed == 0 && !c.exploded {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s begins because the loss exploded, and no loss was %d times as much as another", f.RollbackId, explosion))
+		}
 		if c.blamed = ""; c.newest != nil && strings.Contains(f.Reason, "the loss exploded") && c.failed == 0 {
 			c.blamed = f.RollbackId
 		}
@@ -274,6 +282,7 @@ func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 	if f.Subsystem == "tolaria" {
 		c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
+		c.least, c.exploded = 0, false
 	}
 	pos := position{f.Epoch, f.Generation, string(f.Root), e.Seq, true}
 	c.at[f.Subsystem] = pos
@@ -349,8 +358,18 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 }
 
+// explosion is how many times its recent mean a loss must be for a rollback, and
+// so at least as many times the least of those.
+const explosion = 15
+
 // step judges that no step runs across differing generations.
 func (c *rollbacks) step(e *Event, f *evidencev2.StepFact, j *Judge) {
+	if c.least > 0 && f.Loss > explosion*c.least || f.Loss != f.Loss || f.Loss > 1e30 {
+		c.exploded = true
+	}
+	if c.least == 0 || f.Loss < c.least {
+		c.least = f.Loss
+	}
 	if f.Effect != trainingv2.StepEffect_FULL {
 		return
 	}

@@ -232,10 +232,7 @@ func (t *tolaria) emergency(from actor.ID, m *telemetryv2.EmergencyNotice) error
 		t.env.Net.Send(from, &pausev2.PauseAck{PauseId: m.NoticeId, Subsystem: Subsystem, State: pausev2.PauseState_PAUSED,
 			QuiescedAt: timestamppb.New(t.env.Clock.Now())}, actor.SendOptions{Key: "emergency-ack/" + m.NoticeId})
 		if t.freeze == "" && t.phase != frozen {
-			t.freeze = m.NoticeId
-			if t.phase == paused {
-				t.freeze = "" // nothing runs
-			}
+			t.freeze = m.NoticeId // in a pause: when it is over
 		}
 	case telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_SEVERE:
 		t.wish(&wish{reason: "emergency " + m.NoticeId + ": " + m.Reason, severity: "SEVERE", fast: true})
