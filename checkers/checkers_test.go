@@ -123,6 +123,15 @@ func (p *tape) factBy(node string, m canon.Message, cause uint64) uint64 {
 	})
 }
 
+// asks has Tolaria ask Kasmina for some steps of an epoch, each of them twice.
+func (p *tape) asks(epoch int64, steps int) {
+	for i := range steps {
+		for range 2 {
+			p.sent("tolaria", "kasmina", &trainingv2.ForwardRequest{Step: step(epoch, int32(i), 1), Training: true})
+		}
+	}
+}
+
 // op is an operation on a file that works; data is what it writes.
 func (p *tape) op(text string, at int64, data []byte) {
 	p.event(trace.DiskOperation, "oona", func(e *trace.Event) { e.Text, e.Arg, e.Data = text, at, data })
@@ -339,6 +348,7 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.applied("kasmina", "c1", 3)
 	},
 	"O9": func(p *tape, guilty bool) {
+		p.asks(3, 3)
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
 		p.wait(pick(guilty, time.Second, 2*time.Second))
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "OPEN", To: "HALF_OPEN"})
@@ -588,6 +598,12 @@ var liars = map[string]struct {
 		if guilty {
 			p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "state/run/1/4", Epoch: 4})
 		}
+	}},
+	"a breaker that counts what failed before an answer": {"O9", func(p *tape, guilty bool) {
+		p.asks(3, 2)
+		p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 4, Generation: 1})
+		p.asks(4, pick(guilty, 1, 3))
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
 	}},
 	"a breaker that opens too early": {"O9", func(p *tape, guilty bool) {
 		for range pick(guilty, 1, 2) {
