@@ -52,6 +52,9 @@ type Checker interface {
 // Params are what a checker must know of the run's set-up.
 type Params struct {
 	RunSeed uint64
+	// Damaged says that the run has faults by which a disk loses or changes what
+	// it has confirmed. Without one nobody may find damage.
+	Damaged bool
 	// Void lists invariants that the scenario makes void.
 	Void map[string]string
 	// Key verifies signed commands and pause tokens; nil: it is not known, and

@@ -3,11 +3,13 @@ package checkers_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"path"
 	"reflect"
 	"slices"
 	"testing"
@@ -120,6 +122,50 @@ func (p *tape) factBy(node string, m canon.Message, cause uint64) uint64 {
 	return p.event(trace.FactDeclared, node, func(e *trace.Event) {
 		e.Text, e.Data, e.Cause = m.FullName(), m.AppendCanonical(nil), cause
 	})
+}
+
+// asks has Tolaria ask Kasmina for some steps of an epoch, each of them twice.
+func (p *tape) asks(epoch int64, steps int) {
+	for i := range steps {
+		for range 2 {
+			p.sent("tolaria", "kasmina", &trainingv2.ForwardRequest{Step: step(epoch, int32(i), 1), Training: true})
+		}
+	}
+}
+
+// op is an operation on a file that works; data is what it writes.
+func (p *tape) op(text string, at int64, data []byte) {
+	p.event(trace.DiskOperation, "oona", func(e *trace.Event) { e.Text, e.Arg, e.Data = text, at, data })
+}
+
+// opFails is an operation that the device fails.
+func (p *tape) opFails(text string) {
+	p.op(text, 0, nil)
+	p.op(text+" failed: input/output error", 0, nil)
+}
+
+// begins makes a file of zeros.
+func (p *tape) begins(name string) {
+	p.op("open "+name, 0, nil)
+	p.op("allocate "+name, 0, nil)
+}
+
+// segment makes a segment of a log as it should be made, with a first record.
+func (p *tape) segment(name string, first []byte) {
+	p.begins(name)
+	p.op("sync "+name, 0, nil)
+	p.op("syncdir "+path.Dir(name), 0, nil)
+	p.op("dsync-write "+name, 0, first)
+}
+
+// record is a record of a log without a payload.
+func record(lsn, start uint64) []byte {
+	b := make([]byte, 512)
+	copy(b, "ESPR")
+	binary.LittleEndian.PutUint64(b[100:], lsn)
+	binary.LittleEndian.PutUint64(b[152:], start)
+	binary.LittleEndian.PutUint32(b[160:], 512)
+	return b
 }
 
 // command publishes and delivers a command for Kasmina.
@@ -310,6 +356,7 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.applied("kasmina", "c1", 3)
 	},
 	"O9": func(p *tape, guilty bool) {
+		p.asks(3, 3)
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
 		p.wait(pick(guilty, time.Second, 2*time.Second))
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "OPEN", To: "HALF_OPEN"})
@@ -399,6 +446,24 @@ var cases = map[string]func(p *tape, guilty bool){
 	"W6": func(p *tape, guilty bool) {
 		p.seals("b1", "root1", "one")
 		p.seals("b2", pick(guilty, "root1", "root2"), "two")
+	},
+	"W7": func(p *tape, guilty bool) {
+		p.begins("oona/bus/1.wal")
+		if !guilty {
+			p.op("sync oona/bus/1.wal", 0, nil)
+		}
+		p.op("syncdir oona/bus", 0, nil)
+		p.op("dsync-write oona/bus/1.wal", 0, record(1, 1))
+	},
+	"W8": func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.segment("oona/bus/2.wal", record(2, 1))
+		p.op("dsync-write oona/bus/2.wal", 512, record(3, 2))
+		if !guilty {
+			p.op("remove oona/bus/1.wal", 0, nil)
+			p.op("syncdir oona/bus", 0, nil)
+		}
+		p.op("dsync-write oona/bus/2.wal", 1024, record(4, 2))
 	},
 	"L1": func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
@@ -542,6 +607,12 @@ var liars = map[string]struct {
 			p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "state/run/1/4", Epoch: 4})
 		}
 	}},
+	"a breaker that counts what failed before an answer": {"O9", func(p *tape, guilty bool) {
+		p.asks(3, 2)
+		p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 4, Generation: 1})
+		p.asks(4, pick(guilty, 1, 3))
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
+	}},
 	"a breaker that opens too early": {"O9", func(p *tape, guilty bool) {
 		for range pick(guilty, 1, 2) {
 			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
@@ -601,6 +672,74 @@ var liars = map[string]struct {
 				p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_RECOVERED, Topic: "t", Offset: 9})
 			}
 		}
+	}},
+	"a log that repeats a sync that failed": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.opFails("sync oona/bus/1.wal")
+		if !guilty {
+			p.op("open oona/bus/1.wal", 0, nil)
+		}
+		p.op("sync oona/bus/1.wal", 0, nil)
+	}},
+	"a log that writes on after a write with an unknown outcome": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.opFails("dsync-write oona/bus/1.wal")
+		if !guilty {
+			p.op("open oona/bus/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1))
+	}},
+	"a log whose file has no durable name": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.op("rename oona/bus/1.wal oona/bus/2.wal", 0, nil)
+		if !guilty {
+			p.op("syncdir oona/bus", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1)) // by the name that it was opened under
+	}},
+	"a log with a file that it had no space for": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.begins("oona/bus/2.wal")
+		p.op("sync oona/bus/2.wal", 0, nil)
+		p.op("sync oona/bus/2.wal failed: no space left on device", 0, nil)
+		if !guilty {
+			p.op("remove oona/bus/2.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1))
+	}},
+	"a log with a segment that another supersedes": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.segment("oona/bus/2.wal", record(1, 1))
+		if !guilty {
+			p.op("remove oona/bus/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/2.wal", 512, record(2, 1))
+	}},
+	"a store that keeps what it has salvaged": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/store/1.wal", record(1, 1))
+		p.segment("oona/store/g1.new/1.wal", record(1, 1))
+		p.op("rename oona/store/g1.new oona/store/g1", 0, nil)
+		p.op("syncdir oona/store", 0, nil)
+		if !guilty {
+			p.op("remove oona/store/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/store/g1/1.wal", 512, record(2, 1))
+	}},
+	"a journal that is never cut": {"W8", func(p *tape, guilty bool) {
+		p.segment("tolaria/journal/1.wal", record(1, 1))
+		p.segment("tolaria/journal/2.wal", record(pick[uint64](guilty, 500, 200), 1))
+		p.segment("tolaria/journal/3.wal", record(pick[uint64](guilty, 501, 201), 1))
+		p.op("remove tolaria/journal/1.wal", 0, nil)
+		p.op("readdir tolaria/journal", 0, nil)
+	}},
+	"a log that takes its own recovery for damage": {"P1", func(p *tape, guilty bool) {
+		p.event(trace.NodeReady, "ledger", nil)
+		p.sent("ledger", "writer", &ledgerv2.ReadReply{Client: "writer", ReadId: 1, Outcome: pick(guilty, ledgerv2.Outcome_CORRUPT, ledgerv2.Outcome_DONE)})
+	}},
+	"a vault that refuses what its disk has not": {"P1", func(p *tape, guilty bool) {
+		p.opFails("dsync-write vault/1.wal")
+		p.mail("sealer", "vault", &ledgerv2.SealRequest{BundleId: "b", Components: []*ledgerv2.Component{{Name: "a"}}})
+		p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: "b", Outcome: pick(guilty, ledgerv2.Outcome_FAILED, ledgerv2.Outcome_DONE)})
 	}},
 	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
 		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}

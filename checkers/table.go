@@ -38,6 +38,8 @@ var catalogue = []Invariant{
 	{ID: "W4", Statement: "effects without a COMMIT are absent after recovery; one transaction at a time", Source: "01.2"},
 	{ID: "W5", Statement: "a checkpoint is accepted only if the root recomputed from its bytes and context is the stored one", Source: "HLD 8.3"},
 	{ID: "W6", Statement: "different components or contexts never feed the same bytes to the root hash", Source: "HLD 8.3"},
+	{ID: "W7", Statement: "what goes into a log's file is written where name and space are durable, and no sync that failed is tried again", Source: "faults 1"},
+	{ID: "W8", Statement: "space is given back: no file stays that holds no record, that others supersede, or that was let go", Source: "faults 1"},
 	{ID: "L1", Statement: "every started rollback ends DONE or ABORTED within 30 s", Source: "01.2", Liveness: true},
 	{ID: "L2", Statement: "every command gets one result, and expires only if nobody could carry it out", Source: "02.1", Liveness: true},
 	{ID: "L5", Statement: "once the faults are over, the bus answers what is published within 10 s, and who must publish asks until then", Source: "09", Liveness: true},
@@ -46,7 +48,7 @@ var catalogue = []Invariant{
 	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
-	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults 1"},
+	{ID: "P1", Statement: "no process ends by a panic, nor ends or refuses work by an error where the fault tables say that it goes on", Source: "faults 1"},
 }
 
 var facts = []trace.Kind{trace.FactDeclared}
@@ -61,7 +63,7 @@ func kinds(lists ...[]trace.Kind) []trace.Kind {
 
 // groups are the checkers.
 var groups = []group{
-	{[]string{"P1"}, []trace.Kind{trace.NodeExited, trace.NodeReady, trace.NodeStarted, trace.DiskOperation}, newProcesses},
+	{[]string{"P1"}, kinds(messages, facts, []trace.Kind{trace.NodeExited, trace.NodeReady, trace.NodeStarted, trace.DiskOperation}), newProcesses},
 	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newContract},
 	{[]string{"C9"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newVersions},
 	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
@@ -76,6 +78,7 @@ var groups = []group{
 	{[]string{"O9"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts), newBreakers},
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
 	{[]string{"W1", "W4"}, facts, newLogs},
+	{[]string{"W7", "W8"}, kinds([]trace.Kind{trace.DiskOperation, trace.HostCrashed}, lifeEvents), newStorage},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
 	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},

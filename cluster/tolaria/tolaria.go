@@ -44,7 +44,7 @@ const Subsystem = "tolaria"
 
 // Options of Tolaria.
 type Options struct {
-	Retain   int           `set:"retain" doc:"good checkpoints that are kept"`
+	Retain   int           `set:"retain" doc:"good checkpoints that are kept; 0: as many as the design says"`
 	Segment  int           `set:"segment" doc:"bytes of a segment of its logs"`
 	Timeout  time.Duration `set:"timeout" doc:"deadline of one operation on the disk"`
 	Resend   time.Duration `set:"resend" doc:"how long it waits for Kasmina before it asks again"`
@@ -55,7 +55,7 @@ type Options struct {
 
 // Defaults are the options of a Tolaria that sets none.
 func Defaults() *Options {
-	return &Options{Retain: 5, Segment: 64 << 10, Timeout: 500 * time.Millisecond,
+	return &Options{Segment: 64 << 10, Timeout: 500 * time.Millisecond,
 		Resend: 60 * time.Millisecond, Step: 250 * time.Millisecond, Boundary: 500 * time.Millisecond, Merkle: "hardened"}
 }
 

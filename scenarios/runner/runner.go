@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"time"
 
@@ -187,6 +188,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
+		p.Damaged = damages(steps)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -325,6 +327,15 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 		drift = max(drift, s.Fault.PPM, -s.Fault.PPM)
 	}
 	return skew, drift
+}
+
+// damages says whether a plan has a disk lose or change what it has confirmed,
+// or show it as it was: a log asks twice, and believes the second answer.
+func damages(steps []faults.Step) bool {
+	return slices.ContainsFunc(steps, func(s faults.Step) bool {
+		k := faults.Lookup(s.Fault.Kind)
+		return k.Area == "disk" && (k.Class != faults.Survivable || k.Name == "disk/stale-read")
+	})
 }
 
 // boot builds the world of a scenario.
