@@ -637,6 +637,41 @@ var liars = map[string]struct {
 		p.wait(21 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
 	}},
+	"a bus that delivers more often than it may": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "e1", Topic: topic, MaxAttempts: 2}, &telemetryv2.SeedTelemetry{TelemetryId: "a"}, true)
+		p.sentBytes("kasmina", "oona", b)
+		for n := range pick[uint32](guilty, 3, 2) {
+			p.deliver("g", topic, 1, n+1, b)
+		}
+	}},
+	"a bus that hands out to one that is gone": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		p.mail("kasmina", "oona", &busv2.Subscribe{Group: "g", Consumer: "kasmina", Topics: []string{topic}})
+		p.wait(pick(guilty, 10*time.Second, 8*time.Second))
+		p.deliver("g", topic, 1, 1, p.publish("tolaria", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"}))
+	}},
+	"a dead letter that somebody published": {"O2", func(p *tape, guilty bool) {
+		if !guilty {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "t", Group: "g", Offset: 1, EventId: "e1"})
+		}
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_APPENDED, Topic: "bus.dead-letters", Offset: 1, EventId: "dead-letter/g/e1"})
+	}},
+	"a reading with a gap": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: 4,
+			Entries: []*busv2.LogEntry{{Offset: 2, Envelope: []byte("b")}, {Offset: pick[int64](guilty, 4, 3), Envelope: []byte("c")}}})
+	}},
+	"a reading that is empty": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: pick[int64](guilty, 4, 2)})
+	}},
+	"a log that begins behind what was trimmed": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t"})
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "t", Offset: 3})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: pick[int64](guilty, 5, 4), NextOffset: 6,
+			Entries: []*busv2.LogEntry{{Offset: pick[int64](guilty, 5, 4), Envelope: []byte("c")}}})
+	}},
 }
 
 func TestLiars(t *testing.T) {

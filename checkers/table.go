@@ -66,6 +66,7 @@ var groups = []group{
 	{[]string{"C9"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newVersions},
 	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
 	{[]string{"O2", "L5"}, kinds([]trace.Kind{trace.MessageSent}, facts), newDuties},
+	{[]string{"O1", "O2"}, kinds(messages, facts, lifeEvents), newHanding},
 	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},
 	{[]string{"A5", "A6"}, kinds(messages, facts, lifeEvents), newPauses},
 	{[]string{"K1", "K2", "K4", "K5"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newSeeds},

@@ -17,6 +17,8 @@ import (
 	"github.com/esper-sim/espersim/cluster"
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/oona"
+	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -187,6 +189,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
+		p.Attempts, p.Lease = busSettings(s)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -325,6 +328,20 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 		drift = max(drift, s.Fault.PPM, -s.Fault.PPM)
 	}
 	return skew, drift
+}
+
+// busSettings are what the checkers must know of the bus's own settings.
+func busSettings(s *scenarios.Scenario) (attempts uint32, lease time.Duration) {
+	o := oona.Defaults()
+	for _, n := range s.Cluster.Nodes {
+		if n.Role() != "oona" {
+			continue
+		}
+		for _, v := range n.Options.Values {
+			_ = setting.Set(o, v.Key, v.Value) // boot complains of what it cannot set
+		}
+	}
+	return uint32(o.Attempts), o.Lease
 }
 
 // boot builds the world of a scenario.
