@@ -25,6 +25,7 @@ var probes = []Probe{
 	{"outbox/held", "a publication waits for its readers to be upgraded"},
 	{"tamiyo/reopen", "Tamiyo opens its log anew after a failed write"},
 	{"tamiyo/stale-telemetry", "a report was measured before the rollback that has ended"},
+	{"tamiyo/undone-result", "the result of a germination came after the rollback that took it back"},
 	{"tolaria/before-commit", "a rollback is about to be decided"},
 	{"tolaria/checkpoint-incomplete", "a part of a checkpoint did not come, or its disk was full"},
 	{"vault/reopen", "the vault opens its log anew after a failed write"},

@@ -23,6 +23,7 @@ type journal struct {
 	log     *wal.Log
 	refused error // damage; nil and no log: the disk did not answer
 	buf     []byte
+	anew    bool // it was opened anew, and may know of more than was told
 
 	// What the log says.
 	generation uint32 // of the newest decision
@@ -77,7 +78,7 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 				j.former = j.former[:copy(j.former, j.former[1:])]
 			}
 			j.former = append(j.former, &pending{id: m.Issued.CommandId, op: c.Operation, seed: graft.RefOf(c.Seed),
-				kernel: c.KernelArtifactId, pre: m.PreMetric})
+				kernel: c.KernelArtifactId, pre: m.PreMetric, issued: m.Generation})
 		}
 	case m.Opened != nil:
 		if id := m.Opened.CommandId; !j.reported[id] {
@@ -133,7 +134,7 @@ func (j *journal) note(m *statev2.TamiyoRecord) {
 // anew as well, so that memory and disk agree.
 func (j *journal) failed(error) bool {
 	j.env.Probe.Reached("tamiyo/reopen")
-	j.log = nil
+	j.log, j.anew = nil, true
 	j.start()
 	return false
 }
