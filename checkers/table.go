@@ -20,7 +20,7 @@ var catalogue = []Invariant{
 	{ID: "A2", Statement: "a command takes effect only in [target_epoch, target_epoch + ttl_epochs)", Source: "HLD 8.0.3"},
 	{ID: "A3", Statement: "a bad signature, a used nonce or a skew over 60 s changes no state, also after restarts", Source: "02.1"},
 	{ID: "A4", Statement: "what requires a confirmation has no effect before it", Source: "HLD 8.0.3"},
-	{ID: "A5", Statement: "a pause begins only with a valid signed token and ends by its maximum duration", Source: "HLD 8.0.3"},
+	{ID: "A5", Statement: "a pause is granted and begins only with a valid signed token, which serves for one, and ends by its maximum duration", Source: "HLD 8.0.3"},
 	{ID: "A6", Statement: "while paused only resume, rollback and emergency change state; the forward path is the identity", Source: "02.4"},
 	{ID: "K1", Statement: "every stage change is an edge of the lifecycle or part of a rollback; embargo and operator clearance hold", Source: "H9 B"},
 	{ID: "K2", Statement: "stages change at an epoch boundary on a command, except CULLED on load failure, quarantine and rollback", Source: "H9 B.1"},

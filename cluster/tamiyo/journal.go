@@ -33,6 +33,7 @@ type journal struct {
 	reported   map[string]bool
 	unacked    map[string]*operationalv2.FieldReport
 	tokens     map[string]string // token id to pause id
+	quotas     map[string]uint32 // pause id to what was granted
 	granted    uint32            // pause quota, in the log when it was opened
 }
 
@@ -44,6 +45,7 @@ func (j *journal) start() {
 	j.generation, j.epoch, j.granted, j.former = 0, -1, 0, nil
 	j.open, j.reported = make(map[string]*adaptation), make(map[string]bool)
 	j.unacked, j.tokens = make(map[string]*operationalv2.FieldReport), make(map[string]string)
+	j.quotas = make(map[string]uint32)
 	log, err := wal.Open(j.env.FS, "tamiyo", wal.Options{
 		Firm:        true,
 		SegmentSize: int64(j.segment), Deadline: j.timeout, Clock: j.env.Clock, Probe: j.env.Probe,
@@ -92,7 +94,7 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 	case m.AcknowledgedReportId != "":
 		delete(j.unacked, m.AcknowledgedReportId)
 	case m.PauseId != "":
-		j.tokens[m.TokenId] = m.PauseId
+		j.tokens[m.TokenId], j.quotas[m.PauseId] = m.PauseId, m.Granted
 		j.granted += m.Granted
 	}
 }

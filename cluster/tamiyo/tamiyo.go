@@ -96,7 +96,8 @@ type tamiyo struct {
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
-	pausedUntil  time.Duration // the end of the pause that was granted last
+	pausedUntil  time.Duration     // the end of the pause that was granted last
+	granted      *pausev2.PauseAck // what was answered to it
 
 	sub  busv2.Subscribe
 	ack  busv2.Ack
