@@ -70,6 +70,8 @@ type Params struct {
 	// culled slot rests. Zero: 5, and not judged.
 	Retained int
 	Embargo  int64
+	// Bus is the node whose deliveries are judged; empty: everybody's.
+	Bus string
 	// Attempts is how often the bus delivers an entry whose envelope says
 	// nothing, Lease how long a consumer may be silent. Zero: 5 and 3 s.
 	Attempts uint32

@@ -87,6 +87,9 @@ func (c *handing) sent(e *Event, j *Judge) {
 		c.limits[env.EventId] = env.MaxAttempts
 		return
 	}
+	if c.p.Bus != "" && e.Node != c.p.Bus {
+		return
+	}
 	switch m := e.Mail.Payload.(type) {
 	case *busv2.PublishAck:
 		if m.Status == busv2.PublishStatus_ACCEPTED {

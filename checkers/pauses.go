@@ -13,6 +13,7 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -66,18 +67,7 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 	c.overdue(e, j)
 	switch e.Kind {
 	case trace.MessageSent:
-		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
-			c.kinds[m.CommandId] = armOf(m)
-			if p := m.GetPause(); p != nil && p.Pause {
-				if _, again := c.tokens[m.CommandId]; !again {
-					c.tokens[m.CommandId] = c.granted(p, e.At)
-				}
-			}
-			if len(c.kinds) > remembered {
-				clear(c.kinds)
-				clear(c.tokens)
-			}
-		}
+		c.command(e.Mail, e.At)
 		if m, ok := e.Mail.Payload.(*pausev2.PauseAck); ok && m.Subsystem == "tamiyo" {
 			c.answered(e, m, j)
 		}
@@ -91,6 +81,9 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.MessageDelivered:
+		if e.Inner != nil { // it may never have been on the bus
+			c.command(e.Inner, e.At)
+		}
 		switch m := e.Mail.Payload.(type) {
 		case *pausev2.PauseRequest:
 			c.asked[m.PauseId] = copyOf(m.Token)
@@ -114,6 +107,24 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 				}
 			}
 		}
+	}
+}
+
+// command notes what a command asks for, and what its token grants.
+func (c *pauses) command(mail *wire.Mail, at int64) {
+	m, ok := mail.Payload.(*adaptationv2.AdaptationCommand)
+	if !ok {
+		return
+	}
+	c.kinds[m.CommandId] = armOf(m)
+	if p := m.GetPause(); p != nil && p.Pause {
+		if _, again := c.tokens[m.CommandId]; !again {
+			c.tokens[m.CommandId] = c.granted(p, at)
+		}
+	}
+	if len(c.kinds) > remembered {
+		clear(c.kinds)
+		clear(c.tokens)
 	}
 }
 

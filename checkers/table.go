@@ -18,7 +18,7 @@ var catalogue = []Invariant{
 	{ID: "O9", Statement: "breakers move only from CLOSED to OPEN to HALF_OPEN to CLOSED or OPEN, when enough calls in a row have failed; OPEN runs no protected work", Source: "H6 6.3.3"},
 	{ID: "A1", Statement: "a command takes effect at most once in a training run", Source: "HLD 8.0.3"},
 	{ID: "A2", Statement: "a command takes effect only in [target_epoch, target_epoch + ttl_epochs)", Source: "HLD 8.0.3"},
-	{ID: "A3", Statement: "a bad signature, a used nonce or a skew over 60 s changes no state, also after restarts", Source: "02.1"},
+	{ID: "A3", Statement: "a bad signature, a used nonce or a skew over 60 s changes no state, also after restarts; what is genuine is not refused", Source: "02.1"},
 	{ID: "A4", Statement: "what requires a confirmation has no effect before it", Source: "HLD 8.0.3"},
 	{ID: "A5", Statement: "a pause is granted and begins only with a valid signed token, which serves for one, and ends by its maximum duration", Source: "HLD 8.0.3"},
 	{ID: "A6", Statement: "while paused only resume, rollback and emergency change state; the forward path is the identity", Source: "02.4"},

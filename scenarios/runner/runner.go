@@ -186,7 +186,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			// A wrapped constructor may remember the run, and make another of a
 			// second one.
 			Follow: o.Follow || o.Wrap != nil,
-			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
+			Bus:    string(j.Oona), Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		p.Attempts, p.Lease = busSettings(s)
