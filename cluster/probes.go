@@ -13,6 +13,7 @@ func Probes() []Probe { return probes }
 var probes = []Probe{
 	{"checkpoint-truncate-failed", "what was evicted could not be removed, and is tried again"},
 	{"checkpoint/salvaged", "a damaged store was written anew from what is good in it"},
+	{"command/forgotten", "a receiver lets go of commands of long ago, and remembers a watermark"},
 	{"command/newer-than-known", "a command asks for what this version does not know"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
