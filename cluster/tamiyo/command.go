@@ -231,8 +231,12 @@ func (t *tamiyo) applied(p *pending, epoch int64) bool {
 	}
 	how, ends := outcome(p.op)
 	a := t.mind.adaptationOf(p.seed)
-	if !ends || a == nil || t.p.undone(p.issued, epoch) {
+	switch {
+	case !ends || t.p.undone(p.issued, epoch):
 		return true
+	case a == nil:
+		// What the log knows may be missing here until it is open.
+		return !t.unread || t.journal.refused != nil
 	}
 	return t.report(a, how, lastLoss(t.mind.recent))
 }

@@ -195,6 +195,18 @@ func (t *tamiyo) reconcile(loss float64) {
 	t.reportUndone(loss)
 }
 
+// overlooked ends the adaptations of which telemetry said that they have ended
+// while the log was not there to say that they began.
+func (t *tamiyo) overlooked() {
+	for _, a := range slices.Clone(t.mind.open) {
+		for _, s := range t.mind.seeds {
+			if how, ended := a.ends(s.Stage, s.Epoch); ended && s.Ref == a.seed {
+				t.report(a, how, lastLoss(t.mind.recent))
+			}
+		}
+	}
+}
+
 // reportUndone reports what was taken back, as far as the log takes it.
 func (t *tamiyo) reportUndone(loss float64) {
 	t.undone = slices.DeleteFunc(t.undone, func(a *adaptation) bool { return t.report(a, "ROLLED_BACK", loss) })

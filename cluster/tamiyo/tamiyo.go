@@ -224,6 +224,7 @@ func (t *tamiyo) renew() {
 		t.recall()
 		if t.unread {
 			t.reconcile(lastLoss(t.mind.recent))
+			t.overlooked()
 		}
 	}
 	if t.journal.anew && t.journal.log != nil {
