@@ -23,6 +23,7 @@ type ahead struct {
 // aheadRow is what the logs of a node have done in its present handler.
 type aheadRow struct {
 	cause    uint64            // the event that the handler began with
+	upTo     map[string]uint64 // by log, over all handlers of this life: what is durable
 	appended map[string]uint64 // by log: LSN that is not said to be durable
 	durable  int               // records that became durable since something was told for the first time
 	packet   bool              // the handler began with a packet of the epoch boundary
@@ -37,7 +38,7 @@ func (*ahead) Invariants() []string { return []string{"W7"} }
 func (c *ahead) row(node string, cause uint64) *aheadRow {
 	r := c.nodes[node]
 	if r == nil {
-		r = &aheadRow{appended: map[string]uint64{}}
+		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}}
 		c.nodes[node] = r
 	}
 	if r.cause != cause {
@@ -68,12 +69,20 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 	r := c.row(e.Node, e.Cause)
 	switch f.Action {
 	case evidencev2.LogAction_LOG_APPENDED:
-		r.appended[f.Log] = f.Lsn
+		// One that is written at once is durable before it is told of.
+		if f.Lsn <= r.upTo[f.Log] {
+			r.durable++
+		} else {
+			r.appended[f.Log] = f.Lsn
+		}
 	case evidencev2.LogAction_LOG_DURABLE:
+		r.upTo[f.Log] = f.Lsn
 		if f.Lsn >= r.appended[f.Log] {
 			delete(r.appended, f.Log)
 			r.durable++
 		}
+	case evidencev2.LogAction_LOG_RECOVERED:
+		r.upTo[f.Log] = f.Lsn
 	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
 		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
 	}
