@@ -64,6 +64,11 @@ func (c *reports) Observe(e *Event, j *Judge) {
 					c.order = c.order[1:]
 				}
 			}
+		case *adaptationv2.CommandResult:
+			// A receiver that died before it could say so tells in its next life.
+			if a := c.cmds[m.CommandId]; a != nil && m.Status == adaptationv2.CommandStatus_APPLIED {
+				a.begun = true
+			}
 		case *operationalv2.FieldReport:
 			if e.Mail.Envelope.Topic != "" {
 				c.reported(e, m, j)

@@ -180,8 +180,8 @@ func (t *tamiyo) restore() {
 	}
 	p.backs = append(p.backs, back{o.generation, o.epoch})
 	t.signal = answered{}
-	t.reconcile(lastLoss(was.recent))
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, &o, "")
+	t.reconcile(lastLoss(was.recent))
 }
 
 // reconcile compares what was restored with the log, and reports what never
