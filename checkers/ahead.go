@@ -12,7 +12,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// ahead judges W7: what others are told of is in the teller's log before, and
+// ahead judges W9: what others are told of is in the teller's log before, and
 // durable. A log says what it appends and what is durable; the order of that
 // and of the messages that one handler sends is in the trace.
 type ahead struct {
@@ -33,7 +33,7 @@ func newAhead(Params) Checker {
 	return &ahead{nodes: map[string]*aheadRow{}, known: map[string]bool{}}
 }
 
-func (*ahead) Invariants() []string { return []string{"W7"} }
+func (*ahead) Invariants() []string { return []string{"W9"} }
 
 func (c *ahead) row(node string, cause uint64) *aheadRow {
 	r := c.nodes[node]
@@ -111,11 +111,11 @@ func (c *ahead) sent(e *Event, j *Judge) {
 	}
 	r := c.row(e.Node, e.Cause)
 	if lsn, open := r.appended[log]; open {
-		j.Violate("W7", e.Node, fmt.Sprintf("it sends %s, and record %d of its log %s is not durable", what, lsn, log), e.Cause)
+		j.Violate("W9", e.Node, fmt.Sprintf("it sends %s, and record %d of its log %s is not durable", what, lsn, log), e.Cause)
 		return
 	}
 	if _, ok := e.Mail.Payload.(*busv2.Ack); ok {
-		j.Judged("W7")
+		j.Judged("W9")
 		return
 	}
 	if c.known[what] {
@@ -129,11 +129,11 @@ func (c *ahead) sent(e *Event, j *Judge) {
 	// What is decided at a boundary is logged there. What waited for an earlier
 	// letter is sent later, and a resume needs no log.
 	if r.packet && r.durable == 0 {
-		j.Violate("W7", e.Node, fmt.Sprintf("it sends %s, and no record of its log %s became durable before", what, log), e.Cause)
+		j.Violate("W9", e.Node, fmt.Sprintf("it sends %s, and no record of its log %s became durable before", what, log), e.Cause)
 		return
 	}
 	r.durable = 0
-	j.Judged("W7")
+	j.Judged("W9")
 }
 
 func (*ahead) Finish(*Judge) {}

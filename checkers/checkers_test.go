@@ -412,7 +412,7 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.seals("b1", "root1", "one")
 		p.seals("b2", pick(guilty, "root1", "root2"), "two")
 	},
-	"W7": func(p *tape, guilty bool) {
+	"W9": func(p *tape, guilty bool) {
 		by := p.mail("oona", "kasmina", &busv2.Delivery{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
 		p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/commands", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, by)
 		if !guilty {
@@ -704,7 +704,7 @@ var liars = map[string]struct {
 		p.wait(21 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
 	}},
-	"a command that is logged when it is sent": {"W7", func(p *tape, guilty bool) {
+	"a command that is logged when it is sent": {"W9", func(p *tape, guilty bool) {
 		by := p.mail("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "k"})
 		c := germinate()
 		c.Issuer = "tamiyo"

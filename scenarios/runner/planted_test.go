@@ -393,7 +393,7 @@ var bugs = []planted{
 	{id: "I7", role: "tamiyo", bug: "reports every adaptation as fossilized", file: "control/tamiyos-disk.yaml", liar: true, make: func() *hooks {
 		return onSend(func(r *operationalv2.FieldReport, _ *actor.SendOptions) bool { r.Outcome = "FOSSILIZED"; return true })
 	}},
-	{id: "W7", role: "kasmina", bug: "acknowledges commands whose record is not durable yet", file: "triad-calm.yaml", make: func() *hooks {
+	{id: "W9", role: "kasmina", bug: "acknowledges commands whose record is not durable yet", file: "triad-calm.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.LogFact, pass func(canon.Message)) {
 			if f.Action != evidencev2.LogAction_LOG_DURABLE {
 				pass(f)
