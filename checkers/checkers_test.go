@@ -25,6 +25,7 @@ import (
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -90,6 +91,12 @@ func (p *tape) deliverBytes(from, to string, b []byte) uint64 {
 
 func (p *tape) sent(from, to string, m canon.Message) uint64 {
 	return p.sentBytes(from, to, p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false))
+}
+
+// sentBy is sent by the handler that an event began.
+func (p *tape) sentBy(from, to string, m canon.Message, cause uint64) {
+	b := p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false)
+	p.event(trace.MessageSent, from, func(e *trace.Event) { e.Peer, e.Data, e.Cause = to, b, cause })
 }
 
 // mail is sent and delivered.
@@ -391,6 +398,19 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.forward(step(3, 0, 1), 1, trainingv2.ReplyStatus_OK, &trainingv2.KernelUse{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, AlphaMilli: alpha, Stage: telemetryv2.SeedStage_GRAFTING})
 		}
 	},
+	"I7": func(p *tape, guilty bool) {
+		c := germinate()
+		c.GetSeedLifecycle().Seed, c.GetSeedLifecycle().KernelArtifactId = &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, "k"
+		p.command(c)
+		stage := func(from, to telemetryv2.SeedStage) {
+			p.fact("kasmina", &evidencev2.StageFact{Seed: c.GetSeedLifecycle().Seed, From: from, To: to, CommandId: "c1"})
+		}
+		stage(telemetryv2.SeedStage_DORMANT, telemetryv2.SeedStage_GERMINATED)
+		p.applied("kasmina", "c1", 3)
+		stage(telemetryv2.SeedStage_GERMINATED, telemetryv2.SeedStage_CULLED)
+		p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+			BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: pick(guilty, "FOSSILIZED", "CULLED")})
+	},
 	"T1": func(p *tape, guilty bool) {
 		for i := range 9 { // whatever it says it keeps
 			p.checkpoint(fmt.Sprint("k", i), int64(i), int64(i), uint32(min(i+1, 5)))
@@ -464,6 +484,14 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.op("syncdir oona/bus", 0, nil)
 		}
 		p.op("dsync-write oona/bus/2.wal", 1024, record(4, 2))
+	},
+	"W9": func(p *tape, guilty bool) {
+		by := p.mail("oona", "kasmina", &busv2.Delivery{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
+		p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/commands", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, by)
+		if !guilty {
+			p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/commands", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, by)
+		}
+		p.sentBy("kasmina", "oona", &busv2.Ack{Group: "kasmina", Consumer: "kasmina", Topic: "control.kasmina.commands", Offset: 1}, by)
 	},
 	"L1": func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
@@ -957,6 +985,120 @@ var liars = map[string]struct {
 		}
 		p.wait(21 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a bus that delivers more often than it may": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "e1", Topic: topic, MaxAttempts: 2}, &telemetryv2.SeedTelemetry{TelemetryId: "a"}, true)
+		p.sentBytes("kasmina", "oona", b)
+		for n := range pick[uint32](guilty, 3, 2) {
+			p.deliver("g", topic, 1, n+1, b)
+		}
+	}},
+	"a bus that hands out to one that is gone": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		p.mail("kasmina", "oona", &busv2.Subscribe{Group: "g", Consumer: "kasmina", Topics: []string{topic}})
+		p.wait(pick(guilty, 10*time.Second, 8*time.Second))
+		p.deliver("g", topic, 1, 1, p.publish("tolaria", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"}))
+	}},
+	"a dead letter that somebody published": {"O2", func(p *tape, guilty bool) {
+		if !guilty {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "t", Group: "g", Offset: 1, EventId: "e1"})
+		}
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_APPENDED, Topic: "bus.dead-letters", Offset: 1, EventId: "dead-letter/g/e1"})
+	}},
+	"a field report for each of two endings": {"I7", func(p *tape, guilty bool) {
+		cases["I7"](p, false)
+		if guilty {
+			p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+				BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "ROLLED_BACK"})
+		}
+	}},
+	"an adaptation that was taken back, and nobody says so": {"I7", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{}, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 5})
+		p.applied("kasmina", "c1", 5)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		if !guilty {
+			p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+				BlueprintId: "b", SeedId: "0/0", Outcome: "ROLLED_BACK"})
+		}
+		p.wait(21 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a command that is logged when it is sent": {"W9", func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "k"})
+		c := germinate()
+		c.Issuer = "tamiyo"
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "e", Topic: "control.kasmina.commands"}, c, true)
+		for _, sends := range pick(guilty, []bool{true, false}, []bool{false, true}) {
+			if sends {
+				p.event(trace.MessageSent, "tamiyo", func(e *trace.Event) { e.Peer, e.Data, e.Cause = "oona", b, by })
+				continue
+			}
+			p.factBy("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, by)
+			p.factBy("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, by)
+		}
+	}},
+	"a confirmation that is refused though it is genuine": {"A3", func(p *tape, guilty bool) {
+		c := germinate()
+		c.Constraints = &adaptationv2.ExecutionConstraints{RequireConfirmation: true}
+		p.command(c)
+		by := p.deliverBytes("operator", "kasmina", p.seal(&envelopev2.EventEnvelope{EventId: "y"}, &adaptationv2.CommandConfirm{CommandId: "c1", Approve: true}, guilty))
+		p.factBy("kasmina", &evidencev2.CommandFact{CommandId: "c1", Status: "REFUSED"}, by)
+	}},
+	"a status that is none": {"L2", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Status: pick(guilty, "c1", "REJECTED")})
+	}},
+	"a command that nobody issued": {"L2", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.CommandFact{CommandId: pick(guilty, "AWAITING", "c1"), Status: "REJECTED"})
+	}},
+	"a pause that is granted for a forged token": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		if guilty {
+			t.Signature[0] ^= 1
+		}
+		p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+	}},
+	"a token that serves twice": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, id := range []string{"p1", pick(guilty, "p2", "p1")} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: id, Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: id, Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+		}
+	}},
+	"a pause that is granted, and then denied": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, s := range []pausev2.PauseState{pausev2.PauseState_PAUSING, pick(guilty, pausev2.PauseState_DENIED, pausev2.PauseState_PAUSING)} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: s})
+		}
+	}},
+	"a resume for a forged token": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: pick(guilty, "guest", "operator")}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		p.mail("operator", "tamiyo", &pausev2.ResumeRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_RESUMING})
+	}},
+	"a reading with a gap": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: 4,
+			Entries: []*busv2.LogEntry{{Offset: 2, Envelope: []byte("b")}, {Offset: pick[int64](guilty, 4, 3), Envelope: []byte("c")}}})
+	}},
+	"a reading that is empty": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: pick[int64](guilty, 4, 2)})
+	}},
+	"a log that begins behind what was trimmed": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t"})
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "t", Offset: 3})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: pick[int64](guilty, 5, 4), NextOffset: 6,
+			Entries: []*busv2.LogEntry{{Offset: pick[int64](guilty, 5, 4), Envelope: []byte("c")}}})
 	}},
 }
 

@@ -32,6 +32,8 @@ type commands struct {
 	decided map[[2]int64]bool   // by the epoch that has ended and its generation: whether Tamiyo took part in its boundary
 	ready   boundary            // that Kasmina is ready to cross
 	paused  map[string]bool
+	genuine map[uint64]string // deliveries that nobody may refuse: what they hold
+	forgot  bool
 }
 
 // boundary is one that a subsystem carries out commands at.
@@ -85,7 +87,7 @@ const remembered = 512
 
 func newCommands(p Params) Checker {
 	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}, opened: map[string]uint64{},
-		entries: map[ackKey]*command{}, decided: map[[2]int64]bool{}, paused: map[string]bool{}}
+		entries: map[ackKey]*command{}, decided: map[[2]int64]bool{}, paused: map[string]bool{}, genuine: map[uint64]string{}}
 }
 
 func (*commands) Invariants() []string {
@@ -217,8 +219,17 @@ func terminal(r map[adaptationv2.CommandStatus]bool) (n int) {
 func (c *commands) delivered(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *adaptationv2.CommandConfirm:
-		if m.Approve && c.authentic(e.Mail.Envelope, m) {
-			c.command(m.CommandId).confirmed = true
+		if c.authentic(e.Mail.Envelope, m) {
+			if m.Approve {
+				c.command(m.CommandId).confirmed = true
+			}
+			auth := m.Auth
+			if auth == nil {
+				auth = e.Mail.Envelope.Auth
+			}
+			if c.fresh(auth, "confirm/"+m.CommandId, e.At) {
+				c.acceptable(e.Seq, "the confirmation of "+m.CommandId)
+			}
 		}
 	case *busv2.Delivery:
 		if e.Inner == nil {
@@ -241,9 +252,14 @@ func (c *commands) delivered(e *Event, j *Judge) {
 		} else {
 			k.unsigned = true
 		}
+		nonceSeen := c.p.Key == nil || e.Inner.Envelope.Auth == nil || c.nonce[string(e.Inner.Envelope.Auth.Nonce)] != ""
 		why := c.check(e.Inner.Envelope, e.At)
 		if why == "" {
 			k.valid = true
+			age := c.p.WallStart.Add(time.Duration(e.At)).Sub(m2.CreatedAt.AsTime())
+			if !nonceSeen && e.Inner.Envelope.Topic == m.Topic && c.timely(e.Inner.Envelope.Auth, e.At) && age < 60*time.Second-c.p.MaxSkew {
+				c.acceptable(e.Seq, "command "+m2.CommandId)
+			}
 		} else {
 			k.invalid = why
 			j.Judged("A3")
@@ -265,6 +281,55 @@ func (c *commands) authentic(env *envelopev2.EventEnvelope, m *adaptationv2.Comm
 	mac.Write(m.AppendCanonical(nil))
 	m.Auth.HmacSha256 = signature
 	return hmac.Equal(mac.Sum(nil), signature)
+}
+
+// fresh says whether an auth is so by everybody's clock, and its nonce by
+// everybody's memory.
+func (c *commands) fresh(a *envelopev2.Auth, event string, now int64) bool {
+	if c.p.Key == nil || a == nil {
+		return false
+	}
+	nonce := string(a.Nonce)
+	if c.nonce[nonce] != "" {
+		return false
+	}
+	c.nonce[nonce] = event
+	return c.timely(a, now)
+}
+
+func (c *commands) timely(a *envelopev2.Auth, now int64) bool {
+	age := c.p.WallStart.Add(time.Duration(now)).Sub(a.SignedAt.AsTime())
+	limit := 59*time.Second - c.p.MaxSkew
+	return age < limit && -age < limit
+}
+
+// acceptable notes a delivery that nobody may refuse as not genuine.
+func (c *commands) acceptable(seq uint64, what string) {
+	if len(c.genuine) > remembered {
+		clear(c.genuine)
+	}
+	c.genuine[seq] = what
+}
+
+// statuses are what a fact may say of a command.
+var statuses = map[string]bool{"ACCEPTED": true, "APPLIED": true, "REJECTED": true, "EXPIRED": true, "DUPLICATE": true,
+	"AWAITING_CONFIRMATION": true, "REFUSED": true}
+
+// told judges what is said of a command, whatever it is.
+func (c *commands) told(e *Event, f *evidencev2.CommandFact, j *Judge) {
+	if !statuses[f.Status] {
+		j.Violate("L2", e.Node, fmt.Sprintf("command %q is said to be %q, which is no status", f.CommandId, f.Status))
+		return
+	}
+	if f.Status == "REFUSED" {
+		if what, ok := c.genuine[e.Cause]; ok {
+			j.Violate("A3", e.Node, fmt.Sprintf("it refuses %s, which is genuine: %s", what, f.Reason), e.Cause)
+		}
+		return
+	}
+	if k := c.cmds[f.CommandId]; !c.forgot && (k == nil || k.seq == 0 && k.delivered == 0) {
+		j.Violate("L2", e.Node, fmt.Sprintf("command %q is said to be %s, and nobody has issued it", f.CommandId, f.Status))
+	}
 }
 
 // check says what is wrong with a signed envelope, judged by the key and the
@@ -294,6 +359,7 @@ func (c *commands) check(e *envelopev2.EventEnvelope, now int64) string {
 }
 
 func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
+	c.told(e, f, j)
 	if f.Status != "APPLIED" {
 		return
 	}
@@ -402,6 +468,7 @@ func (c *commands) forget() {
 	for len(c.order) > remembered {
 		delete(c.cmds, c.order[0])
 		c.order = c.order[1:]
+		c.forgot = true
 	}
 }
 

@@ -190,6 +190,7 @@ type application struct {
 	keys    map[string]*models.History
 	order   []string
 	last    int64
+	forgot  bool // some are not in keys any more
 }
 
 func newApplication(p Params) Checker {
@@ -223,11 +224,16 @@ func (c *application) Observe(e *Event, j *Judge) {
 	case trace.MessageDelivered:
 		if _, ok := e.Mail.Payload.(*busv2.Delivery); ok && e.Inner != nil {
 			if m, ok := e.Inner.Payload.(*adaptationv2.AdaptationCommand); ok {
-				c.key(m.CommandId).Begin(e.At)
+				if h := c.keys[m.CommandId]; h != nil || !c.forgot {
+					c.key(m.CommandId).Begin(e.At)
+				}
 			}
 		}
 	case trace.FactDeclared:
 		if f, ok := e.Fact.(*evidencev2.CommandFact); ok {
+			if c.forgot && c.keys[f.CommandId] == nil {
+				return // of a command whose history was judged and let go
+			}
 			if op, ok := models.CommandOutcome(f.Status, c.key(f.CommandId).Began(), e.At); ok {
 				c.key(f.CommandId).Add(op)
 			}
@@ -241,6 +247,7 @@ func (c *application) Observe(e *Event, j *Judge) {
 func (c *application) check(id string, j *Judge) {
 	h := c.keys[id]
 	delete(c.keys, id)
+	c.forgot = c.forgot || h != nil && h.Len() > 0
 	if len(c.order) > 0 && c.order[0] == id {
 		c.order = c.order[1:]
 	}

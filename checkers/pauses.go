@@ -15,6 +15,7 @@ import (
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -35,6 +36,11 @@ type pauses struct {
 	mode   map[string]string
 	named  map[string]string
 	alarms map[string]alarm
+
+	asked   map[string]*pausev2.PauseToken // pause id to the token of its newest request
+	resumes map[string]*pausev2.PauseToken // the same of requests to resume
+	used    map[string]string              // token id to the pause that was granted with it
+	told    map[string]bool                // pause ids that were granted
 }
 
 // alarm is a CRITICAL notice that a node was given and has to acknowledge.
@@ -71,7 +77,8 @@ const pauseSlack = int64(500 * time.Millisecond)
 
 func newPauses(p Params) Checker {
 	return &pauses{p: p, life: newDowntime(), tokens: map[string]grant{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{},
-		early: map[string]*pause{}, ended: map[string]bool{}, mode: map[string]string{}, named: map[string]string{}, alarms: map[string]alarm{}}
+		early: map[string]*pause{}, ended: map[string]bool{}, mode: map[string]string{}, named: map[string]string{}, alarms: map[string]alarm{},
+		asked: map[string]*pausev2.PauseToken{}, resumes: map[string]*pausev2.PauseToken{}, used: map[string]string{}, told: map[string]bool{}}
 }
 
 func (*pauses) Invariants() []string { return []string{"A5", "A6"} }
@@ -92,17 +99,9 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 	c.overdue(e, j)
 	switch e.Kind {
 	case trace.MessageSent:
-		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
-			c.kinds[m.CommandId] = armOf(m)
-			if p := m.GetPause(); p != nil && p.Pause {
-				if _, again := c.tokens[m.CommandId]; !again {
-					c.tokens[m.CommandId] = c.granted(p, e.At)
-				}
-			}
-			if len(c.kinds) > remembered {
-				clear(c.kinds)
-				clear(c.tokens)
-			}
+		c.command(e.Mail, e.At)
+		if m, ok := e.Mail.Payload.(*pausev2.PauseAck); ok && m.Subsystem == "tamiyo" {
+			c.answered(e, m, j)
 		}
 		switch m := e.Mail.Payload.(type) {
 		case *pausev2.PauseAck:
@@ -123,6 +122,15 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.MessageDelivered:
+		if e.Inner != nil { // it may never have been on the bus
+			c.command(e.Inner, e.At)
+		}
+		switch m := e.Mail.Payload.(type) {
+		case *pausev2.PauseRequest:
+			c.asked[m.PauseId] = copyOf(m.Token)
+		case *pausev2.ResumeRequest:
+			c.resumes[m.PauseId] = copyOf(m.Token)
+		}
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardRequest); ok {
 			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
 		}
@@ -225,6 +233,76 @@ func (c *pauses) event(e *Event, m *eventsv2.EpochEvent, j *Judge) {
 	}
 }
 
+// command notes what a command asks for, and what its token grants.
+func (c *pauses) command(mail *wire.Mail, at int64) {
+	m, ok := mail.Payload.(*adaptationv2.AdaptationCommand)
+	if !ok {
+		return
+	}
+	c.kinds[m.CommandId] = armOf(m)
+	if p := m.GetPause(); p != nil && p.Pause {
+		if _, again := c.tokens[m.CommandId]; !again {
+			c.tokens[m.CommandId] = c.granted(p, at)
+		}
+	}
+	if len(c.kinds) > remembered {
+		clear(c.kinds)
+		clear(c.tokens)
+	}
+}
+
+// copyOf is a token that outlives its message.
+func copyOf(t *pausev2.PauseToken) *pausev2.PauseToken {
+	own := new(pausev2.PauseToken)
+	if t == nil || own.ParseCanonical(t.AppendCanonical(nil)) != nil {
+		return nil
+	}
+	return own
+}
+
+// answered judges what Tamiyo answers to operators: it grants for a valid token
+// only, for one pause each, and what it has granted it does not deny.
+func (c *pauses) answered(e *Event, m *pausev2.PauseAck, j *Judge) {
+	switch m.State {
+	case pausev2.PauseState_PAUSING:
+		t := c.asked[m.PauseId]
+		switch was := c.used[t.GetTokenId()]; {
+		case t == nil || !c.good(t, e.At, c.p.MaxSkew+time.Second):
+			j.Violate("A5", e.Node, fmt.Sprintf("it grants the pause %s, whose token is not valid", m.PauseId))
+			return
+		case was != "" && was != m.PauseId:
+			j.Violate("A5", e.Node, fmt.Sprintf("it grants the pause %s for a token that was used for the pause %s", m.PauseId, was))
+			return
+		}
+		if len(c.used) > remembered {
+			clear(c.used)
+			clear(c.told)
+		}
+		c.used[t.TokenId], c.told[m.PauseId] = m.PauseId, true
+		j.Judged("A5")
+	case pausev2.PauseState_RESUMING:
+		if t := c.resumes[m.PauseId]; t == nil || !c.good(t, e.At, c.p.MaxSkew+time.Second) {
+			j.Violate("A5", e.Node, fmt.Sprintf("it resumes the pause %s, and the token is not valid", m.PauseId))
+			return
+		}
+		j.Judged("A5")
+	case pausev2.PauseState_DENIED:
+		// A request to resume is answered by the same message.
+		if t := c.asked[m.PauseId]; c.told[m.PauseId] && c.resumes[m.PauseId] == nil && t != nil && c.good(t, e.At, -c.p.MaxSkew-time.Second) {
+			j.Violate("A5", e.Node, fmt.Sprintf("it has granted the pause %s, and denies it when the request comes again: %s", m.PauseId, m.Reason))
+		}
+	}
+}
+
+// good says whether a token permits its bearer to pause, by clocks that are
+// wrong by as much as margin in its favour.
+func (c *pauses) good(t *pausev2.PauseToken, now int64, margin time.Duration) bool {
+	at := c.p.WallStart.Add(time.Duration(now))
+	expired := t.ExpiresAt != nil && at.Sub(t.ExpiresAt.AsTime()) > margin
+	early := t.IssuedAt != nil && t.IssuedAt.AsTime().Sub(at) > time.Minute+margin
+	return !expired && !early && (t.Role == "operator" || t.Role == "admin") && c.signed(t)
+}
+
 // armOf names what a command asks for.
 func armOf(m *adaptationv2.AdaptationCommand) string {
 	switch {
@@ -255,8 +333,7 @@ func (c *pauses) granted(p *adaptationv2.PauseCommand, now int64) grant {
 	if d, err := durations.To(t.MaxDuration); err == nil && d > 0 && (g.limit == 0 || int64(d) < g.limit) {
 		g.limit = int64(d)
 	}
-	expired := t.ExpiresAt != nil && c.p.WallStart.Add(time.Duration(now)).Sub(t.ExpiresAt.AsTime()) > c.p.MaxSkew+time.Second
-	g.valid = !expired && (t.Role == "operator" || t.Role == "admin") && c.signed(t)
+	g.valid = c.good(t, now, c.p.MaxSkew+time.Second)
 	return g
 }
 

@@ -87,6 +87,12 @@ var roles = map[string]Role{
 		Options:  func() any { return client.SentinelDefaults() },
 		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSentinel(j, *o.(*client.SentinelOptions)) },
 	},
+	"intruder": {
+		Doc:      "reads along on the bus, and sends forged, altered and replayed commands, confirmations and tokens",
+		Callback: true,
+		Options:  func() any { return client.IntruderDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewIntruder(j, *o.(*client.IntruderOptions)) },
+	},
 	"reader": {
 		Doc:      "a client that asks for the newest checkpoint",
 		Callback: true,

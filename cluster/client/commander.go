@@ -124,8 +124,6 @@ func (c *commander) Sign(e *envelopev2.EventEnvelope, payload []byte) {
 	}
 }
 
-const toTolaria, toKasmina = "control.tolaria.commands", "control.kasmina.commands"
-
 // order makes the next command. newest is the newest checkpoint.
 func (c *commander) order(newest *trainingv2.CheckpointInfo) *order {
 	o := &order{topic: toTolaria, m: &adaptationv2.AdaptationCommand{

@@ -23,12 +23,12 @@ var concern = map[string][]string{
 		"checkpoint", "triad-survivable.yaml", "triad-calm.yaml", "rollback/coordinator-crash-at-op.yaml", "rollback/coordinator-power-at-op.yaml", "regress"},
 	"merkle":  {"merkle-hardened.yaml", "merkle-bit-rot.yaml", "triad-calm.yaml", "checkpoint", "triad-survivable.yaml"},
 	"breaker": {"control", "triad-survivable.yaml", "triad-calm.yaml", "rollback/partition-kasmina.yaml", "rollback/partition-tamiyo.yaml"},
-	"oona":    {"bus", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
+	"oona":    {"bus", "control/intruder.yaml", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
 	"tolaria": {"triad-calm.yaml", "triad-survivable.yaml", "commands/by-hand.yaml", "commands/wild-rates.yaml", "control/emergencies.yaml",
 		"rollback/decided-checkpoint-unreadable.yaml", "regress/journal-of-short-lives.yaml", "rollback", "control", "checkpoint", "commands", "regress"},
 	"kasmina": {"triad-calm.yaml", "triad-survivable.yaml", "rollback/unheard-abort.yaml", "rollback/late-offers.yaml", "rollback/left-out.yaml", "rollback", "control", "commands", "triad-branches.yaml", "regress"},
-	"tamiyo":  {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
-	"command": {"triad-calm.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
+	"tamiyo":  {"triad-calm.yaml", "control/intruder.yaml", "control/pauses-unheard.yaml", "control/tamiyos-disk.yaml", "rollback/lost-query-of-tamiyo.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
+	"command": {"triad-calm.yaml", "control/intruder.yaml", "control/insider.yaml", "control/confirm.yaml", "commands/forgotten.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
 	"outbox":  {"triad-calm.yaml", "triad-survivable.yaml", "commands", "contracts", "control", "bus"},
 }
 

@@ -19,6 +19,7 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -405,6 +406,16 @@ var bugs = []planted{
 				}
 			}
 			return true
+		})
+	}},
+	{id: "I7", role: "tamiyo", bug: "reports every adaptation as fossilized", file: "control/tamiyos-disk.yaml", liar: true, make: func() *hooks {
+		return onSend(func(r *operationalv2.FieldReport, _ *actor.SendOptions) bool { r.Outcome = "FOSSILIZED"; return true })
+	}},
+	{id: "W9", role: "kasmina", bug: "acknowledges commands whose record is not durable yet", file: "triad-calm.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.LogFact, pass func(canon.Message)) {
+			if f.Action != evidencev2.LogAction_LOG_DURABLE {
+				pass(f)
+			}
 		})
 	}},
 	{id: "T1", role: "tolaria", bug: "tells of no eviction, as if it kept all, and says that it keeps five", liar: true, file: "triad-calm.yaml", make: func() *hooks {

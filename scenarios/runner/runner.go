@@ -18,6 +18,8 @@ import (
 	"github.com/esper-sim/espersim/cluster"
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/oona"
+	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -185,10 +187,11 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			// A wrapped constructor may remember the run, and make another of a
 			// second one.
 			Follow: o.Follow || o.Wrap != nil,
-			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
+			Bus:    string(j.Oona), Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		p.Damaged = damages(steps)
+		p.Attempts, p.Lease = busSettings(s)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -336,6 +339,20 @@ func damages(steps []faults.Step) bool {
 		k := faults.Lookup(s.Fault.Kind)
 		return k.Area == "disk" && (k.Class != faults.Survivable || k.Name == "disk/stale-read")
 	})
+}
+
+// busSettings are what the checkers must know of the bus's own settings.
+func busSettings(s *scenarios.Scenario) (attempts uint32, lease time.Duration) {
+	o := oona.Defaults()
+	for _, n := range s.Cluster.Nodes {
+		if n.Role() != "oona" {
+			continue
+		}
+		for _, v := range n.Options.Values {
+			_ = setting.Set(o, v.Key, v.Value) // boot complains of what it cannot set
+		}
+	}
+	return uint32(o.Attempts), o.Lease
 }
 
 // boot builds the world of a scenario.
