@@ -105,8 +105,9 @@ func (c *register) Observe(e *Event, j *Judge) {
 		}
 	case trace.FactDeclared:
 		f, ok := e.Fact.(*evidencev2.CheckpointFact)
-		if ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED {
-			// Damage was detected: an older one is the newest good one now.
+		if ok && (f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED || f.Action == evidencev2.CheckpointAction_CHECKPOINT_UNREADABLE) {
+			// Damage was detected, or the disk did not answer: an older one is the newest
+			// good one now.
 			c.check(j)
 			if n := len(c.saved); n > 0 && c.saved[n-1] == f.CheckpointId {
 				c.refused = append(c.refused, f.CheckpointId)

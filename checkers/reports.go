@@ -56,7 +56,9 @@ func (c *reports) Observe(e *Event, j *Judge) {
 	case trace.MessageSent:
 		switch m := e.Mail.Payload.(type) {
 		case *adaptationv2.AdaptationCommand:
-			if s := m.GetSeedLifecycle(); s != nil && s.Operation == adaptationv2.SeedOperation_GERMINATE && c.cmds[m.CommandId] == nil {
+			// Of what others than Tamiyo begin nobody has promised a report.
+			own := m.Issuer == "tamiyo" || e.Node == "tamiyo"
+			if s := m.GetSeedLifecycle(); own && s != nil && s.Operation == adaptationv2.SeedOperation_GERMINATE && c.cmds[m.CommandId] == nil {
 				c.cmds[m.CommandId] = &adaptation{id: m.CommandId, seed: seedName(s.Seed), kernel: s.KernelArtifactId, seq: e.Seq, ends: map[string]bool{}}
 				c.order = append(c.order, m.CommandId)
 				if len(c.order) > 8*remembered {
@@ -100,6 +102,9 @@ func seedName(r *telemetryv2.SeedRef) string {
 func (c *reports) stage(e *Event, f *evidencev2.StageFact) {
 	seed := seedName(f.Seed)
 	if f.To == telemetryv2.SeedStage_GERMINATED {
+		if f.Cause == evidencev2.StageCause_BY_COMMAND {
+			delete(c.live, seed) // it is another adaptation now, whoever began it
+		}
 		if a := c.cmds[f.CommandId]; a != nil {
 			a.since, a.endAt = f.Epoch, 0
 			c.live[seed] = a

@@ -148,11 +148,13 @@ func (s *store) load(id string) *checkpoint.Checkpoint {
 			err = errors.New("it is of another run, graph or toolchain")
 		}
 		if err != nil {
+			action := evidencev2.CheckpointAction_CHECKPOINT_REFUSED
 			if errors.Is(err, actor.ErrDeadline) {
 				s.hung = err
+				action = evidencev2.CheckpointAction_CHECKPOINT_UNREADABLE
 			}
 			s.forget(m.ID)
-			s.declare(evidencev2.CheckpointAction_CHECKPOINT_REFUSED, m.ID, m.Epoch, m.Generation, m.Root, nil, err.Error())
+			s.declare(action, m.ID, m.Epoch, m.Generation, m.Root, nil, err.Error())
 			continue
 		}
 		s.declare(evidencev2.CheckpointAction_CHECKPOINT_LOADED, c.ID, c.Epoch, c.Generation, c.Root, c.Parts, "")
