@@ -24,6 +24,7 @@ import (
 
 // pauseState is the pause that is under way or about to be.
 type pauseState struct {
+	until  time.Duration // monotonic: when what holds training ends
 	wanted *adaptationv2.PauseCommand
 	id     string
 	serial int64
@@ -144,7 +145,7 @@ func (t *tolaria) obey(c *command.Command, epoch int64) {
 		case !arm.Pause.Pause:
 			effect = "resume"
 			if t.phase == paused || t.phase == frozen {
-				t.pause.wanted = nil
+				t.pause.wanted, t.pause.until = nil, 0
 				t.pause.serial++
 				t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, 0)
 			} else {
@@ -200,7 +201,7 @@ func (t *tolaria) pauseNow() error {
 	d := time.Duration(t.pause.wanted.MaxDurationMs) * time.Millisecond
 	t.pause.serial++
 	t.env.Clock.SetTimer("pause", t.pause.serial, d)
-	t.pause.open = true
+	t.pause.open, t.pause.until = true, t.env.Clock.Monotonic()+d
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "PAUSED",
 		MaxDurationNs: int64(d), Reason: t.pause.wanted.Reason})
 	return t.announce(eventsv2.EpochPhase_PAUSED, t.epoch)
@@ -215,7 +216,7 @@ func (t *tolaria) resume(why string) error {
 }
 
 func (t *tolaria) unpause(why string) {
-	t.pause.wanted, t.pause.open = nil, false
+	t.pause.wanted, t.pause.open, t.pause.until = nil, false, 0
 	t.pause.serial++
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "RUNNING", Reason: why})
 }
@@ -251,6 +252,7 @@ func (t *tolaria) frost() error {
 	t.pause.id, t.freeze = t.freeze, ""
 	t.pause.serial++
 	t.env.Clock.SetTimer("freeze", t.pause.serial, freezeFor)
+	t.pause.until = t.env.Clock.Monotonic() + freezeFor
 	t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: t.mode.String(), To: "FROZEN", Reason: "emergency " + t.pause.id})
 	t.mode = eventsv2.RunMode_FROZEN
 	return nil

@@ -270,9 +270,11 @@ func (t *tolaria) goOn() error {
 	case crossing:
 		return t.cross()
 	case paused, frozen:
+		// What held training before holds it for as long as was granted. One whose
+		// time ran out in the meantime is over.
 		t.phase = t.after
 		t.pause.serial++
-		t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, 0)
+		t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, max(0, t.pause.until-t.env.Clock.Monotonic()))
 		return nil
 	case recovering:
 		t.enter(recovering)
