@@ -817,6 +817,19 @@ var liars = map[string]struct {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 4, 3)
 		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r2", 4, pick[uint32](guilty, 2, 3))
 	}},
+	"a rollback that is done without who lives and is not fenced in": {"T3", func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, 4, 4})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 6, 3)
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r2", 6, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r2", 6, 3)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r2", 6, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_RESTORED, "r2", 6, 3)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_RESTORED, "r2", 6, 3)
+		if !guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_FENCED, "r2", 6, 3)
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r2", 6, 3)
+	}},
 	"a rollback that goes on after its end": {"T3", func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)

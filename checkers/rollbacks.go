@@ -339,6 +339,12 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			if !ok {
 				continue // it is down, and will be brought back before it acts
 			}
+			if h := c.held[s]; h != nil && h.fenced && h.id == r.id {
+				// It lives and does not hear the decision. Until it does it is as good as
+				// dead: fenced in, it does no work, and it restores before it acts again.
+				c.left[s] = r
+				continue
+			}
 			if p.gen != r.target.gen || p.epoch != r.target.epoch {
 				j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s is done, and %s is in epoch %d of generation %d instead of %d of %d", r.id, s, p.epoch, p.gen, r.target.epoch, r.target.gen), p.seq)
 				return
