@@ -75,6 +75,10 @@ type feature struct {
 // fresh is the share of runs that are random run seeds: one in so many.
 const fresh = 5
 
+// first is how many plans there must be before any is varied: among few, what
+// looks rare is not.
+const first = 24
+
 // Hunt searches one scenario. The same options and number of runs make the same
 // runs.
 func Hunt(s *scenarios.Scenario, o Options) (*Result, error) {
@@ -98,7 +102,7 @@ func Hunt(s *scenarios.Scenario, o Options) (*Result, error) {
 			break
 		}
 		e := &entry{seed: seed}
-		if len(h.order) > 0 && h.rng.IntN(fresh) != 0 {
+		if len(h.corpus) >= first && h.rng.IntN(fresh) != 0 {
 			e = h.vary()
 		} else {
 			var err error

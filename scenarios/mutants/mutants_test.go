@@ -41,7 +41,7 @@ func TestAKilledMutant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := b.Run(context.Background(), m)
+	r, err := b.Run(context.Background(), m, false)
 	if err != nil {
 		t.Fatal(err)
 	}

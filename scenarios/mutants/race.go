@@ -33,6 +33,7 @@ const (
 	Hard        = 20
 	Repetitions = 20
 	sample      = 3
+	brief       = 120 // runs of a search of the sample
 	limit       = 400 // runs of one search
 )
 
@@ -82,22 +83,22 @@ func (b *Bench) Race(ctx context.Context, m *Mutant) (r Race, err error) {
 	if err != nil {
 		return r, fmt.Errorf("mutant %s: %w", m.ID, err)
 	}
-	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, sample); err != nil {
+	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, sample, brief); err != nil {
 		return r, err
 	}
-	if few := median(r.Random); few <= Hard/4 || few >= limit {
+	if few := median(r.Random); few <= Hard/4 || slices.Min(r.Random) >= brief {
 		return r, nil
 	}
-	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, Repetitions); err != nil || !r.Hard() {
+	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, Repetitions, limit); err != nil || !r.Hard() {
 		return r, err
 	}
-	r.Guided, _, err = b.search(ctx, bin, "guided", r.Scenario, Repetitions)
+	r.Guided, _, err = b.search(ctx, bin, "guided", r.Scenario, Repetitions, limit)
 	return r, err
 }
 
 // search runs the hunter's searches. One in which the process dies ends them:
 // whatever crashes it is found in the run where it does.
-func (b *Bench) search(ctx context.Context, bin, how, scenario string, repetitions int) (counts []int, by string, err error) {
+func (b *Bench) search(ctx context.Context, bin, how, scenario string, repetitions, limit int) (counts []int, by string, err error) {
 	cmd := exec.CommandContext(ctx, bin, "-search", how, "-repetitions", fmt.Sprint(repetitions), "-runs", fmt.Sprint(limit), scenario)
 	cmd.Dir = b.Root
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOTRACEBACK=single")
