@@ -14,7 +14,8 @@ import (
 // edges only, open when enough calls in a row have failed and not before, stay
 // open for as long as they are set to, and let nothing through meanwhile.
 //
-// What fails is seen from outside: a decision that Tolaria took without Tamiyo.
+// What fails is seen from outside: a decision that Tolaria took without Tamiyo,
+// and no more calls of Kasmina than were made since it was heard for certain.
 type breakers struct {
 	state map[string]*breakerState // by node and breaker
 }
@@ -24,16 +25,29 @@ type breakerState struct {
 	seq    uint64 // of the fact that says so
 	since  int64
 	failed int // decisions in a row that were taken without an answer, in CLOSED
+	calls  int // that can have failed since an answer, where only these are seen
+	call   call
+}
+
+// call is what Kasmina is asked for. Tolaria asks it for steps only in an epoch
+// into which Kasmina has crossed: with the first of them its breaker has just
+// been closed by hand.
+type call struct {
+	boundary bool
+	epoch    int64
+	gen      uint32
+	step     int32
+	training bool
 }
 
 // breakerRules say what is known of a breaker beside its machine.
 var breakerRules = map[string]struct {
 	recovery time.Duration
-	failures int  // in a row; 0: not seen from outside
+	failures int  // in a row
 	byHand   bool // its owner closes it when it hears from the other side
 }{
 	"tamiyo":  {10 * time.Second, 3, false},
-	"kasmina": {2 * time.Second, 0, true},
+	"kasmina": {2 * time.Second, 3, true},
 }
 
 func newBreakers(Params) Checker { return &breakers{state: map[string]*breakerState{}} }
@@ -56,11 +70,15 @@ func (c *breakers) Observe(e *Event, j *Judge) {
 		}
 	case trace.MessageSent:
 		name := ""
-		switch e.Mail.Payload.(type) {
+		switch m := e.Mail.Payload.(type) {
 		case *systemstatev2.SystemStatePacket:
 			name = "tamiyo"
 		case *trainingv2.ForwardRequest:
 			name = "kasmina"
+			c.of(e.Node, name).called(call{false, m.Step.GetEpoch(), m.Step.GetGeneration(), m.Step.GetStep(), m.Training})
+		case *trainingv2.BoundaryRequest:
+			c.of(e.Node, "kasmina").called(call{boundary: true, epoch: m.Epoch, gen: m.Generation})
+			return // an open breaker does not keep it back
 		default:
 			return
 		}
@@ -77,6 +95,18 @@ func (c *breakers) Observe(e *Event, j *Judge) {
 	}
 }
 
+// called counts a call that is new, and not one that is repeated.
+func (b *breakerState) called(k call) {
+	if k == b.call {
+		return
+	}
+	if !k.boundary && (b.call.boundary || k.epoch != b.call.epoch || k.gen != b.call.gen) {
+		b.calls = 0
+	}
+	b.call = k
+	b.calls++
+}
+
 func (c *breakers) moved(e *Event, f *evidencev2.BreakerFact, j *Judge) {
 	b, rules := c.of(e.Node, f.Breaker), breakerRules[f.Breaker]
 	bad := func(how string) { j.Violate("O9", e.Node, fmt.Sprintf("its breaker %s %s", f.Breaker, how), b.seq) }
@@ -88,8 +118,12 @@ func (c *breakers) moved(e *Event, f *evidencev2.BreakerFact, j *Judge) {
 	case edge == "OPEN CLOSED" && rules.byHand, edge == "HALF_OPEN CLOSED", edge == "HALF_OPEN OPEN":
 	case edge == "CLOSED OPEN":
 		// The decision that follows the last failure is still to come.
-		if rules.failures > 0 && b.failed < rules.failures-1 {
-			bad(fmt.Sprintf("opens after %d calls in a row that failed; it takes %d", b.failed+1, rules.failures))
+		failed := b.failed + 1
+		if rules.byHand {
+			failed = b.calls
+		}
+		if failed < rules.failures {
+			bad(fmt.Sprintf("opens after %d calls in a row that failed; it takes %d", failed, rules.failures))
 			return
 		}
 	case edge == "OPEN HALF_OPEN":
@@ -102,7 +136,7 @@ func (c *breakers) moved(e *Event, f *evidencev2.BreakerFact, j *Judge) {
 		bad(fmt.Sprintf("goes from %s to %s, which no breaker does", f.From, f.To))
 		return
 	}
-	*b = breakerState{now: f.To, seq: e.Seq, since: e.At}
+	*b = breakerState{now: f.To, seq: e.Seq, since: e.At, call: b.call}
 	j.Judged("O9")
 }
 

@@ -19,6 +19,7 @@ type bus struct {
 	topics map[string]*busTopic
 	groups map[string]*busGroup // by "group"
 	settle func(int64) bool
+	name   string // of the bus's node; empty: any
 	last   int64
 	bytes  map[string][]uint64 // event id to the hashes of the envelopes that were published under it
 	order  []string            // of bytes, oldest first
@@ -60,7 +61,7 @@ type busEntry struct {
 }
 
 func newBus(p Params) Checker {
-	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, bytes: map[string][]uint64{}}
+	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, name: p.Bus, bytes: map[string][]uint64{}}
 }
 
 func (*bus) Invariants() []string { return []string{"O1", "O2"} }
@@ -149,6 +150,9 @@ func (b *bus) sent(e *Event, j *Judge) {
 	if env := e.Mail.Envelope; env.Topic != "" {
 		b.published(env.EventId, e.Data)
 		return
+	}
+	if b.name != "" && e.Node != b.name {
+		return // it only looks like the bus
 	}
 	switch m := e.Mail.Payload.(type) {
 	case *busv2.PublishAck:

@@ -52,6 +52,9 @@ type Checker interface {
 // Params are what a checker must know of the run's set-up.
 type Params struct {
 	RunSeed uint64
+	// Damaged says that the run has faults by which a disk loses or changes what
+	// it has confirmed. Without one nobody may find damage.
+	Damaged bool
 	// Void lists invariants that the scenario makes void.
 	Void map[string]string
 	// Key verifies signed commands and pause tokens; nil: it is not known, and
@@ -70,6 +73,12 @@ type Params struct {
 	// culled slot rests. Zero: 5, and not judged.
 	Retained int
 	Embargo  int64
+	// Bus is the node whose deliveries are judged; empty: everybody's.
+	Bus string
+	// Attempts is how often the bus delivers an entry whose envelope says
+	// nothing, Lease how long a consumer may be silent. Zero: 5 and 3 s.
+	Attempts uint32
+	Lease    time.Duration
 	// Settle is the virtual time after the last fault ended from which the
 	// liveness invariants are judged; nil: never.
 	Settled func(at int64) bool

@@ -3,10 +3,13 @@ package checkers_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"path"
 	"reflect"
 	"slices"
 	"testing"
@@ -22,6 +25,7 @@ import (
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -89,6 +93,12 @@ func (p *tape) sent(from, to string, m canon.Message) uint64 {
 	return p.sentBytes(from, to, p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false))
 }
 
+// sentBy is sent by the handler that an event began.
+func (p *tape) sentBy(from, to string, m canon.Message, cause uint64) {
+	b := p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false)
+	p.event(trace.MessageSent, from, func(e *trace.Event) { e.Peer, e.Data, e.Cause = to, b, cause })
+}
+
 // mail is sent and delivered.
 func (p *tape) mail(from, to string, m canon.Message) (delivered uint64) {
 	b := p.seal(&envelopev2.EventEnvelope{EventId: "m"}, m, false)
@@ -121,6 +131,50 @@ func (p *tape) factBy(node string, m canon.Message, cause uint64) uint64 {
 	})
 }
 
+// asks has Tolaria ask Kasmina for some steps of an epoch, each of them twice.
+func (p *tape) asks(epoch int64, steps int) {
+	for i := range steps {
+		for range 2 {
+			p.sent("tolaria", "kasmina", &trainingv2.ForwardRequest{Step: step(epoch, int32(i), 1), Training: true})
+		}
+	}
+}
+
+// op is an operation on a file that works; data is what it writes.
+func (p *tape) op(text string, at int64, data []byte) {
+	p.event(trace.DiskOperation, "oona", func(e *trace.Event) { e.Text, e.Arg, e.Data = text, at, data })
+}
+
+// opFails is an operation that the device fails.
+func (p *tape) opFails(text string) {
+	p.op(text, 0, nil)
+	p.op(text+" failed: input/output error", 0, nil)
+}
+
+// begins makes a file of zeros.
+func (p *tape) begins(name string) {
+	p.op("open "+name, 0, nil)
+	p.op("allocate "+name, 0, nil)
+}
+
+// segment makes a segment of a log as it should be made, with a first record.
+func (p *tape) segment(name string, first []byte) {
+	p.begins(name)
+	p.op("sync "+name, 0, nil)
+	p.op("syncdir "+path.Dir(name), 0, nil)
+	p.op("dsync-write "+name, 0, first)
+}
+
+// record is a record of a log without a payload.
+func record(lsn, start uint64) []byte {
+	b := make([]byte, 512)
+	copy(b, "ESPR")
+	binary.LittleEndian.PutUint64(b[100:], lsn)
+	binary.LittleEndian.PutUint64(b[152:], start)
+	binary.LittleEndian.PutUint32(b[160:], 512)
+	return b
+}
+
 // command publishes and delivers a command for Kasmina.
 func (p *tape) command(c *adaptationv2.AdaptationCommand) []byte {
 	b := p.publish("tamiyo", "control.kasmina.commands", "e-"+c.CommandId, c)
@@ -136,6 +190,13 @@ func (p *tape) applied(node, id string, epoch int64) {
 func germinate() *adaptationv2.AdaptationCommand {
 	return &adaptationv2.AdaptationCommand{CommandId: "c1", TargetEpoch: 3, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_SeedLifecycle{
 		SeedLifecycle: &adaptationv2.SeedLifecycleCommand{Operation: adaptationv2.SeedOperation_GERMINATE}}}
+}
+
+// needing is a command that requires a subsystem.
+func (p *tape) needing(subsystem string) {
+	c := germinate()
+	c.Constraints = &adaptationv2.ExecutionConstraints{RequiredSubsystems: []string{subsystem}}
+	p.command(c)
 }
 
 func (p *tape) token(role string) []byte {
@@ -302,6 +363,7 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.applied("kasmina", "c1", 3)
 	},
 	"O9": func(p *tape, guilty bool) {
+		p.asks(3, 3)
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
 		p.wait(pick(guilty, time.Second, 2*time.Second))
 		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "OPEN", To: "HALF_OPEN"})
@@ -335,6 +397,19 @@ var cases = map[string]func(p *tape, guilty bool){
 		for _, alpha := range []uint32{500, pick[uint32](guilty, 400, 600)} {
 			p.forward(step(3, 0, 1), 1, trainingv2.ReplyStatus_OK, &trainingv2.KernelUse{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, AlphaMilli: alpha, Stage: telemetryv2.SeedStage_GRAFTING})
 		}
+	},
+	"I7": func(p *tape, guilty bool) {
+		c := germinate()
+		c.GetSeedLifecycle().Seed, c.GetSeedLifecycle().KernelArtifactId = &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, "k"
+		p.command(c)
+		stage := func(from, to telemetryv2.SeedStage) {
+			p.fact("kasmina", &evidencev2.StageFact{Seed: c.GetSeedLifecycle().Seed, From: from, To: to, CommandId: "c1"})
+		}
+		stage(telemetryv2.SeedStage_DORMANT, telemetryv2.SeedStage_GERMINATED)
+		p.applied("kasmina", "c1", 3)
+		stage(telemetryv2.SeedStage_GERMINATED, telemetryv2.SeedStage_CULLED)
+		p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+			BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: pick(guilty, "FOSSILIZED", "CULLED")})
 	},
 	"T1": func(p *tape, guilty bool) {
 		for i := range 9 { // whatever it says it keeps
@@ -392,6 +467,32 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.seals("b1", "root1", "one")
 		p.seals("b2", pick(guilty, "root1", "root2"), "two")
 	},
+	"W7": func(p *tape, guilty bool) {
+		p.begins("oona/bus/1.wal")
+		if !guilty {
+			p.op("sync oona/bus/1.wal", 0, nil)
+		}
+		p.op("syncdir oona/bus", 0, nil)
+		p.op("dsync-write oona/bus/1.wal", 0, record(1, 1))
+	},
+	"W8": func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.segment("oona/bus/2.wal", record(2, 1))
+		p.op("dsync-write oona/bus/2.wal", 512, record(3, 2))
+		if !guilty {
+			p.op("remove oona/bus/1.wal", 0, nil)
+			p.op("syncdir oona/bus", 0, nil)
+		}
+		p.op("dsync-write oona/bus/2.wal", 1024, record(4, 2))
+	},
+	"W9": func(p *tape, guilty bool) {
+		by := p.mail("oona", "kasmina", &busv2.Delivery{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
+		p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/commands", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, by)
+		if !guilty {
+			p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/commands", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, by)
+		}
+		p.sentBy("kasmina", "oona", &busv2.Ack{Group: "kasmina", Consumer: "kasmina", Topic: "control.kasmina.commands", Offset: 1}, by)
+	},
 	"L1": func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
 		if !guilty {
@@ -427,7 +528,7 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.wait(2 * time.Second)
 		}
 		if !guilty {
-			p.accepted("kasmina", "telemetry.seed.health", "e1", 1)
+			p.mail("oona", "kasmina", &busv2.PublishAck{EventId: "e1", Topic: "telemetry.seed.health", Offset: 1, Status: busv2.PublishStatus_ACCEPTED})
 		}
 	},
 	"L7": func(p *tape, guilty bool) {
@@ -534,6 +635,12 @@ var liars = map[string]struct {
 			p.sent("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "state/run/1/4", Epoch: 4})
 		}
 	}},
+	"a breaker that counts what failed before an answer": {"O9", func(p *tape, guilty bool) {
+		p.asks(3, 2)
+		p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 4, Generation: 1})
+		p.asks(4, pick(guilty, 1, 3))
+		p.fact("tolaria", &evidencev2.BreakerFact{Subsystem: "tolaria", Breaker: "kasmina", From: "CLOSED", To: "OPEN"})
+	}},
 	"a breaker that opens too early": {"O9", func(p *tape, guilty bool) {
 		for range pick(guilty, 1, 2) {
 			p.fact("tolaria", &evidencev2.DecisionFact{Fallback: true})
@@ -594,6 +701,74 @@ var liars = map[string]struct {
 			}
 		}
 	}},
+	"a log that repeats a sync that failed": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.opFails("sync oona/bus/1.wal")
+		if !guilty {
+			p.op("open oona/bus/1.wal", 0, nil)
+		}
+		p.op("sync oona/bus/1.wal", 0, nil)
+	}},
+	"a log that writes on after a write with an unknown outcome": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.opFails("dsync-write oona/bus/1.wal")
+		if !guilty {
+			p.op("open oona/bus/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1))
+	}},
+	"a log whose file has no durable name": {"W7", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.op("rename oona/bus/1.wal oona/bus/2.wal", 0, nil)
+		if !guilty {
+			p.op("syncdir oona/bus", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1)) // by the name that it was opened under
+	}},
+	"a log with a file that it had no space for": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.begins("oona/bus/2.wal")
+		p.op("sync oona/bus/2.wal", 0, nil)
+		p.op("sync oona/bus/2.wal failed: no space left on device", 0, nil)
+		if !guilty {
+			p.op("remove oona/bus/2.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/1.wal", 512, record(2, 1))
+	}},
+	"a log with a segment that another supersedes": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/bus/1.wal", record(1, 1))
+		p.segment("oona/bus/2.wal", record(1, 1))
+		if !guilty {
+			p.op("remove oona/bus/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/bus/2.wal", 512, record(2, 1))
+	}},
+	"a store that keeps what it has salvaged": {"W8", func(p *tape, guilty bool) {
+		p.segment("oona/store/1.wal", record(1, 1))
+		p.segment("oona/store/g1.new/1.wal", record(1, 1))
+		p.op("rename oona/store/g1.new oona/store/g1", 0, nil)
+		p.op("syncdir oona/store", 0, nil)
+		if !guilty {
+			p.op("remove oona/store/1.wal", 0, nil)
+		}
+		p.op("dsync-write oona/store/g1/1.wal", 512, record(2, 1))
+	}},
+	"a journal that is never cut": {"W8", func(p *tape, guilty bool) {
+		p.segment("tolaria/journal/1.wal", record(1, 1))
+		p.segment("tolaria/journal/2.wal", record(pick[uint64](guilty, 500, 200), 1))
+		p.segment("tolaria/journal/3.wal", record(pick[uint64](guilty, 501, 201), 1))
+		p.op("remove tolaria/journal/1.wal", 0, nil)
+		p.op("readdir tolaria/journal", 0, nil)
+	}},
+	"a log that takes its own recovery for damage": {"P1", func(p *tape, guilty bool) {
+		p.event(trace.NodeReady, "ledger", nil)
+		p.sent("ledger", "writer", &ledgerv2.ReadReply{Client: "writer", ReadId: 1, Outcome: pick(guilty, ledgerv2.Outcome_CORRUPT, ledgerv2.Outcome_DONE)})
+	}},
+	"a vault that refuses what its disk has not": {"P1", func(p *tape, guilty bool) {
+		p.opFails("dsync-write vault/1.wal")
+		p.mail("sealer", "vault", &ledgerv2.SealRequest{BundleId: "b", Components: []*ledgerv2.Component{{Name: "a"}}})
+		p.sent("vault", "sealer", &ledgerv2.SealReply{BundleId: "b", Outcome: pick(guilty, ledgerv2.Outcome_FAILED, ledgerv2.Outcome_DONE)})
+	}},
 	"a vault that answers with another context": {"W5", func(p *tape, guilty bool) {
 		c := []*ledgerv2.Component{{Name: "a", Data: []byte("x")}}
 		label := func(v string) []*telemetryv2.Label { return []*telemetryv2.Label{{Key: "model", Value: v}} }
@@ -625,6 +800,193 @@ var liars = map[string]struct {
 		}
 		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: topic, Group: "g", Offset: 1})
 	}},
+	"a participant that crosses while it is prepared": {"T4", func(p *tape, guilty bool) {
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		p.sent("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 3, Status: pick(guilty, trainingv2.ReplyStatus_OK, trainingv2.ReplyStatus_FENCED)})
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_FENCED, "r1", 4, 2)
+	}},
+	"a participant that gives its part while it is prepared": {"T4", func(p *tape, guilty bool) {
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r1", 4, 2)
+		if !guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_ABORTED, "r1", 4, 2)
+		}
+		p.sent("tamiyo", "tolaria", &trainingv2.StatePart{CheckpointId: "k1", Subsystem: "tamiyo"})
+	}},
+	"a participant that prepares for where it is": {"T4", func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, 4, 4})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 4, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r2", 4, pick[uint32](guilty, 2, 3))
+	}},
+	"a rollback that is done without who lives and is not fenced in": {"T3", func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, 4, 4})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 6, 3)
+		p.rollback("tamiyo", evidencev2.RollbackStep_RB_PREPARED, "r2", 6, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_PREPARED, "r2", 6, 3)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r2", 6, 3)
+		p.rollback("kasmina", evidencev2.RollbackStep_RB_RESTORED, "r2", 6, 3)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_RESTORED, "r2", 6, 3)
+		if !guilty {
+			p.rollback("tamiyo", evidencev2.RollbackStep_RB_FENCED, "r2", 6, 3)
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r2", 6, 3)
+	}},
+	"a rollback that goes on after its end": {"T3", func(p *tape, guilty bool) {
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		for range 2 { // a life after tells it again
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_FAILED, "r1", 4, 2)
+		}
+		if guilty {
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+	}},
+	"a rollback that is hurried by who is out of step": {"T4", func(p *tape, guilty bool) {
+		for _, wait := range []time.Duration{0, 1100 * time.Millisecond, pick(guilty, 1900*time.Millisecond, 2100*time.Millisecond)} {
+			p.wait(wait)
+			id := fmt.Sprint("r", p.now)
+			p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: id, Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "kasmina is out of sync"})
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_ABORTED, id, 4, 2)
+		}
+	}},
+	"a rollback that names no culprit": {"T3", func(p *tape, guilty bool) {
+		grafted := &telemetryv2.SeedRef{LayerId: 1, SeedId: 2}
+		p.mail("kasmina", "tolaria", &trainingv2.BoundaryReply{Epoch: 3, Status: trainingv2.ReplyStatus_OK,
+			Seeds: []*trainingv2.KernelUse{{Seed: grafted, Stage: telemetryv2.SeedStage_GRAFTING}}})
+		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, KasminaJoined: true})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(4, 0, 1), Loss: math.NaN()})
+		p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: "r1", Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "the loss exploded"})
+		m := &trainingv2.RestorePart{RollbackId: "r1", Culprits: []*telemetryv2.SeedRef{{LayerId: 1, SeedId: 1}}}
+		if !guilty {
+			m.Culprits = append(m.Culprits, grafted)
+		}
+		p.sent("tolaria", "kasmina", m)
+	}},
+	"a rollback for a loss that is none": {"T3", func(p *tape, guilty bool) {
+		for _, loss := range []float64{0.2, 0.3, pick(guilty, 2.9, 3.1)} {
+			p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1), Loss: loss})
+		}
+		p.fact("tolaria", &evidencev2.RollbackFact{RollbackId: "r1", Subsystem: "tolaria", Step: evidencev2.RollbackStep_RB_STARTED, Reason: "the loss exploded"})
+	}},
+	"a part of a checkpoint that is none": {"W5", func(p *tape, guilty bool) {
+		p.checkpoint("k1", 4, 4, 1)
+		p.sent("tolaria", "kasmina", &trainingv2.RestorePart{Part: &trainingv2.StatePart{CheckpointId: pick(guilty, "k2", "k1"), Subsystem: "kasmina", Data: []byte("kasminak1")}})
+	}},
+	"a part that is handed to somebody else": {"W5", func(p *tape, guilty bool) {
+		p.checkpoint("k1", 4, 4, 1)
+		p.sent("tolaria", pick(guilty, "tamiyo", "kasmina"), &trainingv2.RestorePart{Part: &trainingv2.StatePart{CheckpointId: "k1", Subsystem: "kasmina", Data: []byte("kasminak1")}})
+	}},
+	"a pause that ends by nothing": {"A6", func(p *tape, guilty bool) {
+		p.command(pauseCommand(p.token("operator")))
+		p.fact("tolaria", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED"})
+		if !guilty {
+			p.applied("tolaria", "resume", 3)
+		}
+		p.fact("tolaria", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)})
+	}},
+	"training that is frozen and goes on": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		if !guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "FROZEN", To: "CONSERVATIVE"})
+		}
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)})
+	}},
+	"a command that is carried out in a freeze": {"A6", func(p *tape, guilty bool) {
+		p.command(germinate())
+		if guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		}
+		p.applied("tolaria", "c1", 3)
+	}},
+	"a mode that begins where no other ended": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		p.fact("tolaria", &evidencev2.ModeFact{From: pick(guilty, "NORMAL", "FROZEN"), To: "CONSERVATIVE"})
+	}},
+	"an event that names another mode": {"A6", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_CONFIRMED, "r1", 4, 2)
+		p.publish("tolaria", "system.events.epoch", "e", &eventsv2.EpochEvent{Epoch: 4, RollbackGeneration: 2, Phase: eventsv2.EpochPhase_ROLLED_BACK,
+			Mode: pick(guilty, eventsv2.RunMode_NORMAL, eventsv2.RunMode_FROZEN)})
+	}},
+	"an emergency that nobody acknowledges": {"A6", func(p *tape, guilty bool) {
+		p.mail("sentinel", "kasmina", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
+		if !guilty {
+			p.sent("kasmina", "sentinel", &pausev2.PauseAck{PauseId: "n", State: pausev2.PauseState_PAUSED})
+		}
+		p.wait(100 * time.Millisecond)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a configuration that is not what was hashed": {"A3", func(p *tape, guilty bool) {
+		config := []byte("checkpoint-every: 3")
+		sum := sha256.Sum256(config)
+		if guilty {
+			config[len(config)-1] = '9'
+		}
+		p.command(&adaptationv2.AdaptationCommand{CommandId: "c1", TargetEpoch: 3, TtlEpochs: 2, Command: &adaptationv2.AdaptationCommand_ArchChange{
+			ArchChange: &adaptationv2.ArchitectureChange{SerializedConfig: config, ValidationHash: hex.EncodeToString(sum[:])}}})
+		p.applied("tolaria", "c1", 3)
+	}},
+	"a command that does not wait for whom it requires": {"A2", func(p *tape, guilty bool) {
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: guilty})
+		p.needing("tamiyo")
+		p.applied("kasmina", "c1", 3)
+	}},
+	"a command that does not wait for whom it requires, at Tolaria": {"A2", func(p *tape, guilty bool) {
+		p.needing("tamiyo")
+		p.applied("tolaria", "c1", 3)
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Fallback: guilty})
+	}},
+	"a command that expires in vain": {"L2", func(p *tape, guilty bool) {
+		p.needing("tamiyo")
+		p.sent("kasmina", "oona", &busv2.Ack{Group: "kasmina", Topic: "control.kasmina.commands", Offset: 1})
+		p.fact("tolaria", &evidencev2.DecisionFact{Epoch: 2, Generation: 1, Fallback: !guilty})
+		p.fact("kasmina", &evidencev2.BoundaryFact{Epoch: 3, Generation: 1})
+		p.fact("tolaria", &evidencev2.EpochFact{Epoch: 3, Generation: 1, KasminaJoined: true})
+		p.publish("kasmina", "control.command.results", "r", &adaptationv2.CommandResult{CommandId: "c1", Status: adaptationv2.CommandStatus_EXPIRED})
+	}},
+	"a command that was signed and has no result": {"L2", func(p *tape, guilty bool) {
+		b := p.publish("tamiyo", "control.kasmina.commands", "e-c1", germinate())
+		p.accepted("tamiyo", "control.kasmina.commands", "e-c1", 1)
+		if !guilty {
+			b = p.seal(&envelopev2.EventEnvelope{EventId: "e-c1", Topic: "control.kasmina.commands"}, germinate(), false)
+		}
+		p.deliver("kasmina", "control.kasmina.commands", 1, 1, b)
+		p.wait(31 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a publication that is given up": {"L5", func(p *tape, guilty bool) {
+		p.started(3, 1)
+		if !guilty {
+			p.mail("oona", "tolaria", &busv2.PublishAck{EventId: "epoch/1/3", Topic: "system.events.epoch", Status: busv2.PublishStatus_ACCEPTED})
+		}
+		p.wait(11 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"an event that overtakes another": {"O1", func(p *tape, guilty bool) {
+		p.started(3, 1)
+		if !guilty {
+			p.mail("oona", "tolaria", &busv2.PublishAck{EventId: "epoch/1/3", Topic: "system.events.epoch", Status: busv2.PublishStatus_ACCEPTED})
+		}
+		p.started(4, 1)
+	}},
+	"a command that was not given its time": {"O1", func(p *tape, guilty bool) {
+		p.publish("tamiyo", "control.kasmina.commands", "e1", germinate())
+		p.wait(pick(guilty, 100*time.Millisecond, time.Second))
+		p.publish("tamiyo", "control.kasmina.commands", "e2", germinate())
+	}},
+	"a Kasmina that stays away": {"L7", func(p *tape, guilty bool) {
+		p.event(trace.NodeStarted, "tolaria", nil)
+		p.event(trace.NodeReady, "kasmina", nil)
+		for range 4 {
+			p.wait(10 * time.Second)
+			p.fact("tolaria", &evidencev2.EpochFact{KasminaJoined: !guilty})
+		}
+	}},
+	"a restore that is told to be a boundary": {"K2", func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "kasmina", &trainingv2.BackwardRequest{Step: step(3, 0, 1)})
+		p.factBy("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}, From: telemetryv2.SeedStage_DORMANT,
+			To: telemetryv2.SeedStage_TRAINING, Cause: evidencev2.StageCause_BY_ROLLBACK, CommandId: "r1", AtBoundary: guilty}, by)
+	}},
 	"a bus that says an entry was acknowledged": {"O2", func(p *tape, guilty bool) {
 		const topic = "telemetry.seed.health"
 		p.mail("tamiyo", "oona", &busv2.Subscribe{Group: "g", Consumer: "tamiyo", Topics: []string{topic}, Durable: true})
@@ -636,6 +998,120 @@ var liars = map[string]struct {
 		}
 		p.wait(21 * time.Second)
 		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a bus that delivers more often than it may": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "e1", Topic: topic, MaxAttempts: 2}, &telemetryv2.SeedTelemetry{TelemetryId: "a"}, true)
+		p.sentBytes("kasmina", "oona", b)
+		for n := range pick[uint32](guilty, 3, 2) {
+			p.deliver("g", topic, 1, n+1, b)
+		}
+	}},
+	"a bus that hands out to one that is gone": {"O2", func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		p.mail("kasmina", "oona", &busv2.Subscribe{Group: "g", Consumer: "kasmina", Topics: []string{topic}})
+		p.wait(pick(guilty, 10*time.Second, 8*time.Second))
+		p.deliver("g", topic, 1, 1, p.publish("tolaria", topic, "e1", &telemetryv2.SeedTelemetry{TelemetryId: "a"}))
+	}},
+	"a dead letter that somebody published": {"O2", func(p *tape, guilty bool) {
+		if !guilty {
+			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_DEAD_LETTERED, Topic: "t", Group: "g", Offset: 1, EventId: "e1"})
+		}
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_APPENDED, Topic: "bus.dead-letters", Offset: 1, EventId: "dead-letter/g/e1"})
+	}},
+	"a field report for each of two endings": {"I7", func(p *tape, guilty bool) {
+		cases["I7"](p, false)
+		if guilty {
+			p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+				BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "ROLLED_BACK"})
+		}
+	}},
+	"an adaptation that was taken back, and nobody says so": {"I7", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{}, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 5})
+		p.applied("kasmina", "c1", 5)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		if !guilty {
+			p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+				BlueprintId: "b", SeedId: "0/0", Outcome: "ROLLED_BACK"})
+		}
+		p.wait(21 * time.Second)
+		p.fact("oona", &evidencev2.BusFact{})
+	}},
+	"a command that is logged when it is sent": {"W9", func(p *tape, guilty bool) {
+		by := p.mail("tolaria", "tamiyo", &systemstatev2.SystemStatePacket{PacketId: "k"})
+		c := germinate()
+		c.Issuer = "tamiyo"
+		b := p.seal(&envelopev2.EventEnvelope{EventId: "e", Topic: "control.kasmina.commands"}, c, true)
+		for _, sends := range pick(guilty, []bool{true, false}, []bool{false, true}) {
+			if sends {
+				p.event(trace.MessageSent, "tamiyo", func(e *trace.Event) { e.Peer, e.Data, e.Cause = "oona", b, by })
+				continue
+			}
+			p.factBy("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, by)
+			p.factBy("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, by)
+		}
+	}},
+	"a confirmation that is refused though it is genuine": {"A3", func(p *tape, guilty bool) {
+		c := germinate()
+		c.Constraints = &adaptationv2.ExecutionConstraints{RequireConfirmation: true}
+		p.command(c)
+		by := p.deliverBytes("operator", "kasmina", p.seal(&envelopev2.EventEnvelope{EventId: "y"}, &adaptationv2.CommandConfirm{CommandId: "c1", Approve: true}, guilty))
+		p.factBy("kasmina", &evidencev2.CommandFact{CommandId: "c1", Status: "REFUSED"}, by)
+	}},
+	"a status that is none": {"L2", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Status: pick(guilty, "c1", "REJECTED")})
+	}},
+	"a command that nobody issued": {"L2", func(p *tape, guilty bool) {
+		p.command(germinate())
+		p.fact("kasmina", &evidencev2.CommandFact{CommandId: pick(guilty, "AWAITING", "c1"), Status: "REJECTED"})
+	}},
+	"a pause that is granted for a forged token": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		if guilty {
+			t.Signature[0] ^= 1
+		}
+		p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+	}},
+	"a token that serves twice": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, id := range []string{"p1", pick(guilty, "p2", "p1")} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: id, Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: id, Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+		}
+	}},
+	"a pause that is granted, and then denied": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, s := range []pausev2.PauseState{pausev2.PauseState_PAUSING, pick(guilty, pausev2.PauseState_DENIED, pausev2.PauseState_PAUSING)} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: s})
+		}
+	}},
+	"a resume for a forged token": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: pick(guilty, "guest", "operator")}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		p.mail("operator", "tamiyo", &pausev2.ResumeRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_RESUMING})
+	}},
+	"a reading with a gap": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: 4,
+			Entries: []*busv2.LogEntry{{Offset: 2, Envelope: []byte("b")}, {Offset: pick[int64](guilty, 4, 3), Envelope: []byte("c")}}})
+	}},
+	"a reading that is empty": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t", FromOffset: 2})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: 1, NextOffset: pick[int64](guilty, 4, 2)})
+	}},
+	"a log that begins behind what was trimmed": {"O1", func(p *tape, guilty bool) {
+		p.mail("reader", "oona", &busv2.ReadLog{QueryId: "q", Topic: "t"})
+		p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "t", Offset: 3})
+		p.sent("oona", "reader", &busv2.LogSlice{QueryId: "q", Topic: "t", FirstOffset: pick[int64](guilty, 5, 4), NextOffset: 6,
+			Entries: []*busv2.LogEntry{{Offset: pick[int64](guilty, 5, 4), Envelope: []byte("c")}}})
 	}},
 }
 

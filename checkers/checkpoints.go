@@ -41,7 +41,7 @@ type saved struct {
 
 // keptSaved is how many checkpoints the checker remembers the parts of: those
 // that may still be loaded, and some.
-const keptSaved = 16
+const keptSaved = 64
 
 func newCheckpoints(p Params) Checker {
 	if p.Retained == 0 {
@@ -128,7 +128,16 @@ func (c *checkpoints) fact(e *Event, f *evidencev2.CheckpointFact, j *Judge) {
 	case evidencev2.CheckpointAction_CHECKPOINT_LOADED:
 		s := c.find(f.CheckpointId)
 		if s == nil {
-			return // saved before the trace began, or long ago
+			// Its saving was cut off before it could be declared.
+			n := saved{f.CheckpointId, f.Epoch, f.Generation, slices.Clone(f.Root), map[string]part{}, e.Seq}
+			for _, p := range f.Parts {
+				n.parts[p.Name] = part{epoch: p.Epoch}
+				if len(p.Sha256) == sha256.Size {
+					n.parts[p.Name] = part{epoch: p.Epoch, sum: [32]byte(p.Sha256)}
+				}
+			}
+			c.saved = append(c.saved, n)
+			return
 		}
 		if !bytes.Equal(s.root, f.Root) {
 			j.Violate("W5", e.Node, fmt.Sprintf("checkpoint %s is accepted with the root %x; it was saved with %x", f.CheckpointId, f.Root, s.root), s.seq)
@@ -195,10 +204,12 @@ func (c *checkpoints) root(e *Event, f *evidencev2.CheckpointFact, j *Judge) {
 func (c *checkpoints) handedBack(e *Event, m *trainingv2.RestorePart, j *Judge) {
 	s := c.find(m.Part.GetCheckpointId())
 	if s == nil {
+		j.Violate("W5", e.Node, fmt.Sprintf("it hands back a part of the checkpoint %q, which was neither saved nor loaded", m.Part.GetCheckpointId()))
 		return
 	}
 	want, ok := s.parts[m.Part.Subsystem]
-	if !ok {
+	if !ok || m.Part.Subsystem != e.Peer {
+		j.Violate("W5", e.Node, fmt.Sprintf("of checkpoint %s it hands the part %q to %s", s.id, m.Part.Subsystem, e.Peer), s.seq)
 		return
 	}
 	if sum := sha256.Sum256(m.Part.Data); sum != want.sum {

@@ -3,7 +3,9 @@ package checkers
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
@@ -25,6 +27,21 @@ type commands struct {
 	events map[string]*command // by the event id of a publication
 	opened map[string]uint64   // how often a node's log was opened
 	last   int64
+
+	entries map[ackKey]*command // by where the bus has them
+	decided map[[2]int64]bool   // by the epoch that has ended and its generation: whether Tamiyo took part in its boundary
+	ready   boundary            // that Kasmina is ready to cross
+	paused  map[string]bool
+	genuine map[uint64]string // deliveries that nobody may refuse: what they hold
+	forgot  bool
+}
+
+// boundary is one that a subsystem carries out commands at.
+type boundary struct {
+	epoch int64 // that it leads to
+	gen   uint32
+	at    int64
+	open  bool // it is not paused
 }
 
 type command struct {
@@ -42,6 +59,15 @@ type command struct {
 	redeliver int // deliveries after the first
 	results   map[adaptationv2.CommandStatus]bool
 	judged    bool
+	to        string   // who must obey
+	needs     []string // who must take part in the boundary at which it takes effect
+	latency   bool     // it is worth something for a while only
+	forged    string   // what is wrong with what it holds
+	signed    bool     // a copy of it with a good signature was delivered
+	unsigned  bool     // and one without
+	taken     int64    // when its receiver acknowledged it; 0: not yet
+	at        int64    // the epoch in which it took effect
+	due       int64    // the first epoch into which it could have been carried out; 0: none
 }
 
 type ackKey struct {
@@ -60,7 +86,8 @@ type ackOwner struct {
 const remembered = 512
 
 func newCommands(p Params) Checker {
-	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}, opened: map[string]uint64{}}
+	return &commands{p: p, cmds: map[string]*command{}, acks: map[ackKey]ackOwner{}, nonce: map[string]string{}, events: map[string]*command{}, opened: map[string]uint64{},
+		entries: map[ackKey]*command{}, decided: map[[2]int64]bool{}, paused: map[string]bool{}, genuine: map[uint64]string{}}
 }
 
 func (*commands) Invariants() []string {
@@ -92,6 +119,20 @@ func (c *commands) Observe(e *Event, j *Judge) {
 			if f.Action == evidencev2.LogAction_LOG_RECOVERED {
 				c.opened[e.Node]++
 			}
+		case *evidencev2.PauseFact:
+			c.paused[e.Node] = f.State == "PAUSED"
+		case *evidencev2.BoundaryFact:
+			// Commands that come while it waits to cross are for the next one.
+			if b := (boundary{f.Epoch, f.Generation, e.At, !c.paused[e.Node]}); c.ready.epoch != b.epoch || c.ready.gen != b.gen {
+				c.ready = b
+			}
+		case *evidencev2.DecisionFact:
+			c.decision(e, f, j)
+		case *evidencev2.EpochFact:
+			// That Kasmina crossed into an epoch is known at its end.
+			if b := c.ready; f.KasminaJoined && b.epoch == f.Epoch && b.gen == f.Generation && b.open {
+				c.carried("kasmina", b)
+			}
 		}
 	}
 }
@@ -105,6 +146,13 @@ func (c *commands) sent(e *Event, j *Judge) {
 			// A copy that says something else later does not count.
 			k.target, k.ttl = m.TargetEpoch, int64(m.TtlEpochs)
 			k.confirm = m.GetConstraints().GetRequireConfirmation()
+			k.needs, k.latency = slices.Clone(m.GetConstraints().GetRequiredSubsystems()), m.GetConstraints().GetMaxLatencyMs() > 0
+			k.to = commandee(e.Mail.Envelope.Topic)
+			if a := m.GetArchChange(); a != nil {
+				if sum := sha256.Sum256(a.SerializedConfig); hex.EncodeToString(sum[:]) != a.ValidationHash {
+					k.forged = "its configuration is not the one that its hash is of"
+				}
+			}
 		}
 		if len(c.events) > remembered {
 			clear(c.events)
@@ -116,8 +164,16 @@ func (c *commands) sent(e *Event, j *Judge) {
 				k.published = e.At
 			}
 		}
+	case *busv2.Ack:
+		if k := c.entries[ackKey{"", m.Topic, m.Offset}]; k != nil && k.taken == 0 && e.Node == k.to {
+			k.taken = e.At
+		}
 	case *adaptationv2.CommandResult:
 		k := c.command(m.CommandId)
+		if m.Status == adaptationv2.CommandStatus_EXPIRED && k.due != 0 {
+			j.Violate("L2", e.Node, fmt.Sprintf("command %s expires; it was there at the boundary into epoch %d, and nothing kept it from being carried out", m.CommandId, k.due), k.seq)
+			k.due = 0
+		}
 		switch m.Status {
 		case adaptationv2.CommandStatus_ACCEPTED, adaptationv2.CommandStatus_AWAITING_CONFIRMATION:
 			return
@@ -163,8 +219,17 @@ func terminal(r map[adaptationv2.CommandStatus]bool) (n int) {
 func (c *commands) delivered(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *adaptationv2.CommandConfirm:
-		if m.Approve && c.authentic(e.Mail.Envelope, m) {
-			c.command(m.CommandId).confirmed = true
+		if c.authentic(e.Mail.Envelope, m) {
+			if m.Approve {
+				c.command(m.CommandId).confirmed = true
+			}
+			auth := m.Auth
+			if auth == nil {
+				auth = e.Mail.Envelope.Auth
+			}
+			if c.fresh(auth, "confirm/"+m.CommandId, e.At) {
+				c.acceptable(e.Seq, "the confirmation of "+m.CommandId)
+			}
 		}
 	case *busv2.Delivery:
 		if e.Inner == nil {
@@ -175,12 +240,26 @@ func (c *commands) delivered(e *Event, j *Judge) {
 			return
 		}
 		k := c.command(m2.CommandId)
+		if len(c.entries) > remembered {
+			clear(c.entries)
+		}
+		c.entries[ackKey{"", m.Topic, m.Offset}] = k
 		if k.delivered++; k.delivered > 1 || m.Attempt > 1 {
 			k.redeliver++
 		}
+		if env := e.Inner.Envelope; env.Auth != nil && (c.p.Key == nil || wire.Verify(env, c.p.Key) == nil) {
+			k.signed = true
+		} else {
+			k.unsigned = true
+		}
+		nonceSeen := c.p.Key == nil || e.Inner.Envelope.Auth == nil || c.nonce[string(e.Inner.Envelope.Auth.Nonce)] != ""
 		why := c.check(e.Inner.Envelope, e.At)
 		if why == "" {
 			k.valid = true
+			age := c.p.WallStart.Add(time.Duration(e.At)).Sub(m2.CreatedAt.AsTime())
+			if !nonceSeen && e.Inner.Envelope.Topic == m.Topic && c.timely(e.Inner.Envelope.Auth, e.At) && age < 60*time.Second-c.p.MaxSkew {
+				c.acceptable(e.Seq, "command "+m2.CommandId)
+			}
 		} else {
 			k.invalid = why
 			j.Judged("A3")
@@ -202,6 +281,55 @@ func (c *commands) authentic(env *envelopev2.EventEnvelope, m *adaptationv2.Comm
 	mac.Write(m.AppendCanonical(nil))
 	m.Auth.HmacSha256 = signature
 	return hmac.Equal(mac.Sum(nil), signature)
+}
+
+// fresh says whether an auth is so by everybody's clock, and its nonce by
+// everybody's memory.
+func (c *commands) fresh(a *envelopev2.Auth, event string, now int64) bool {
+	if c.p.Key == nil || a == nil {
+		return false
+	}
+	nonce := string(a.Nonce)
+	if c.nonce[nonce] != "" {
+		return false
+	}
+	c.nonce[nonce] = event
+	return c.timely(a, now)
+}
+
+func (c *commands) timely(a *envelopev2.Auth, now int64) bool {
+	age := c.p.WallStart.Add(time.Duration(now)).Sub(a.SignedAt.AsTime())
+	limit := 59*time.Second - c.p.MaxSkew
+	return age < limit && -age < limit
+}
+
+// acceptable notes a delivery that nobody may refuse as not genuine.
+func (c *commands) acceptable(seq uint64, what string) {
+	if len(c.genuine) > remembered {
+		clear(c.genuine)
+	}
+	c.genuine[seq] = what
+}
+
+// statuses are what a fact may say of a command.
+var statuses = map[string]bool{"ACCEPTED": true, "APPLIED": true, "REJECTED": true, "EXPIRED": true, "DUPLICATE": true,
+	"AWAITING_CONFIRMATION": true, "REFUSED": true}
+
+// told judges what is said of a command, whatever it is.
+func (c *commands) told(e *Event, f *evidencev2.CommandFact, j *Judge) {
+	if !statuses[f.Status] {
+		j.Violate("L2", e.Node, fmt.Sprintf("command %q is said to be %q, which is no status", f.CommandId, f.Status))
+		return
+	}
+	if f.Status == "REFUSED" {
+		if what, ok := c.genuine[e.Cause]; ok {
+			j.Violate("A3", e.Node, fmt.Sprintf("it refuses %s, which is genuine: %s", what, f.Reason), e.Cause)
+		}
+		return
+	}
+	if k := c.cmds[f.CommandId]; !c.forgot && (k == nil || k.seq == 0 && k.delivered == 0) {
+		j.Violate("L2", e.Node, fmt.Sprintf("command %q is said to be %s, and nobody has issued it", f.CommandId, f.Status))
+	}
 }
 
 // check says what is wrong with a signed envelope, judged by the key and the
@@ -231,6 +359,7 @@ func (c *commands) check(e *envelopev2.EventEnvelope, now int64) string {
 }
 
 func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
+	c.told(e, f, j)
 	if f.Status != "APPLIED" {
 		return
 	}
@@ -247,7 +376,7 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 			j.Violate("O4", e.Node, fmt.Sprintf("command %s takes effect at %s and at %s", f.CommandId, other, f.Subsystem), seq)
 		}
 	}
-	k.applied[f.Subsystem] = e.Seq
+	k.applied[f.Subsystem], k.at = e.Seq, f.Epoch
 	j.Judged("A1")
 	if k.redeliver > 0 {
 		j.Judged("O3")
@@ -258,6 +387,12 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 		} else {
 			j.Judged("A2")
 		}
+	}
+	if c.p.Settled != nil && f.Subsystem == "kasmina" && slices.Contains(k.needs, "tamiyo") {
+		c.attended(e, k, f.Epoch-1, f.Generation, j)
+	}
+	if k.forged != "" {
+		j.Violate("A3", e.Node, fmt.Sprintf("command %s takes effect, and %s", f.CommandId, k.forged), k.seq)
 	}
 	if !k.valid {
 		why := k.invalid
@@ -278,11 +413,62 @@ func (c *commands) fact(e *Event, f *evidencev2.CommandFact, j *Judge) {
 	c.forget()
 }
 
+// attended judges that Tamiyo took part in the boundary behind an epoch, at
+// which a command that requires it took effect. Where a rollback has led back to
+// that boundary, nobody decides about it a second time.
+func (c *commands) attended(e *Event, k *command, epoch int64, gen uint32, j *Judge) {
+	there, known := c.decided[[2]int64{epoch, int64(gen)}]
+	switch {
+	case !known:
+	case there:
+		j.Judged("A2")
+	default:
+		j.Violate("A2", e.Node, fmt.Sprintf("command %s requires tamiyo, and takes effect at the boundary behind epoch %d, in which it took no part", k.id, epoch), k.seq)
+	}
+}
+
+// decision is the boundary at which Tolaria carries out commands.
+func (c *commands) decision(e *Event, f *evidencev2.DecisionFact, j *Judge) {
+	if len(c.decided) > remembered {
+		clear(c.decided)
+	}
+	c.decided[[2]int64{f.Epoch, int64(f.Generation)}] = !f.Fallback
+	for _, id := range c.order {
+		if k := c.cmds[id]; k != nil && k.at == f.Epoch+1 && k.applied["tolaria"] != 0 && slices.Contains(k.needs, "tamiyo") {
+			k.at = 0
+			c.attended(e, k, f.Epoch, f.Generation, j)
+		}
+	}
+	c.carried("tolaria", boundary{f.Epoch + 1, f.Generation, e.At, true})
+}
+
+// carried notes the commands that a subsystem could have carried out at a
+// boundary that it has crossed: if they are not at their end by then, they never
+// had a reason to wait. Where faults are about, there may be others.
+func (c *commands) carried(who string, b boundary) {
+	if c.p.Settled == nil {
+		return
+	}
+	for _, id := range c.order {
+		k := c.cmds[id]
+		if k == nil || k.to != who || k.taken == 0 || k.taken >= b.at || k.confirm || k.latency || len(k.results) > 0 || k.due != 0 ||
+			b.epoch < k.target || b.epoch >= k.target+k.ttl || !c.p.Settled(k.taken) {
+			continue
+		}
+		if !slices.ContainsFunc(k.needs, func(n string) bool {
+			return n != who && n != "tolaria" && (n != "tamiyo" || !c.decided[[2]int64{b.epoch - 1, int64(b.gen)}])
+		}) {
+			k.due = b.epoch
+		}
+	}
+}
+
 // forget drops the oldest commands once there are many.
 func (c *commands) forget() {
 	for len(c.order) > remembered {
 		delete(c.cmds, c.order[0])
 		c.order = c.order[1:]
+		c.forgot = true
 	}
 }
 
@@ -300,7 +486,8 @@ func (c *commands) Finish(j *Judge) {
 		if k == nil || k.published == 0 || c.last-k.published < unanswered {
 			continue
 		}
-		if len(k.results) == 0 {
+		// What nobody signed is no command, and has no result.
+		if len(k.results) == 0 && (k.signed || !k.unsigned) {
 			j.Violate("L2", "", fmt.Sprintf("command %s was published at %s and has no result", id, trace.Stamp(k.published)), k.seq)
 		}
 	}

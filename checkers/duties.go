@@ -14,17 +14,21 @@ import (
 
 // duties judges what the bus owes beyond its deliveries: of O2, that what it
 // says to have dead-lettered is in the topic of dead letters, and that what it
-// says to have trimmed is gone; and L5, that it goes on answering.
+// says to have trimmed is gone; and L5, that it goes on answering. Of those who
+// publish it judges that they go on asking, and in order: O1.
 type duties struct {
 	settle func(int64) bool
 	last   int64
-	asked  map[string]*publication // by event id: not answered
+	asked  map[string]*publication // by event id: its publisher has no answer
+	front  map[string]*publication // by ordered topic: what was published last
 	dead   map[string]*publication // by the dead letter's event id: not appended
 	letter map[string]bool         // dead letters that were appended
 	trim   map[string]int64        // by topic: trimmed up to
 }
 
 type publication struct {
+	event       string
+	topic       string
 	node        string
 	first, last int64
 	seq         uint64
@@ -40,25 +44,34 @@ const (
 // letter may wait.
 const patience = int64(10 * time.Second)
 
+// inOrder are the topics of which the publisher sends the next event only when
+// the one before was answered or is given up, so that they stand in order there.
+var inOrder = map[string]string{"system.events.epoch": "tolaria", "control.kasmina.commands": "tamiyo", "control.tolaria.commands": "tamiyo"}
+
+// lastCopy is the least time that the last copy of what is given up had for its
+// answer.
+const lastCopy = int64(250 * time.Millisecond)
+
 func newDuties(p Params) Checker {
-	return &duties{settle: p.Settled, asked: map[string]*publication{}, dead: map[string]*publication{},
+	return &duties{settle: p.Settled, front: map[string]*publication{}, asked: map[string]*publication{}, dead: map[string]*publication{},
 		letter: map[string]bool{}, trim: map[string]int64{}}
 }
 
-func (*duties) Invariants() []string { return []string{"O2", "L5"} }
+func (*duties) Invariants() []string { return []string{"O1", "O2", "L5"} }
 
 func (c *duties) Observe(e *Event, j *Judge) {
 	c.last = e.At
 	switch e.Kind {
+	case trace.NodeCrashed, trace.NodeExited:
+		// What it had in memory only is nobody's.
+		maps.DeleteFunc(c.asked, func(_ string, p *publication) bool { return p.node == e.Node })
+		maps.DeleteFunc(c.front, func(_ string, p *publication) bool { return p.node == e.Node })
 	case trace.MessageSent:
 		if env := e.Mail.Envelope; env.Topic != "" {
-			a := c.asked[env.EventId]
-			if a == nil {
-				a = &publication{node: e.Node, first: e.At, seq: e.Seq}
-				c.asked[env.EventId] = a
-			}
-			a.last = e.At
-		} else if m, ok := e.Mail.Payload.(*busv2.PublishAck); ok {
+			c.published(e, env.Topic, env.EventId, j)
+		}
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*busv2.PublishAck); ok {
 			delete(c.asked, m.EventId)
 			j.Judged("L5")
 		}
@@ -67,6 +80,31 @@ func (c *duties) Observe(e *Event, j *Judge) {
 			c.fact(e, f, j)
 		}
 	}
+}
+
+func (c *duties) published(e *Event, topic, event string, j *Judge) {
+	a := c.asked[event]
+	if a == nil {
+		a = &publication{event: event, topic: topic, node: e.Node, first: e.At, seq: e.Seq}
+		c.asked[event] = a
+	}
+	a.last = e.At
+	if inOrder[topic] != e.Node {
+		return
+	}
+	before := c.front[topic]
+	if before != nil && (before.event == event || before.first > a.first) {
+		return // again
+	}
+	c.front[topic] = a
+	if before == nil {
+		return
+	}
+	if c.asked[before.event] != before || spared[topic] && e.At-before.last >= lastCopy {
+		j.Judged("O1")
+		return
+	}
+	j.Violate("O1", e.Node, fmt.Sprintf("it publishes event %s on %s %v after the last copy of %s, which was not answered", event, topic, time.Duration(e.At-before.last), before.event), before.seq)
 }
 
 func (c *duties) fact(e *Event, f *evidencev2.BusFact, j *Judge) {
@@ -107,9 +145,15 @@ func (c *duties) Finish(j *Judge) {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.asked)) {
-		// One that its publisher has given up is nobody's.
-		if a := c.asked[id]; c.last-a.first > patience && c.last-a.last < patience/2 {
+		a := c.asked[id]
+		if c.last-a.first <= patience {
+			continue
+		}
+		switch {
+		case c.last-a.last < patience/2:
 			j.Violate("L5", a.node, fmt.Sprintf("event %s has been published since %s, and the bus does not answer", id, trace.Stamp(a.first)), a.seq)
+		case !spared[a.topic]:
+			j.Violate("L5", a.node, fmt.Sprintf("event %s was published at %s and for the last time at %s, without an answer: what must not be given up was", id, trace.Stamp(a.first), trace.Stamp(a.last)), a.seq)
 		}
 	}
 }

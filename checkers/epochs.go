@@ -30,6 +30,8 @@ type epochs struct {
 
 	now      int64
 	ended    int64 // when the last epoch ended
+	with     int64 // when the last epoch ended in which Kasmina took part
+	lives    int64 // since when Kasmina lives; 0: it does not
 	training bool  // there is a Tolaria
 }
 
@@ -45,6 +47,14 @@ func (*epochs) Invariants() []string { return []string{"T6", "T7", "L7"} }
 func (c *epochs) Observe(e *Event, j *Judge) {
 	c.now = e.At
 	c.training = c.training || e.Node == "tolaria" && e.Kind == trace.NodeStarted
+	if e.Node == "kasmina" {
+		switch e.Kind {
+		case trace.NodeReady, trace.NodeResumed:
+			c.lives = max(e.At, 1)
+		case trace.NodeCrashed, trace.NodeExited, trace.NodePaused:
+			c.lives = 0
+		}
+	}
 	if c.life.observe(e) && e.Node == "tolaria" {
 		c.asked, c.id = 0, ""
 		return
@@ -74,7 +84,9 @@ func (c *epochs) Observe(e *Event, j *Judge) {
 		case *evidencev2.DecisionFact:
 			c.decided(e, f, j)
 		case *evidencev2.EpochFact:
-			c.ended = e.At
+			if c.ended = e.At; f.KasminaJoined {
+				c.with = e.At
+			}
 		}
 	}
 }
@@ -125,6 +137,10 @@ func (c *epochs) decided(e *Event, f *evidencev2.DecisionFact, j *Judge) {
 // lasts about a second; a pause or a rollback takes its time, too.
 const noProgress = int64(15 * time.Second)
 
+// reunion is how long a healthy run may go without a Kasmina that lives: it must
+// ask, and be brought back by a rollback that may wait for its next try.
+const reunion = int64(30 * time.Second)
+
 // Finish judges L7: once the faults are over, training goes on.
 func (c *epochs) Finish(j *Judge) {
 	if c.p.Settled == nil || c.now < noProgress || !c.p.Settled(c.now-noProgress) || !c.training {
@@ -132,6 +148,10 @@ func (c *epochs) Finish(j *Judge) {
 	}
 	if c.now-c.ended > noProgress {
 		j.Violate("L7", "tolaria", fmt.Sprintf("no epoch has ended since %s, and the faults were over", trace.Stamp(c.ended)))
+		return
+	}
+	if c.lives != 0 && c.now-max(c.lives, c.with) > reunion && c.p.Settled(c.now-reunion) {
+		j.Violate("L7", "tolaria", fmt.Sprintf("no epoch has run with kasmina since %s; it has lived since %s, and the faults were over", trace.Stamp(c.with), trace.Stamp(c.lives)))
 		return
 	}
 	j.Judged("L7")

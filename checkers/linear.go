@@ -105,8 +105,9 @@ func (c *register) Observe(e *Event, j *Judge) {
 		}
 	case trace.FactDeclared:
 		f, ok := e.Fact.(*evidencev2.CheckpointFact)
-		if ok && f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED {
-			// Damage was detected: an older one is the newest good one now.
+		if ok && (f.Action == evidencev2.CheckpointAction_CHECKPOINT_REFUSED || f.Action == evidencev2.CheckpointAction_CHECKPOINT_UNREADABLE) {
+			// Damage was detected, or the disk did not answer: an older one is the newest
+			// good one now.
 			c.check(j)
 			if n := len(c.saved); n > 0 && c.saved[n-1] == f.CheckpointId {
 				c.refused = append(c.refused, f.CheckpointId)
@@ -190,6 +191,7 @@ type application struct {
 	keys    map[string]*models.History
 	order   []string
 	last    int64
+	forgot  bool // some are not in keys any more
 }
 
 func newApplication(p Params) Checker {
@@ -223,11 +225,16 @@ func (c *application) Observe(e *Event, j *Judge) {
 	case trace.MessageDelivered:
 		if _, ok := e.Mail.Payload.(*busv2.Delivery); ok && e.Inner != nil {
 			if m, ok := e.Inner.Payload.(*adaptationv2.AdaptationCommand); ok {
-				c.key(m.CommandId).Begin(e.At)
+				if h := c.keys[m.CommandId]; h != nil || !c.forgot {
+					c.key(m.CommandId).Begin(e.At)
+				}
 			}
 		}
 	case trace.FactDeclared:
 		if f, ok := e.Fact.(*evidencev2.CommandFact); ok {
+			if c.forgot && c.keys[f.CommandId] == nil {
+				return // of a command whose history was judged and let go
+			}
 			if op, ok := models.CommandOutcome(f.Status, c.key(f.CommandId).Began(), e.At); ok {
 				c.key(f.CommandId).Add(op)
 			}
@@ -241,6 +248,7 @@ func (c *application) Observe(e *Event, j *Judge) {
 func (c *application) check(id string, j *Judge) {
 	h := c.keys[id]
 	delete(c.keys, id)
+	c.forgot = c.forgot || h != nil && h.Len() > 0
 	if len(c.order) > 0 && c.order[0] == id {
 		c.order = c.order[1:]
 	}

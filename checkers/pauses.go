@@ -10,14 +10,18 @@ import (
 
 	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
 // pauses judges A5 and A6: that pauses begin with a valid token, end in time,
-// and hold still what they stop.
+// and hold still what they stop; and that an emergency freezes training, which
+// is a pause that nobody asked for.
 type pauses struct {
 	p      Params
 	life   downtime
@@ -25,7 +29,32 @@ type pauses struct {
 	paused map[string]*pause
 	kinds  map[string]string // command id to what it asks for
 	input  map[int32][]float32
+	early  map[string]*pause // ended before their time, by nothing that may end one so far
+	ended  map[string]bool   // nodes that were told to resume or rolled back since they paused
+	// Modes as they were declared, by node, and those that an event must name, by
+	// what the event is about.
+	mode   map[string]string
+	named  map[string]string
+	alarms map[string]alarm
+
+	asked   map[string]*pausev2.PauseToken // pause id to the token of its newest request
+	resumes map[string]*pausev2.PauseToken // the same of requests to resume
+	used    map[string]string              // token id to the pause that was granted with it
+	told    map[string]bool                // pause ids that were granted
 }
+
+// alarm is a CRITICAL notice that a node was given and has to acknowledge.
+type alarm struct {
+	node  string
+	at    int64
+	stood int64
+	seq   uint64
+}
+
+// alarmed are who acknowledges a CRITICAL notice, and within what time.
+var alarmed = []string{"tolaria", "kasmina", "tamiyo"}
+
+const alarmTime = int64(90 * time.Millisecond)
 
 // grant is what a pause command and its token allow.
 type grant struct {
@@ -47,30 +76,41 @@ type pause struct {
 const pauseSlack = int64(500 * time.Millisecond)
 
 func newPauses(p Params) Checker {
-	return &pauses{p: p, life: newDowntime(), tokens: map[string]grant{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{}}
+	return &pauses{p: p, life: newDowntime(), tokens: map[string]grant{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{},
+		early: map[string]*pause{}, ended: map[string]bool{}, mode: map[string]string{}, named: map[string]string{}, alarms: map[string]alarm{},
+		asked: map[string]*pausev2.PauseToken{}, resumes: map[string]*pausev2.PauseToken{}, used: map[string]string{}, told: map[string]bool{}}
 }
 
 func (*pauses) Invariants() []string { return []string{"A5", "A6"} }
 
 func (c *pauses) Observe(e *Event, j *Judge) {
 	if c.life.observe(e) {
-		delete(c.paused, e.Node) // a pause does not survive its process
+		// No pause or mode survives its process.
+		delete(c.paused, e.Node)
+		delete(c.early, e.Node)
+		delete(c.mode, e.Node)
+		for _, k := range slices.Sorted(maps.Keys(c.alarms)) {
+			if c.alarms[k].node == e.Node {
+				delete(c.alarms, k)
+			}
+		}
 		return
 	}
 	c.overdue(e, j)
 	switch e.Kind {
 	case trace.MessageSent:
-		if m, ok := e.Mail.Payload.(*adaptationv2.AdaptationCommand); ok {
-			c.kinds[m.CommandId] = armOf(m)
-			if p := m.GetPause(); p != nil && p.Pause {
-				if _, again := c.tokens[m.CommandId]; !again {
-					c.tokens[m.CommandId] = c.granted(p, e.At)
-				}
+		c.command(e.Mail, e.At)
+		if m, ok := e.Mail.Payload.(*pausev2.PauseAck); ok && m.Subsystem == "tamiyo" {
+			c.answered(e, m, j)
+		}
+		switch m := e.Mail.Payload.(type) {
+		case *pausev2.PauseAck:
+			if k := e.Node + "/" + m.PauseId; c.alarms[k].seq != 0 {
+				delete(c.alarms, k)
+				j.Judged("A6")
 			}
-			if len(c.kinds) > remembered {
-				clear(c.kinds)
-				clear(c.tokens)
-			}
+		case *eventsv2.EpochEvent:
+			c.event(e, m, j)
 		}
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardReply); ok {
 			if p := c.paused[e.Node]; p != nil && m.Status == trainingv2.ReplyStatus_OK {
@@ -82,24 +122,185 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.MessageDelivered:
+		if e.Inner != nil { // it may never have been on the bus
+			c.command(e.Inner, e.At)
+		}
+		switch m := e.Mail.Payload.(type) {
+		case *pausev2.PauseRequest:
+			c.asked[m.PauseId] = copyOf(m.Token)
+		case *pausev2.ResumeRequest:
+			c.resumes[m.PauseId] = copyOf(m.Token)
+		}
 		if m, ok := e.Mail.Payload.(*trainingv2.ForwardRequest); ok {
 			c.input[m.LayerId] = append(c.input[m.LayerId][:0], m.Activations...)
+		}
+		if m, ok := e.Mail.Payload.(*telemetryv2.EmergencyNotice); ok && m.Level == telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL && slices.Contains(alarmed, e.Peer) {
+			c.alarms[e.Peer+"/"+m.NoticeId] = alarm{e.Peer, e.At, c.life.stood(e.Peer, e.At), e.Seq}
 		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
 		case *evidencev2.PauseFact:
 			c.fact(e, f, j)
 		case *evidencev2.CommandFact:
-			if p := c.paused[e.Node]; p != nil && f.Status == "APPLIED" {
-				switch k := c.kinds[f.CommandId]; k {
-				case "", "pause", "rollback":
-					j.Judged("A6")
-				default:
-					j.Violate("A6", e.Node, fmt.Sprintf("paused, and carries out the command %s (%s)", f.CommandId, k), p.seq)
-				}
+			if f.Status != "APPLIED" {
+				break
+			}
+			k := c.kinds[f.CommandId]
+			allowed := k == "" || k == "pause" || k == "rollback"
+			if allowed {
+				c.ended[e.Node] = true
+				delete(c.early, e.Node)
+			}
+			p := c.paused[e.Node]
+			switch {
+			case p == nil && c.mode[e.Node] != frozen:
+			case allowed:
+				j.Judged("A6")
+			case p != nil:
+				j.Violate("A6", e.Node, fmt.Sprintf("paused, and carries out the command %s (%s)", f.CommandId, k), p.seq)
+			default:
+				j.Violate("A6", e.Node, fmt.Sprintf("frozen, and carries out the command %s (%s)", f.CommandId, k))
+			}
+		case *evidencev2.RollbackFact:
+			c.ended[e.Node] = true
+			delete(c.early, e.Node)
+			if f.Step == evidencev2.RollbackStep_RB_CONFIRMED && f.Subsystem == "tolaria" {
+				c.names(fmt.Sprint("ROLLED_BACK ", f.Generation), e.Node)
+			}
+		case *evidencev2.EpochFact:
+			c.names(fmt.Sprint("COMPLETED ", f.Generation, " ", f.Epoch), e.Node)
+		case *evidencev2.ModeFact:
+			c.moded(e, f, j)
+		case *evidencev2.StepFact:
+			if p := c.early[e.Node]; p != nil {
+				delete(c.early, e.Node)
+				j.Violate("A6", e.Node, fmt.Sprintf("it trains on %v after the pause %s began, which was granted %v, and nothing was carried out that ends one", time.Duration(e.At-p.since), p.id, time.Duration(p.limit)), p.seq)
+			}
+			if c.mode[e.Node] == frozen {
+				j.Violate("A6", e.Node, fmt.Sprintf("frozen, and trains step %d of epoch %d", f.Step.GetStep(), f.Step.GetEpoch()))
 			}
 		}
 	}
+}
+
+const (
+	normal = "NORMAL"
+	frozen = "FROZEN"
+)
+
+// moded follows the modes: each change begins where the one before ended.
+func (c *pauses) moded(e *Event, f *evidencev2.ModeFact, j *Judge) {
+	now := c.mode[e.Node]
+	if now == "" {
+		now = normal
+	}
+	c.mode[e.Node] = f.To
+	if f.From != now {
+		j.Violate("A6", e.Node, fmt.Sprintf("its mode goes from %s to %s (%s), and was %s", f.From, f.To, f.Reason, now))
+		return
+	}
+	if now == frozen {
+		j.Judged("A6")
+	}
+}
+
+// names notes the mode that the event about something must name.
+func (c *pauses) names(what, node string) {
+	if len(c.named) > remembered {
+		clear(c.named)
+	}
+	c.named[what] = c.mode[node]
+}
+
+// event judges that an epoch event names the mode that Tolaria was in.
+func (c *pauses) event(e *Event, m *eventsv2.EpochEvent, j *Judge) {
+	what := ""
+	switch m.Phase {
+	case eventsv2.EpochPhase_COMPLETED:
+		what = fmt.Sprint("COMPLETED ", m.RollbackGeneration, " ", m.Epoch)
+	case eventsv2.EpochPhase_ROLLED_BACK:
+		what = fmt.Sprint("ROLLED_BACK ", m.RollbackGeneration)
+	}
+	mode, known := c.named[what]
+	if !known {
+		return
+	}
+	if mode == "" {
+		mode = normal
+	}
+	if delete(c.named, what); m.Mode.String() != mode {
+		j.Violate("A6", e.Node, fmt.Sprintf("the event %s of epoch %d names the mode %v, and it was %s", m.Phase, m.Epoch, m.Mode, mode))
+	}
+}
+
+// command notes what a command asks for, and what its token grants.
+func (c *pauses) command(mail *wire.Mail, at int64) {
+	m, ok := mail.Payload.(*adaptationv2.AdaptationCommand)
+	if !ok {
+		return
+	}
+	c.kinds[m.CommandId] = armOf(m)
+	if p := m.GetPause(); p != nil && p.Pause {
+		if _, again := c.tokens[m.CommandId]; !again {
+			c.tokens[m.CommandId] = c.granted(p, at)
+		}
+	}
+	if len(c.kinds) > remembered {
+		clear(c.kinds)
+		clear(c.tokens)
+	}
+}
+
+// copyOf is a token that outlives its message.
+func copyOf(t *pausev2.PauseToken) *pausev2.PauseToken {
+	own := new(pausev2.PauseToken)
+	if t == nil || own.ParseCanonical(t.AppendCanonical(nil)) != nil {
+		return nil
+	}
+	return own
+}
+
+// answered judges what Tamiyo answers to operators: it grants for a valid token
+// only, for one pause each, and what it has granted it does not deny.
+func (c *pauses) answered(e *Event, m *pausev2.PauseAck, j *Judge) {
+	switch m.State {
+	case pausev2.PauseState_PAUSING:
+		t := c.asked[m.PauseId]
+		switch was := c.used[t.GetTokenId()]; {
+		case t == nil || !c.good(t, e.At, c.p.MaxSkew+time.Second):
+			j.Violate("A5", e.Node, fmt.Sprintf("it grants the pause %s, whose token is not valid", m.PauseId))
+			return
+		case was != "" && was != m.PauseId:
+			j.Violate("A5", e.Node, fmt.Sprintf("it grants the pause %s for a token that was used for the pause %s", m.PauseId, was))
+			return
+		}
+		if len(c.used) > remembered {
+			clear(c.used)
+			clear(c.told)
+		}
+		c.used[t.TokenId], c.told[m.PauseId] = m.PauseId, true
+		j.Judged("A5")
+	case pausev2.PauseState_RESUMING:
+		if t := c.resumes[m.PauseId]; t == nil || !c.good(t, e.At, c.p.MaxSkew+time.Second) {
+			j.Violate("A5", e.Node, fmt.Sprintf("it resumes the pause %s, and the token is not valid", m.PauseId))
+			return
+		}
+		j.Judged("A5")
+	case pausev2.PauseState_DENIED:
+		// A request to resume is answered by the same message.
+		if t := c.asked[m.PauseId]; c.told[m.PauseId] && c.resumes[m.PauseId] == nil && t != nil && c.good(t, e.At, -c.p.MaxSkew-time.Second) {
+			j.Violate("A5", e.Node, fmt.Sprintf("it has granted the pause %s, and denies it when the request comes again: %s", m.PauseId, m.Reason))
+		}
+	}
+}
+
+// good says whether a token permits its bearer to pause, by clocks that are
+// wrong by as much as margin in its favour.
+func (c *pauses) good(t *pausev2.PauseToken, now int64, margin time.Duration) bool {
+	at := c.p.WallStart.Add(time.Duration(now))
+	expired := t.ExpiresAt != nil && at.Sub(t.ExpiresAt.AsTime()) > margin
+	early := t.IssuedAt != nil && t.IssuedAt.AsTime().Sub(at) > time.Minute+margin
+	return !expired && !early && (t.Role == "operator" || t.Role == "admin") && c.signed(t)
 }
 
 // armOf names what a command asks for.
@@ -132,8 +333,7 @@ func (c *pauses) granted(p *adaptationv2.PauseCommand, now int64) grant {
 	if d, err := durations.To(t.MaxDuration); err == nil && d > 0 && (g.limit == 0 || int64(d) < g.limit) {
 		g.limit = int64(d)
 	}
-	expired := t.ExpiresAt != nil && c.p.WallStart.Add(time.Duration(now)).Sub(t.ExpiresAt.AsTime()) > c.p.MaxSkew+time.Second
-	g.valid = !expired && (t.Role == "operator" || t.Role == "admin") && c.signed(t)
+	g.valid = c.good(t, now, c.p.MaxSkew+time.Second)
 	return g
 }
 
@@ -159,11 +359,18 @@ func (c *pauses) fact(e *Event, f *evidencev2.PauseFact, j *Judge) {
 		if !g.valid {
 			j.Violate("A5", e.Node, fmt.Sprintf("it pauses for %s, for which no valid token was seen", f.PauseId))
 		}
+		delete(c.early, e.Node)
+		delete(c.ended, e.Node)
 		c.paused[e.Node] = &pause{id: f.PauseId, seq: e.Seq, since: e.At, limit: c.limit(g, f), stood: c.life.stood(e.Node, e.At)}
 	case "RUNNING":
-		if c.paused[e.Node] != nil {
+		if p := c.paused[e.Node]; p != nil {
 			j.Judged("A5")
 			delete(c.paused, e.Node)
+			// Kasmina may end its own part, when its quota is spent: what holds
+			// training is Tolaria's.
+			if e.Node == "tolaria" && !c.ended[e.Node] && p.limit != 0 && e.At-p.since < p.limit-p.limit/1e6*c.p.Drift-int64(time.Millisecond) {
+				c.early[e.Node] = p
+			}
 		}
 	}
 }
@@ -176,8 +383,16 @@ func (*pauses) limit(g grant, f *evidencev2.PauseFact) int64 {
 	return g.limit
 }
 
-// overdue looks whether a pause has outlived its time.
+// overdue looks whether a pause has outlived its time, or a notice its own.
 func (c *pauses) overdue(e *Event, j *Judge) {
+	if len(c.alarms) > 0 {
+		for _, k := range slices.Sorted(maps.Keys(c.alarms)) {
+			if a := c.alarms[k]; e.At-a.at > alarmTime+c.life.stood(a.node, e.At)-a.stood {
+				delete(c.alarms, k)
+				j.Violate("A6", a.node, fmt.Sprintf("it was given the notice %s, and has not acknowledged it for %v", k, time.Duration(e.At-a.at)), a.seq)
+			}
+		}
+	}
 	if len(c.paused) == 0 {
 		return
 	}

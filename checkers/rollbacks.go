@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -19,11 +21,25 @@ type rollbacks struct {
 	p      Params
 	life   downtime
 	active *rollback
-	at     map[string]position  // by subsystem
-	held   map[string]*hold     // subsystems that are PREPARED or FENCED
-	left   map[string]*rollback // participants that a rollback was done without
-	stale  map[string]string    // commands that such a participant sent, and the rollback
+	at     map[string]position                // by subsystem
+	held   map[string]*hold                   // subsystems that are PREPARED or FENCED
+	left   map[string]*rollback               // participants that a rollback was done without
+	stale  map[string]string                  // commands that such a participant sent, and the rollback
+	over   map[string]evidencev2.RollbackStep // how rollbacks ended, by the coordinator
+	failed int                                // rollbacks in a row that this coordinator aborted
+	since  int64                              // when it aborted the last of them
 	last   int64
+
+	// Who is to blame when the loss explodes: the seed grafted last, as Kasmina
+	// has told Tolaria.
+	stages          map[[2]int32]telemetryv2.SeedStage
+	told            int64 // the epoch of the latest boundary that it was told at
+	grafted, newest *telemetryv2.SeedRef
+	blamed          string // the rollback that has a culprit
+	// The least loss since the state that is trained on was restored, and whether
+	// any was out of all proportion to it.
+	least    float64
+	exploded bool
 }
 
 // rollback is one attempt from STARTED to its end.
@@ -68,7 +84,8 @@ const (
 )
 
 func newRollbacks(p Params) Checker {
-	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{}}
+	return &rollbacks{p: p, life: newDowntime(), at: map[string]position{}, held: map[string]*hold{}, left: map[string]*rollback{}, stale: map[string]string{},
+		over: map[string]evidencev2.RollbackStep{}, stages: map[[2]int32]telemetryv2.SeedStage{}}
 }
 
 func (*rollbacks) Invariants() []string { return []string{"T3", "T4", "L1"} }
@@ -78,6 +95,12 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	if c.life.observe(e) {
 		delete(c.held, e.Node)
 		delete(c.at, e.Node)
+		if e.Node == "tolaria" {
+			c.failed = 0
+			clear(c.stages)
+			c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
+			c.least, c.exploded = 0, false
+		}
 		if e.Node == "tolaria" && c.active != nil {
 			c.active.stood = 0 // its own limit begins anew with the restart
 			if !c.active.decided {
@@ -93,8 +116,23 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	switch e.Kind {
 	case trace.MessageSent:
 		c.sent(e, j)
+	case trace.MessageDelivered:
+		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryReply); ok && m.Status == trainingv2.ReplyStatus_OK && m.Epoch > c.told {
+			c.told, c.grafted = m.Epoch, nil
+			for _, u := range m.Seeds {
+				k := [2]int32{u.Seed.GetLayerId(), u.Seed.GetSeedId()}
+				if u.Stage == telemetryv2.SeedStage_GRAFTING && c.stages[k] != u.Stage {
+					c.grafted = &telemetryv2.SeedRef{LayerId: k[0], SeedId: k[1]}
+				}
+				c.stages[k] = u.Stage
+			}
+		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
+		case *evidencev2.EpochFact:
+			if f.KasminaJoined && f.Epoch == c.told && c.grafted != nil {
+				c.newest = c.grafted
+			}
 		case *evidencev2.RollbackFact:
 			c.fact(e, f, j)
 		case *evidencev2.StepFact:
@@ -107,18 +145,45 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 	}
 }
 
+// works judges that who is prepared or fenced does no work.
+func (c *rollbacks) works(e *Event, what string, j *Judge) {
+	if h := c.held[e.Node]; h != nil {
+		standing := "prepared for"
+		if h.fenced {
+			standing = "fenced in"
+		}
+		j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and %s", standing, h.id, what), h.seq)
+	}
+}
+
+func names(list []*telemetryv2.SeedRef, s *telemetryv2.SeedRef) bool {
+	return s != nil && slices.ContainsFunc(list, func(r *telemetryv2.SeedRef) bool { return r.LayerId == s.LayerId && r.SeedId == s.SeedId })
+}
+
 // sent judges from outputs: who is fenced does no work, and an acknowledgement
 // says where its sender stands.
 func (c *rollbacks) sent(e *Event, j *Judge) {
 	switch m := e.Mail.Payload.(type) {
 	case *trainingv2.ForwardReply:
-		if h := c.held[e.Node]; h != nil && m.Status == trainingv2.ReplyStatus_OK {
-			what := "prepared for"
-			if h.fenced {
-				what = "fenced in"
-			}
-			j.Violate("T4", e.Node, fmt.Sprintf("%s the rollback %s, and takes part in a step", what, h.id), h.seq)
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, "takes part in a step", j)
 		}
+	case *trainingv2.BackwardReply:
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, "takes part in a step", j)
+		}
+	case *trainingv2.BoundaryReply:
+		if m.Status == trainingv2.ReplyStatus_OK {
+			c.works(e, fmt.Sprintf("crosses into epoch %d", m.Epoch), j)
+		}
+	case *trainingv2.RestorePart:
+		// The seed grafted last is that of the boundary before, if Tolaria heard of
+		// it in time.
+		if m.RollbackId == c.blamed && !names(m.Culprits, c.newest) && !names(m.Culprits, c.grafted) {
+			j.Violate("T3", e.Node, fmt.Sprintf("in the rollback %s, because the loss exploded, the seed %d/%d is not named, which was grafted last", m.RollbackId, c.newest.LayerId, c.newest.SeedId))
+		}
+	case *trainingv2.StatePart:
+		c.works(e, "gives its part of "+m.CheckpointId, j)
 	case *adaptationv2.AdaptationCommand:
 		if r := c.left[e.Node]; r != nil && m.GetRollback() == nil && m.GetPause() == nil {
 			// It cannot know yet; whoever hears it must not obey.
@@ -140,9 +205,35 @@ func (c *rollbacks) sent(e *Event, j *Judge) {
 	}
 }
 
+// hasty are the reasons for a rollback that wait for the next try of one that
+// was aborted: a participant that is out of step stays so, and whoever is
+// silent would be left out before he has had his time.
+var hasty = []string{"is out of sync", "has lost its memory"}
+
+// backoff is the least wait before a rollback is begun again after n in a row
+// were aborted: 1 s, 2 s, 4 s and so on up to 10 s.
+func backoff(n int) int64 {
+	return min(int64(time.Second)<<min(n-1, 4), int64(10*time.Second))
+}
+
 func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
+	if end, ended := c.over[f.RollbackId]; ended && f.Subsystem == "tolaria" && f.Step != end {
+		j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s ended %v, and goes on with %v", f.RollbackId, end, f.Step))
+		return
+	}
 	switch f.Step {
 	case evidencev2.RollbackStep_RB_STARTED:
+		if strings.Contains(f.Reason, "the loss exploded") && c.failed == 0 && !c.exploded {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s begins because the loss exploded, and no loss was %d times as much as another", f.RollbackId, explosion))
+		}
+		if c.blamed = ""; c.newest != nil && strings.Contains(f.Reason, "the loss exploded") && c.failed == 0 {
+			c.blamed = f.RollbackId
+		}
+		if n := c.failed; n > 0 && slices.ContainsFunc(hasty, func(s string) bool { return strings.Contains(f.Reason, s) }) {
+			if waited := e.At - c.since; waited < backoff(n)-backoff(n)/1e6*c.p.Drift {
+				j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins %v after %d in a row were aborted, because %s", f.RollbackId, time.Duration(waited), n, f.Reason))
+			}
+		}
 		if c.active != nil && c.active.id != f.RollbackId {
 			j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins while %s is under way", f.RollbackId, c.active.id), c.active.seq)
 		}
@@ -150,6 +241,9 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			c.active = &rollback{id: f.RollbackId, tier: f.Tier, began: e.At, seq: e.Seq, stood: c.life.stood(e.Node, e.At)}
 		}
 	case evidencev2.RollbackStep_RB_PREPARED:
+		if p, ok := c.at[f.Subsystem]; ok && f.Generation <= p.gen {
+			j.Violate("T4", e.Node, fmt.Sprintf("it prepares for the rollback %s to generation %d, and is in generation %d", f.RollbackId, f.Generation, p.gen), p.seq)
+		}
 		limit := fullHold
 		if f.Tier == "FAST" {
 			limit = fastHold
@@ -186,6 +280,10 @@ func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 		delete(c.held, e.Node)
 		j.Judged("T4")
 	}
+	if f.Subsystem == "tolaria" {
+		c.told, c.grafted, c.newest, c.blamed = -1, nil, nil, ""
+		c.least, c.exploded = 0, false
+	}
 	pos := position{f.Epoch, f.Generation, string(f.Root), e.Seq, true}
 	c.at[f.Subsystem] = pos
 	delete(c.left, f.Subsystem)
@@ -215,6 +313,14 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 		}
 		return
 	}
+	if len(c.over) > remembered {
+		clear(c.over)
+	}
+	c.over[f.RollbackId] = f.Step
+	if c.failed++; f.Step != evidencev2.RollbackStep_RB_ABORTED {
+		c.failed = 0
+	}
+	c.since = e.At
 	r := c.active
 	if r == nil || r.id != f.RollbackId {
 		return
@@ -232,6 +338,12 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			}
 			if !ok {
 				continue // it is down, and will be brought back before it acts
+			}
+			if h := c.held[s]; h != nil && h.fenced && h.id == r.id {
+				// It lives and does not hear the decision. Until it does it is as good as
+				// dead: fenced in, it does no work, and it restores before it acts again.
+				c.left[s] = r
+				continue
 			}
 			if p.gen != r.target.gen || p.epoch != r.target.epoch {
 				j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s is done, and %s is in epoch %d of generation %d instead of %d of %d", r.id, s, p.epoch, p.gen, r.target.epoch, r.target.gen), p.seq)
@@ -252,8 +364,18 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 }
 
+// explosion is how many times its recent mean a loss must be for a rollback, and
+// so at least as many times the least of those.
+const explosion = 15
+
 // step judges that no step runs across differing generations.
 func (c *rollbacks) step(e *Event, f *evidencev2.StepFact, j *Judge) {
+	if c.least > 0 && f.Loss > explosion*c.least || f.Loss != f.Loss || f.Loss > 1e30 {
+		c.exploded = true
+	}
+	if c.least == 0 || f.Loss < c.least {
+		c.least = f.Loss
+	}
 	if f.Effect != trainingv2.StepEffect_FULL {
 		return
 	}

@@ -143,6 +143,9 @@ func (c *seeds) stage(e *Event, f *evidencev2.StageFact, j *Judge) {
 	default:
 		j.Judged("K1")
 	}
+	if at := e.Cause == c.causes[e.Node]; at != f.AtBoundary {
+		j.Violate("K2", e.Node, fmt.Sprintf("%s goes from %v to %v, and whether that is at an epoch boundary (%v) is told otherwise", name, f.From, f.To, at), e.Cause)
+	}
 	switch f.Cause {
 	case evidencev2.StageCause_BY_COMMAND:
 		// Not what the fact says of itself, but what Kasmina was handling.

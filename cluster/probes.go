@@ -13,6 +13,7 @@ func Probes() []Probe { return probes }
 var probes = []Probe{
 	{"checkpoint-truncate-failed", "what was evicted could not be removed, and is tried again"},
 	{"checkpoint/salvaged", "a damaged store was written anew from what is good in it"},
+	{"command/forgotten", "a receiver lets go of commands of long ago, and remembers a watermark"},
 	{"command/newer-than-known", "a command asks for what this version does not know"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
@@ -25,6 +26,7 @@ var probes = []Probe{
 	{"outbox/held", "a publication waits for its readers to be upgraded"},
 	{"tamiyo/reopen", "Tamiyo opens its log anew after a failed write"},
 	{"tamiyo/stale-telemetry", "a report was measured before the rollback that has ended"},
+	{"tamiyo/undone-result", "the result of a germination came after the rollback that took it back"},
 	{"tolaria/before-commit", "a rollback is about to be decided"},
 	{"tolaria/checkpoint-incomplete", "a part of a checkpoint did not come, or its disk was full"},
 	{"vault/reopen", "the vault opens its log anew after a failed write"},

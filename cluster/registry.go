@@ -93,6 +93,26 @@ var roles = map[string]Role{
 		Options:  func() any { return client.OperatorDefaults() },
 		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewOperator(j, *o.(*client.OperatorOptions)) },
 	},
+	"commander": {
+		Doc:      "a client that commands beside Tamiyo: what has an effect, and what must have none",
+		Callback: true,
+		Options:  func() any { return client.CommanderDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewCommander(j, *o.(*client.CommanderOptions))
+		},
+	},
+	"sentinel": {
+		Doc:      "an alarm: raises emergencies of all levels",
+		Callback: true,
+		Options:  func() any { return client.SentinelDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSentinel(j, *o.(*client.SentinelOptions)) },
+	},
+	"intruder": {
+		Doc:      "reads along on the bus, and sends forged, altered and replayed commands, confirmations and tokens",
+		Callback: true,
+		Options:  func() any { return client.IntruderDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewIntruder(j, *o.(*client.IntruderOptions)) },
+	},
 	"reader": {
 		Doc:      "a client that asks for the newest checkpoint",
 		Callback: true,

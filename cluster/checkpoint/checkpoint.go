@@ -35,8 +35,8 @@ const (
 	kindPart       = 2
 )
 
-// maxPart is how many bytes of a part go into one record; larger parts are
-// split.
+// maxPart is how many bytes of a part go into one record unless the options say
+// otherwise; larger parts are split.
 const maxPart = 32 << 20
 
 // Part is what one subsystem contributes.
@@ -136,6 +136,7 @@ func (Hardened) Verify(root []byte, parts []Part, context merkle.Context) error 
 // Options of a store. The zero value is usable.
 type Options struct {
 	Keep        int   // good checkpoints that are kept; 0: Keep
+	Record      int   // most bytes of a part in one record; 0: 32 MiB
 	SegmentSize int64 // of the log, bytes; 0: wal.DefaultSegmentSize
 	Deadline    time.Duration
 	Tree        Tree // nil: Hardened
@@ -165,6 +166,9 @@ type Store struct {
 func Open(fs actor.FS, dir string, o Options) (*Store, error) {
 	if o.Keep <= 0 {
 		o.Keep = Keep
+	}
+	if o.Record <= 0 {
+		o.Record = maxPart
 	}
 	if o.Tree == nil {
 		o.Tree = Hardened{}
@@ -258,7 +262,9 @@ func (s *Store) Save(c *Checkpoint) (evicted []Meta, err error) {
 	if err := s.write(c, &m, context); err != nil {
 		if errors.Is(err, actor.ErrNoSpace) && s.log.InTxn() {
 			if aerr := s.log.Abort(); aerr != nil {
-				return nil, errors.Join(err, aerr)
+				// Not ErrNoSpace: with a transaction open nothing goes on, and who
+				// saved the next one would be refused by a disk that has space again.
+				return nil, fmt.Errorf("checkpoint: %w: %v, and then %v", wal.ErrTxnOpen, err, aerr)
 			}
 		}
 		return nil, err
@@ -287,7 +293,7 @@ func (s *Store) write(c *Checkpoint, m *Meta, context []byte) (err error) {
 	for _, p := range c.Parts {
 		data := p.Data
 		for first := true; first || len(data) > 0; first = false {
-			n := min(len(data), maxPart)
+			n := min(len(data), s.o.Record)
 			sum := sha256.Sum256(data[:n])
 			s.part.CheckpointId, s.part.Subsystem = c.ID, p.Name
 			s.part.Epoch, s.part.Generation = p.Epoch, c.Generation

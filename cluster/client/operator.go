@@ -16,6 +16,7 @@ import (
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 // OperatorOptions of an operator.
@@ -27,12 +28,13 @@ type OperatorOptions struct {
 	Quota    int           `set:"quota" doc:"identity calls that its tokens ask for; 0: what a request may have at most"`
 	Token    string        `set:"token" oneof:"valid,unsigned,forged,expired,replayed,wrong-role,mixed" doc:"what its tokens are like; mixed: one kind after the other"`
 	Confirms bool          `set:"confirms" doc:"it confirms the commands that await it (for a Tamiyo with confirm operator)"`
+	Signs    string        `set:"signs" oneof:"message,envelope" doc:"what it signs of a confirmation"`
 }
 
 // OperatorDefaults are the options of an operator that sets none.
 func OperatorDefaults() *OperatorOptions {
 	return &OperatorOptions{Every: 10 * time.Second, Pause: 2 * time.Second, Resume: time.Second,
-		Resend: 500 * time.Millisecond, Token: "valid"}
+		Resend: 500 * time.Millisecond, Token: "valid", Signs: "message"}
 }
 
 // tokens is the order in which mixed goes through the kinds of tokens.
@@ -161,13 +163,27 @@ func (p *operator) newToken() *pausev2.PauseToken {
 	return t
 }
 
-func (p *operator) nonce(what string, n int64) []byte {
-	b := binary.LittleEndian.AppendUint64(nil, p.env.Rand.For(what, uint64(n), p.env.Incarnation))
-	return binary.LittleEndian.AppendUint64(b, p.env.Rand.For(what+"-2", uint64(n), p.env.Incarnation))
+func (p *operator) nonce(what string, n int64) []byte { return nonce(p.env, what, uint64(n)) }
+
+// nonce is the one of a life for a purpose and number.
+func nonce(env actor.Env, what string, n uint64) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, env.Rand.For(what, n, env.Incarnation))
+	return binary.LittleEndian.AppendUint64(b, env.Rand.For(what+"-2", n, env.Incarnation))
 }
 
 // confirm approves a command that its receiver told this operator of.
 func (p *operator) confirm(to actor.ID, id string) {
+	if p.o.Signs == "envelope" {
+		s, err := wire.NewHMACSigner("run", p.job.Key[:])
+		if err != nil {
+			return
+		}
+		copy(s.Nonce[:], p.nonce("confirm", int64(hash(id)>>1)))
+		s.SignedAt = p.env.Clock.Now()
+		p.env.Net.Send(to, &adaptationv2.CommandConfirm{CommandId: id, Principal: string(p.env.Self), Approve: true},
+			actor.SendOptions{Key: "confirm/" + id, Auth: s})
+		return
+	}
 	c := &adaptationv2.CommandConfirm{CommandId: id, Principal: string(p.env.Self), Approve: true,
 		Auth: &envelopev2.Auth{KeyId: "run", Nonce: p.nonce("confirm", int64(hash(id)>>1)), SignedAt: timestamppb.New(p.env.Clock.Now())}}
 	command.SignConfirm(c, p.job.Key[:])

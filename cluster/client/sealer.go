@@ -118,7 +118,8 @@ func part(name, data string) *ledgerv2.Component {
 func label(key, value string) *telemetryv2.Label { return &telemetryv2.Label{Key: key, Value: value} }
 
 // Bundle is the n-th bundle of a sealer, from 1: an odd one and its twin. The
-// pairs are those of part II.1 of the digest, numbers 15 to 19.
+// pairs are those of part II.1 of the digest, numbers 15 to 19, one whose twin
+// has a label of the store's own, and bundles of any bytes.
 func Bundle(n int64, bytes int, random actor.Keyed) *ledgerv2.SealRequest {
 	salt := strconv.FormatInt((n+1)/2, 10)
 	twin := n%2 == 0
@@ -132,7 +133,7 @@ func Bundle(n int64, bytes int, random actor.Keyed) *ledgerv2.SealRequest {
 		return &ledgerv2.SealRequest{Components: parts, Context: context}
 	}
 	run := []*telemetryv2.Label{label("device", "cuda:0"), label("run", salt)}
-	switch (n + 1) / 2 % 7 {
+	switch (n + 1) / 2 % 8 {
 	case 0: // 15: a colon joins name and data
 		return pick(bundle(run, part("a", "b:"+salt)), bundle(run, part("a:b", salt)))
 	case 1: // 16: the odd node is doubled
@@ -151,6 +152,11 @@ func Bundle(n int64, bytes int, random actor.Keyed) *ledgerv2.SealRequest {
 		return pick(bundle(run, part("A", salt), part("B", "b"+salt)), bundle(run, part("B", "b"+salt), part("A", salt)))
 	case 5: // 19: a name that occurs twice
 		return pick(bundle(run, part("A", salt)), bundle(run, part("A", salt), part("A", "again"+salt)))
+	}
+	if twin && (n+1)/2%8 == 6 {
+		// A label that the store uses itself, to say which bundle it is. Were the
+		// two taken for one, what a root is over would be for the owner to say.
+		return bundle(append(run, label("checkpoint/id", "another")), part("A", salt))
 	}
 	data := func(k uint64) []byte {
 		b := make([]byte, random.For("length", uint64(n), k)%uint64(max(bytes, 1)))

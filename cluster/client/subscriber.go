@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type SubscriberOptions struct {
 	Slow    time.Duration `set:"slow" doc:"how long it works on an entry before it acknowledges"`
 	Forget  float64       `set:"forget" doc:"share of entries that it never acknowledges the first time"`
 	Zombie  bool          `set:"zombie" doc:"it acknowledges everything again after another consumer may have claimed it"`
+	Never   float64       `set:"never" doc:"share of entries that it never acknowledges, however often they come"`
+	Claims  time.Duration `set:"claims" doc:"between two claims of what others of its group have held for half a second; 0: it claims nothing"`
+	Reads   time.Duration `set:"reads" doc:"between two readings of its topics' logs, each on from the last; 0: it reads none"`
 }
 
 // SubscriberDefaults are the options of a subscriber that sets none.
@@ -49,6 +53,8 @@ type subscriber struct {
 	free   []int64
 	fact   evidencev2.BusFact
 	nack   busv2.Nack
+	read   []int64 // by topic: the offset that it reads from next
+	query  int64   // number of the newest reading
 }
 
 // NewSubscriber makes the constructor of a subscriber.
@@ -62,6 +68,13 @@ func NewSubscriber(o SubscriberOptions) actor.Constructor {
 // Start implements actor.Actor.
 func (s *subscriber) Start() error {
 	s.renew()
+	if s.o.Claims > 0 {
+		s.env.Clock.SetTimer("claim", 0, s.o.Claims)
+	}
+	if s.o.Reads > 0 {
+		s.read = make([]int64, len(s.topics))
+		s.env.Clock.SetTimer("read", 0, s.o.Reads)
+	}
 	return nil
 }
 
@@ -81,11 +94,52 @@ func (s *subscriber) Receive(_ actor.ID, m canon.Message) error {
 			s.renew()
 		case "worked":
 			s.worked(m.Arg)
+		case "claim":
+			s.claim()
+		case "read":
+			s.readOn()
 		}
 	case *busv2.Delivery:
 		s.take(m)
+	case *busv2.LogSlice:
+		s.took(m)
 	}
 	return nil
+}
+
+// claim asks for what others of its group have held for long. It does not look
+// whether the bus still knows it: one that stood still for longer than its
+// lease is a stranger there.
+func (s *subscriber) claim() {
+	for _, t := range s.topics {
+		s.env.Net.Send(actor.ID(s.o.Bus), &busv2.Claim{Group: s.o.Group, Consumer: string(s.env.Self), Topic: t, MinIdleMs: 500},
+			actor.SendOptions{})
+	}
+	s.env.Clock.SetTimer("claim", 0, s.o.Claims)
+}
+
+// readOn reads the logs of its topics further, and again from the beginning
+// where it has come to the end.
+func (s *subscriber) readOn() {
+	for i, t := range s.topics {
+		s.query++
+		s.env.Net.Send(actor.ID(s.o.Bus), &busv2.ReadLog{QueryId: fmt.Sprint(s.env.Self, "/", s.env.Incarnation, "/", s.query),
+			Topic: t, FromOffset: s.read[i], MaxEntries: 32}, actor.SendOptions{})
+	}
+	s.env.Clock.SetTimer("read", 0, s.o.Reads)
+}
+
+func (s *subscriber) took(m *busv2.LogSlice) {
+	for i, t := range s.topics {
+		if t != m.Topic || s.read == nil {
+			continue
+		}
+		if n := len(m.Entries); n > 0 {
+			s.read[i] = m.Entries[n-1].Offset + 1
+		} else {
+			s.read[i] = 0
+		}
+	}
 }
 
 func (s *subscriber) take(d *busv2.Delivery) {
@@ -104,7 +158,7 @@ func (s *subscriber) take(d *busv2.Delivery) {
 		f.EventId, f.Consumer, f.ClaimGeneration, f.Attempt = e.EventId, string(s.env.Self), d.ClaimGeneration, d.Attempt
 		s.env.Facts.Record(f)
 	}
-	if d.Attempt == 1 && float64(s.env.Rand.For("forget", hash(e.EventId), 0)>>11)/(1<<53) < s.o.Forget {
+	if d.Attempt == 1 && s.chance("forget", e.EventId) < s.o.Forget || s.o.Never > 0 && s.chance("never", e.EventId) < s.o.Never {
 		return
 	}
 	if i := s.slot(d); s.o.Slow > 0 {
@@ -115,6 +169,11 @@ func (s *subscriber) take(d *busv2.Delivery) {
 	if s.o.Zombie {
 		s.env.Clock.SetTimer("worked", s.slot(d), max(10*s.o.Slow, 5*time.Second))
 	}
+}
+
+// chance is a number of [0, 1) that an event has for a purpose.
+func (s *subscriber) chance(purpose, event string) float64 {
+	return float64(s.env.Rand.For(purpose, hash(event), 0)>>11) / (1 << 53)
 }
 
 // worked acknowledges what a slot holds.

@@ -270,6 +270,11 @@ func (d *Desk) Deliver(m *busv2.Delivery, epoch int64, generation uint32) *Comma
 	if err == nil {
 		err = wire.Verify(e, d.job.Key[:])
 	}
+	if err == nil && e.Topic != d.o.Topic {
+		// Signed, and for somebody else: whoever delivers it could have it carried
+		// out twice.
+		err = fmt.Errorf("it was published on the topic %q", e.Topic)
+	}
 	if err == nil && e.SchemaMinor > d.env.Schema.Minor {
 		d.env.Probe.Reached("command/newer-than-known")
 	}

@@ -18,6 +18,9 @@ func LogFacts(facts actor.Recorder, name string) func(wal.Event) {
 		case wal.Opened:
 			f.Action, f.Lsn = evidencev2.LogAction_LOG_OPENED, uint64(e.First)
 		case wal.Appended:
+			if e.Op == wal.Mark {
+				return // it says what is durable, and nothing waits for it to be
+			}
 			f.Action = evidencev2.LogAction_LOG_APPENDED
 		case wal.Durable:
 			f.Action = evidencev2.LogAction_LOG_DURABLE

@@ -81,14 +81,13 @@ func (d *Desk) forget() {
 			return
 		}
 	}
-	// Not d.sync: a log that is opened anew may have lost the watermark.
-	if d.log.Sync() != nil {
-		return
-	}
 	for _, c := range kept {
 		if !c.has.command || c.result != nil && !c.has.result || !c.waits && c.M.GetConstraints().GetRequireConfirmation() && !c.has.confirmed {
 			return
 		}
 	}
-	_ = d.log.TruncateBefore(first) // what it leaves, the next one removes
+	// It syncs first, and removes nothing if that fails: a log that is opened
+	// anew may have lost the watermark. What it leaves, the next one removes.
+	_ = d.log.TruncateBefore(first)
+	d.env.Probe.Reached("command/forgotten")
 }

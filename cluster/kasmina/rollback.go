@@ -108,7 +108,8 @@ func (k *kasmina) restore() {
 	old := k.bed
 	k.bed, k.locks, k.lockID = o.bed, o.culprits, o.id
 	k.crossed, k.lost, k.faulty, k.ready = -1, false, nil, nil
-	k.step.forget()
+	// The step under way stays: it is of an older generation, which nobody asks
+	// for and no settlement names any more.
 	k.part.restored()
 	if k.pause.on {
 		k.resume("a rollback ends every pause")

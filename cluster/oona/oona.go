@@ -104,7 +104,6 @@ type outgoing struct {
 	acked     busv2.AckReply
 	slice     busv2.LogSlice
 	entries   []*busv2.LogEntry
-	poison    []byte
 }
 
 // New makes the constructor of an Oona.
@@ -247,6 +246,9 @@ func (b *oona) claim(m *busv2.Claim) {
 		if b.end(c, p, now) {
 			i-- // it is not pending any more
 			continue
+		}
+		if p.attempts >= c.topic.at(p.offset).attempts {
+			continue // its last delivery is under way, and there is none to give
 		}
 		b.hand(c, p, to, now)
 	}

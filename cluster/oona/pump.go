@@ -162,11 +162,6 @@ func (b *oona) send(c *cursor, e *entry, offset int64, to actor.ID, attempt, cla
 	d := &b.out.delivery
 	d.Group, d.Topic, d.Offset, d.Attempt, d.ClaimGeneration = c.group.name, c.topic.name, offset, attempt, claim
 	d.Envelope = e.bytes
-	if e.poisoned {
-		b.out.poison = append(b.out.poison[:0], e.bytes...)
-		b.out.poison[len(e.bytes)/2] ^= 0x10
-		d.Envelope = b.out.poison
-	}
 	b.env.Net.Send(to, d, actor.SendOptions{Key: "deliver/" + d.Group + "/" + e.eventID, Attempt: attempt - min(attempt, 1)})
 }
 

@@ -40,7 +40,6 @@ type entry struct {
 	received int64
 	expires  int64
 	attempts uint32 // at most
-	poisoned bool   // a fault: no consumer shall be able to decode it
 }
 
 // topic is the kept part of one topic's log: offsets from first on, without

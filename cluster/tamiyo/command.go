@@ -28,6 +28,7 @@ type pending struct {
 	op      adaptationv2.SeedOperation
 	kernel  string
 	pre     float64
+	issued  uint32   // generation in which it was issued, and took effect if it did
 	packets int64    // Tamiyo's count of packets when it was issued
 	awaits  actor.ID // who waits for its confirmation
 	asked   uint32
@@ -108,7 +109,7 @@ func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
 	if !t.journal.write(&statev2.TamiyoRecord{Issued: c, Epoch: epoch, Generation: t.p.generation, PreMetric: loss}) {
 		return
 	}
-	p := &pending{id: c.CommandId, op: a.Op, kernel: a.Kernel, pre: loss, packets: t.packets}
+	p := &pending{id: c.CommandId, op: a.Op, kernel: a.Kernel, pre: loss, issued: t.p.generation, packets: t.packets}
 	if a.Kind == MoveSeed {
 		p.seed = a.Seed
 	}
@@ -182,7 +183,8 @@ func (t *tamiyo) result(m *adaptationv2.CommandResult) bool {
 		// lost; the rollback that follows every restart tells what came of it.
 		p = t.former(id)
 		if p == nil {
-			return true
+			// A log that is not open says nothing of former lives; it may later.
+			return t.journal.log != nil || t.journal.refused != nil
 		}
 	}
 	if status == adaptationv2.CommandStatus_APPLIED && p.seed != (graft.Ref{}) && !t.applied(p, epoch) {
@@ -206,20 +208,35 @@ func (t *tamiyo) former(id string) *pending {
 // ends one.
 func (t *tamiyo) applied(p *pending, epoch int64) bool {
 	if p.op == adaptationv2.SeedOperation_GERMINATE {
-		if t.journal.reported[p.id] || t.journal.open[p.id] != nil {
+		if t.journal.reported[p.id] {
 			return true
 		}
-		a := &adaptation{id: p.id, seed: p.seed, kernel: p.kernel, stage: graft.Germinated, since: epoch, pre: p.pre}
-		if !t.journal.write(&statev2.TamiyoRecord{Opened: a.proto()}) {
-			return false
+		// It may be in the log without being in memory: what a write came to whose
+		// outcome was unknown, only the log that was opened anew knows.
+		a := t.journal.open[p.id]
+		if a == nil {
+			a = &adaptation{id: p.id, seed: p.seed, kernel: p.kernel, stage: graft.Germinated, since: epoch, pre: p.pre}
+			if t.p.undone(p.issued, epoch) {
+				// The rollback overtook the result. Taken for one that lives, it got the
+				// report of the next adaptation of its seed.
+				t.env.Probe.Reached("tamiyo/undone-result")
+				return t.report(a, "ROLLED_BACK", lastLoss(t.mind.recent))
+			}
+			if !t.journal.write(&statev2.TamiyoRecord{Opened: a.proto()}) {
+				return false
+			}
 		}
 		t.mind.add(a)
 		return true
 	}
 	how, ends := outcome(p.op)
 	a := t.mind.adaptationOf(p.seed)
-	if !ends || a == nil {
+	switch {
+	case !ends || t.p.undone(p.issued, epoch):
 		return true
+	case a == nil:
+		// What the log knows may be missing here until it is open.
+		return !t.unread || t.journal.refused != nil
 	}
 	return t.report(a, how, lastLoss(t.mind.recent))
 }

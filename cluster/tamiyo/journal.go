@@ -23,6 +23,7 @@ type journal struct {
 	log     *wal.Log
 	refused error // damage; nil and no log: the disk did not answer
 	buf     []byte
+	anew    bool // it was opened anew, and may know of more than was told
 
 	// What the log says.
 	generation uint32 // of the newest decision
@@ -32,6 +33,7 @@ type journal struct {
 	reported   map[string]bool
 	unacked    map[string]*operationalv2.FieldReport
 	tokens     map[string]string // token id to pause id
+	quotas     map[string]uint32 // pause id to what was granted
 	granted    uint32            // pause quota, in the log when it was opened
 }
 
@@ -43,6 +45,7 @@ func (j *journal) start() {
 	j.generation, j.epoch, j.granted, j.former = 0, -1, 0, nil
 	j.open, j.reported = make(map[string]*adaptation), make(map[string]bool)
 	j.unacked, j.tokens = make(map[string]*operationalv2.FieldReport), make(map[string]string)
+	j.quotas = make(map[string]uint32)
 	log, err := wal.Open(j.env.FS, "tamiyo", wal.Options{
 		Firm:        true,
 		SegmentSize: int64(j.segment), Deadline: j.timeout, Clock: j.env.Clock, Probe: j.env.Probe,
@@ -77,7 +80,7 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 				j.former = j.former[:copy(j.former, j.former[1:])]
 			}
 			j.former = append(j.former, &pending{id: m.Issued.CommandId, op: c.Operation, seed: graft.RefOf(c.Seed),
-				kernel: c.KernelArtifactId, pre: m.PreMetric})
+				kernel: c.KernelArtifactId, pre: m.PreMetric, issued: m.Generation})
 		}
 	case m.Opened != nil:
 		if id := m.Opened.CommandId; !j.reported[id] {
@@ -91,7 +94,7 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 	case m.AcknowledgedReportId != "":
 		delete(j.unacked, m.AcknowledgedReportId)
 	case m.PauseId != "":
-		j.tokens[m.TokenId] = m.PauseId
+		j.tokens[m.TokenId], j.quotas[m.PauseId] = m.PauseId, m.Granted
 		j.granted += m.Granted
 	}
 }
@@ -133,7 +136,7 @@ func (j *journal) note(m *statev2.TamiyoRecord) {
 // anew as well, so that memory and disk agree.
 func (j *journal) failed(error) bool {
 	j.env.Probe.Reached("tamiyo/reopen")
-	j.log = nil
+	j.log, j.anew = nil, true
 	j.start()
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
@@ -41,7 +42,8 @@ type offer struct {
 type participant struct {
 	standing   standing
 	offer      offer
-	last       offer // restored last
+	last       offer  // restored last
+	backs      []back // where this life went back to, the newest last
 	confirmed  bool
 	generation uint32 // 0: without memory of the run
 	lease      int64
@@ -49,6 +51,23 @@ type participant struct {
 		id, checkpoint string
 		tier           rollbackv2.Tier
 	}
+}
+
+// back is a rollback as far as it says what never happened.
+type back struct {
+	generation uint32 // that began with it
+	epoch      int64
+}
+
+// undone says whether what took effect in an epoch of a generation was taken
+// back by a rollback since.
+func (p *participant) undone(generation uint32, epoch int64) bool {
+	for _, b := range p.backs {
+		if b.generation > generation && b.epoch <= epoch {
+			return true
+		}
+	}
+	return false
 }
 
 // works says whether Tamiyo may decide anything.
@@ -156,11 +175,41 @@ func (t *tamiyo) restore() {
 	p.last, p.confirmed, p.generation = o, false, o.generation
 	p.last.state = nil
 	p.standing, p.offer = active, offer{}
-	t.signal = answered{}
-	for _, a := range t.mind.reconcile(o.epoch, t.journal.opened(), t.journal.reported) {
-		t.report(a, "ROLLED_BACK", lastLoss(was.recent))
+	if len(p.backs) == formerly { // no result is as late as that
+		p.backs = p.backs[:copy(p.backs, p.backs[1:])]
 	}
+	p.backs = append(p.backs, back{o.generation, o.epoch})
+	t.signal = answered{}
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, &o, "")
+	t.reconcile(lastLoss(was.recent))
+}
+
+// reconcile compares what was restored with the log, and reports what never
+// happened. What the log does not take, or does not say because it is not open,
+// is made up for when it is.
+func (t *tamiyo) reconcile(loss float64) {
+	t.unread = t.journal.log == nil
+	if !t.unread {
+		t.undone = append(t.undone, t.mind.reconcile(t.p.last.epoch, t.journal.opened(), t.journal.reported)...)
+	}
+	t.reportUndone(loss)
+}
+
+// overlooked ends the adaptations of which telemetry said that they have ended
+// while the log was not there to say that they began.
+func (t *tamiyo) overlooked() {
+	for _, a := range slices.Clone(t.mind.open) {
+		for _, s := range t.mind.seeds {
+			if how, ended := a.ends(s.Stage, s.Epoch); ended && s.Ref == a.seed {
+				t.report(a, how, lastLoss(t.mind.recent))
+			}
+		}
+	}
+}
+
+// reportUndone reports what was taken back, as far as the log takes it.
+func (t *tamiyo) reportUndone(loss float64) {
+	t.undone = slices.DeleteFunc(t.undone, func(a *adaptation) bool { return t.report(a, "ROLLED_BACK", loss) })
 }
 
 func (t *tamiyo) acknowledge(phase rollbackv2.Phase, id string) {

@@ -96,7 +96,14 @@ func (t *tamiyo) pause(from actor.ID, m *pausev2.PauseRequest) {
 	why := checkPause(m, t.job.Key[:], t.job.RunID, now)
 	if why == "" {
 		if used := t.journal.tokens[m.Token.TokenId]; used == m.PauseId && used != "" {
-			t.answerPause(from, a) // it was granted
+			// It was granted, maybe by a life that told nobody. One without memory of
+			// the run cannot say for which epoch, and is asked again.
+			switch {
+			case t.granted.GetPauseId() == m.PauseId:
+				t.answerPause(from, t.granted)
+			case t.p.works():
+				t.grant(from, m, a, t.journal.quotas[m.PauseId], now)
+			}
 			return
 		} else if used != "" {
 			why = "the token was used before"
@@ -125,12 +132,18 @@ func (t *tamiyo) pause(from actor.ID, m *pausev2.PauseRequest) {
 		return
 	}
 	t.quota.take(t.env.Clock.Monotonic(), want)
+	t.grant(from, m, a, uint32(want), now)
+}
+
+// grant publishes a pause that the log knows to be granted, and answers.
+func (t *tamiyo) grant(from actor.ID, m *pausev2.PauseRequest, a *pausev2.PauseAck, units uint32, now time.Time) {
 	d, _ := durations.Budget(m.MaxDuration) // checkPause has read it
 	t.pausedUntil = t.env.Clock.Monotonic() + d
 	token := m.Token.AppendCanonical(nil)
 	t.pauseBoth("pause/"+m.PauseId, &adaptationv2.PauseCommand{Pause: true, MaxDurationMs: int32(d / time.Millisecond),
 		Reason: "pause " + m.PauseId + ": " + m.Reason, PauseToken: token})
-	a.GrantedQuota, a.EndsAt = uint32(want), timestamppb.New(now.Add(d))
+	a.GrantedQuota, a.EndsAt = units, timestamppb.New(now.Add(d))
+	t.granted = a
 	t.pauseFact(m.PauseId, "PAUSING", d, m.Reason)
 	t.answerPause(from, a)
 }

@@ -90,10 +90,14 @@ type tamiyo struct {
 	pending []*pending // commands without a result, in order of issue
 	packets int64
 
+	undone []*adaptation // taken back, and not reported yet
+	unread bool          // the log was not open when Tamiyo went back
+
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
-	pausedUntil  time.Duration // the end of the pause that was granted last
+	pausedUntil  time.Duration     // the end of the pause that was granted last
+	granted      *pausev2.PauseAck // what was answered to it
 
 	sub  busv2.Subscribe
 	ack  busv2.Ack
@@ -143,12 +147,19 @@ func (t *tamiyo) Start() error {
 
 // recall takes up what the log says is unfinished.
 func (t *tamiyo) recall() {
-	for _, r := range t.journal.waiting() {
-		t.post(r)
-	}
+	t.repost()
 	if t.journal.granted > 0 {
 		// When they were granted is not known: as if it were now.
 		t.quota.take(t.env.Clock.Monotonic(), int(t.journal.granted))
+	}
+}
+
+// repost publishes the reports that the bus has not acknowledged. One whose
+// write failed may be in the log all the same, and is published by nobody else.
+func (t *tamiyo) repost() {
+	t.journal.anew = false
+	for _, r := range t.journal.waiting() {
+		t.post(r)
 	}
 }
 
@@ -211,7 +222,15 @@ func (t *tamiyo) renew() {
 	if t.journal.log == nil && t.journal.refused == nil {
 		t.journal.start()
 		t.recall()
+		if t.unread {
+			t.reconcile(lastLoss(t.mind.recent))
+			t.overlooked()
+		}
 	}
+	if t.journal.anew && t.journal.log != nil {
+		t.repost()
+	}
+	t.reportUndone(lastLoss(t.mind.recent))
 	if t.conservative && t.env.Clock.Monotonic() >= t.calmAt {
 		t.mode(false, "it has been calm")
 	}

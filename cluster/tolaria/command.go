@@ -24,6 +24,7 @@ import (
 
 // pauseState is the pause that is under way or about to be.
 type pauseState struct {
+	until  time.Duration // monotonic: when what holds training ends
 	wanted *adaptationv2.PauseCommand
 	id     string
 	serial int64
@@ -121,7 +122,7 @@ func (t *tolaria) obey(c *command.Command, epoch int64) {
 	case *adaptationv2.AdaptationCommand_LrUpdate:
 		rate := arm.LrUpdate.GroupRates[0].LearningRate
 		effect = fmt.Sprintf("learning rate %v→%v", t.rates.rate, rate)
-		t.rates.set(epoch, rate, c.M.CommandId)
+		t.rates.set(rate)
 	case *adaptationv2.AdaptationCommand_ArchChange:
 		r, err := architecture(arm.ArchChange)
 		if err != nil {
@@ -144,7 +145,7 @@ func (t *tolaria) obey(c *command.Command, epoch int64) {
 		case !arm.Pause.Pause:
 			effect = "resume"
 			if t.phase == paused || t.phase == frozen {
-				t.pause.wanted = nil
+				t.pause.wanted, t.pause.until = nil, 0
 				t.pause.serial++
 				t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, 0)
 			} else {
@@ -200,7 +201,7 @@ func (t *tolaria) pauseNow() error {
 	d := time.Duration(t.pause.wanted.MaxDurationMs) * time.Millisecond
 	t.pause.serial++
 	t.env.Clock.SetTimer("pause", t.pause.serial, d)
-	t.pause.open = true
+	t.pause.open, t.pause.until = true, t.env.Clock.Monotonic()+d
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "PAUSED",
 		MaxDurationNs: int64(d), Reason: t.pause.wanted.Reason})
 	return t.announce(eventsv2.EpochPhase_PAUSED, t.epoch)
@@ -215,7 +216,7 @@ func (t *tolaria) resume(why string) error {
 }
 
 func (t *tolaria) unpause(why string) {
-	t.pause.wanted, t.pause.open = nil, false
+	t.pause.wanted, t.pause.open, t.pause.until = nil, false, 0
 	t.pause.serial++
 	t.env.Facts.Record(&evidencev2.PauseFact{PauseId: t.pause.id, Subsystem: Subsystem, State: "RUNNING", Reason: why})
 }
@@ -232,10 +233,7 @@ func (t *tolaria) emergency(from actor.ID, m *telemetryv2.EmergencyNotice) error
 		t.env.Net.Send(from, &pausev2.PauseAck{PauseId: m.NoticeId, Subsystem: Subsystem, State: pausev2.PauseState_PAUSED,
 			QuiescedAt: timestamppb.New(t.env.Clock.Now())}, actor.SendOptions{Key: "emergency-ack/" + m.NoticeId})
 		if t.freeze == "" && t.phase != frozen {
-			t.freeze = m.NoticeId
-			if t.phase == paused {
-				t.freeze = "" // nothing runs
-			}
+			t.freeze = m.NoticeId // in a pause: when it is over
 		}
 	case telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_SEVERE:
 		t.wish(&wish{reason: "emergency " + m.NoticeId + ": " + m.Reason, severity: "SEVERE", fast: true})
@@ -254,6 +252,7 @@ func (t *tolaria) frost() error {
 	t.pause.id, t.freeze = t.freeze, ""
 	t.pause.serial++
 	t.env.Clock.SetTimer("freeze", t.pause.serial, freezeFor)
+	t.pause.until = t.env.Clock.Monotonic() + freezeFor
 	t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: t.mode.String(), To: "FROZEN", Reason: "emergency " + t.pause.id})
 	t.mode = eventsv2.RunMode_FROZEN
 	return nil

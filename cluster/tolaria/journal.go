@@ -29,7 +29,7 @@ type journal struct {
 	t       *tolaria
 	log     *wal.Log
 	buf     []byte
-	appends int
+	appends int // records since it was cut, also those of earlier lives
 	waiting []waitingEvent
 	owed    []*eventsv2.EpochEvent // that found no space in the log, oldest first
 
@@ -53,6 +53,9 @@ func openJournal(t *tolaria) (*journal, error) {
 		SegmentSize: int64(t.o.Segment), Deadline: t.o.Timeout, Clock: t.env.Clock, Probe: t.env.Probe,
 		Facts: command.LogFacts(t.env.Facts, "tolaria/journal"),
 		Replay: func(r wal.Record) error {
+			// Who counted those of one life only would never cut the log of a
+			// process that dies young.
+			j.appends++
 			m := new(statev2.CoordinatorRecord)
 			if err := m.ParseCanonical(append([]byte(nil), r.Payload...)); err != nil {
 				return err
@@ -187,7 +190,7 @@ func (j *journal) await(w waitingEvent) {
 }
 
 // trimEvery is after how many records old segments are removed.
-const trimEvery = 256
+const trimEvery = 64
 
 func (j *journal) trim() error {
 	if j.appends < trimEvery || j.open != nil {

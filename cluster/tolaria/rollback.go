@@ -124,8 +124,12 @@ func (t *tolaria) recover() error {
 	return t.roll(recovering)
 }
 
-// stop ends training for good: there is nothing sound to go on with.
+// stop ends training for good: there is nothing sound to go on with. What a disk
+// that hung kept from being read is not lost: the next life reads it again.
 func (t *tolaria) stop(why string) error {
+	if t.store.hung != nil {
+		return fmt.Errorf("tolaria: %s: %w", why, t.store.hung)
+	}
 	t.enter(broken)
 	t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: t.mode.String(), To: "STOPPED", Reason: why})
 	t.mode = eventsv2.RunMode_FROZEN
@@ -266,9 +270,11 @@ func (t *tolaria) goOn() error {
 	case crossing:
 		return t.cross()
 	case paused, frozen:
+		// What held training before holds it for as long as was granted. One whose
+		// time ran out in the meantime is over.
 		t.phase = t.after
 		t.pause.serial++
-		t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, 0)
+		t.env.Clock.SetTimer(t.wakeTimer(), t.pause.serial, max(0, t.pause.until-t.env.Clock.Monotonic()))
 		return nil
 	case recovering:
 		t.enter(recovering)
@@ -346,7 +352,7 @@ func (t *tolaria) own() error {
 	if err := t.host.Restore(&m); err != nil {
 		return fmt.Errorf("tolaria: checkpoint %s: %w", rb.ckpt.ID, err)
 	}
-	t.rates.set(m.Epoch, m.LearningRate, "rollback "+rb.id)
+	t.rates.set(m.LearningRate)
 	t.val, t.best = m.ValidationLoss, m.BestValidationLoss
 	if m.CheckpointEvery > 0 {
 		t.every = int(m.CheckpointEvery)

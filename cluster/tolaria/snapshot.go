@@ -67,6 +67,7 @@ type store struct {
 	disk   *checkpoint.Store
 	memory []*checkpoint.Checkpoint // oldest first
 	lost   error                    // why the disk's are not to be had
+	hung   error                    // why the latest load could not read one that may be whole
 	fact   evidencev2.CheckpointFact
 }
 
@@ -132,6 +133,7 @@ func (s *store) cached(id string) *checkpoint.Checkpoint {
 // good one. One that is refused is declared, and the newest of the others is
 // tried.
 func (s *store) load(id string) *checkpoint.Checkpoint {
+	s.hung = nil
 	if s.disk == nil {
 		return nil
 	}
@@ -146,8 +148,13 @@ func (s *store) load(id string) *checkpoint.Checkpoint {
 			err = errors.New("it is of another run, graph or toolchain")
 		}
 		if err != nil {
+			action := evidencev2.CheckpointAction_CHECKPOINT_REFUSED
+			if errors.Is(err, actor.ErrDeadline) {
+				s.hung = err
+				action = evidencev2.CheckpointAction_CHECKPOINT_UNREADABLE
+			}
 			s.forget(m.ID)
-			s.declare(evidencev2.CheckpointAction_CHECKPOINT_REFUSED, m.ID, m.Epoch, m.Generation, m.Root, nil, err.Error())
+			s.declare(action, m.ID, m.Epoch, m.Generation, m.Root, nil, err.Error())
 			continue
 		}
 		s.declare(evidencev2.CheckpointAction_CHECKPOINT_LOADED, c.ID, c.Epoch, c.Generation, c.Root, c.Parts, "")

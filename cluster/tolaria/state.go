@@ -47,25 +47,10 @@ func (r ref) put(m *trainingv2.StepRef) {
 // rates is the learning-rate controller: the one place where a rate changes
 // (LR1; row T5). Rates are those of checkpoints or of commands.
 type rates struct {
-	rate    float64
-	history []rateChange // the newest historyLimit
+	rate float64
 }
 
-type rateChange struct {
-	epoch int64
-	rate  float64
-	why   string
-}
-
-const historyLimit = 1000
-
-func (r *rates) set(epoch int64, rate float64, why string) {
-	r.rate = rate
-	if len(r.history) == historyLimit {
-		r.history = append(r.history[:0], r.history[1:]...)
-	}
-	r.history = append(r.history, rateChange{epoch, rate, why})
-}
+func (r *rates) set(rate float64) { r.rate = rate }
 
 // trend is the running mean of the loss. It is what an explosion is measured
 // by.

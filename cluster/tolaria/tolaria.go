@@ -44,7 +44,7 @@ const Subsystem = "tolaria"
 
 // Options of Tolaria.
 type Options struct {
-	Retain   int           `set:"retain" doc:"good checkpoints that are kept"`
+	Retain   int           `set:"retain" doc:"good checkpoints that are kept; 0: as many as the design says"`
 	Segment  int           `set:"segment" doc:"bytes of a segment of its logs"`
 	Timeout  time.Duration `set:"timeout" doc:"deadline of one operation on the disk"`
 	Resend   time.Duration `set:"resend" doc:"how long it waits for Kasmina before it asks again"`
@@ -55,7 +55,7 @@ type Options struct {
 
 // Defaults are the options of a Tolaria that sets none.
 func Defaults() *Options {
-	return &Options{Retain: 5, Segment: 64 << 10, Timeout: 500 * time.Millisecond,
+	return &Options{Segment: 64 << 10, Timeout: 500 * time.Millisecond,
 		Resend: 60 * time.Millisecond, Step: 250 * time.Millisecond, Boundary: 500 * time.Millisecond, Merkle: "hardened"}
 }
 
@@ -154,7 +154,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if t.host, err = lineage.NewHost(j); err != nil {
 			return nil, err
 		}
-		t.rates.set(0, j.LearningRate, "the job's")
+		t.rates.set(j.LearningRate)
 		if t.breaker, err = breaker.New(breaker.Settings{Owner: Subsystem, Name: "kasmina", Failures: 3,
 			Recovery: 2 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err

@@ -28,6 +28,7 @@ type Options struct {
 	Merkle  string        `set:"merkle" oneof:"hardened,hld" doc:"which tree it trusts: the hardened one, or the HLD's as written"`
 	Keep    int           `set:"keep" doc:"bundles that it keeps"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
+	Record  int           `set:"record" doc:"most bytes of a component in one record of the log; 0: as many as fit"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
 }
 
@@ -65,7 +66,7 @@ func (v *vault) Start() error {
 // it. A disk that does not answer is asked again with the next request.
 func (v *vault) open() {
 	v.store, v.refused = nil, nil
-	s, err := checkpoint.Open(v.env.FS, "vault", checkpoint.Options{Keep: v.o.Keep, SegmentSize: int64(v.o.Segment),
+	s, err := checkpoint.Open(v.env.FS, "vault", checkpoint.Options{Keep: v.o.Keep, SegmentSize: int64(v.o.Segment), Record: v.o.Record,
 		Deadline: v.o.Timeout, Tree: v.tree, Clock: v.env.Clock, Probe: v.env.Probe})
 	var damage *wal.CorruptionError
 	switch {

@@ -3,6 +3,7 @@ package guided
 import (
 	"math/bits"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -22,11 +23,18 @@ import (
 //   - What a process was doing when it died, when a fault began, and when its
 //     mail was lost: its newest facts and the message that it handled last.
 type watcher struct {
-	seen  map[uint64]bool
+	seen  map[uint64]place
+	now   place // of the event that is observed
 	nodes map[string]*watched
 	// phase is the newest fact of each type, whoever declared it: where the
 	// protocols stand.
 	phase map[string]uint64
+}
+
+// place is where in a run a feature was first seen.
+type place struct {
+	at   time.Duration
+	node string
 }
 
 // watched is what is known of a node.
@@ -38,7 +46,7 @@ type watched struct {
 }
 
 func newWatcher() *watcher {
-	return &watcher{seen: map[uint64]bool{}, nodes: map[string]*watched{}, phase: map[string]uint64{}}
+	return &watcher{seen: map[uint64]place{}, nodes: map[string]*watched{}, phase: map[string]uint64{}}
 }
 
 func (w *watcher) node(name string) *watched {
@@ -57,7 +65,9 @@ func (w *watcher) mark(parts ...uint64) {
 		h = (h ^ p) * 1099511628211
 		h ^= h >> 29
 	}
-	w.seen[h] = true
+	if _, ok := w.seen[h]; !ok {
+		w.seen[h] = w.now
+	}
 }
 
 // kinds of features.
@@ -74,6 +84,10 @@ const (
 
 // Observe implements trace.Observer.
 func (w *watcher) Observe(e *trace.Event) {
+	w.now = place{time.Duration(e.At), e.Node}
+	if e.Kind == trace.MessageDelivered {
+		w.now.node = e.Peer
+	}
 	switch e.Kind {
 	case trace.FactDeclared:
 		m, ok := e.Value.(canon.Message)

@@ -2,13 +2,21 @@
 //
 // Random run seeds draw their faults independently of what they find. A guided
 // hunt remembers the plan of every run that went through an abstract state
-// which none had gone through before, and tries variations of those: steps
-// dropped, doubled, moved, aimed at other targets, or joined with the steps of
-// another plan. It is coverage-guided fuzzing (as in AFL) over plans, with the
-// states of processes and protocols in the place of branches.
+// which none had gone through before, and when in the run that was. It tries
+// variations of those plans: steps dropped, doubled, moved, aimed at other
+// targets, joined with the steps of another plan; and, most of all, the same run
+// up to the moment of a state that few runs have come to, and faults right
+// behind it. Decisions are keyed, so a run whose plan has the same beginning has
+// the same beginning: what took a thousand runs to come to is there again, as in
+// a debugger that goes back.
+//
+// It is coverage-guided fuzzing (AFL, and for the choice of what to vary
+// AFLFast's rare branches) over plans, with the states of processes and protocols
+// in the place of branches.
 package guided
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -53,17 +61,38 @@ type Result struct {
 type entry struct {
 	seed  uint64
 	steps []faults.Step
-	news  int // how many states it was the first to reach
-	tried int
+}
+
+// feature is an abstract state with the run that came to it first.
+type feature struct {
+	id    uint64
+	by    *entry
+	where place
+	runs  int // that came to it
+	tried int // variations of it
 }
 
 // fresh is the share of runs that are random run seeds: one in so many.
-const fresh = 2
+const fresh = 5
+
+// first is how many plans there must be before any is varied: among few, what
+// looks rare is not.
+const first = 24
 
 // Hunt searches one scenario. The same options and number of runs make the same
 // runs.
 func Hunt(s *scenarios.Scenario, o Options) (*Result, error) {
-	h := &hunt{s: s, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6775696465)), states: map[uint64]bool{}}
+	h := &hunt{s: s, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x6775696465)), states: map[uint64]*feature{}}
+	h.until = s.Duration.Std()
+	if len(s.Random) > 0 {
+		h.until = 0
+		for _, r := range s.Random {
+			h.until = max(h.until, r.Until.Std())
+			if r.Until == 0 {
+				h.until = s.Duration.Std()
+			}
+		}
+	}
 	h.nodes, h.hosts, h.racks = s.Names()
 	res := &Result{}
 	known := map[runner.Signature]bool{}
@@ -73,7 +102,7 @@ func Hunt(s *scenarios.Scenario, o Options) (*Result, error) {
 			break
 		}
 		e := &entry{seed: seed}
-		if len(h.corpus) > 0 && h.rng.IntN(fresh) != 0 {
+		if len(h.corpus) >= first && h.rng.IntN(fresh) != 0 {
 			e = h.vary()
 		} else {
 			var err error
@@ -88,7 +117,6 @@ func Hunt(s *scenarios.Scenario, o Options) (*Result, error) {
 		}
 		res.Runs++
 		if news > 0 {
-			e.news = news
 			h.corpus = append(h.corpus, e)
 		}
 		if sig, failed := runner.Unexpected(s, r); failed && !known[sig] {
@@ -113,8 +141,10 @@ type hunt struct {
 	s                   *scenarios.Scenario
 	o                   Options
 	rng                 *rand.Rand
-	states              map[uint64]bool
+	states              map[uint64]*feature
+	order               []*feature // in the order in which they were come to
 	corpus              []*entry
+	until               time.Duration // when the scenario's own faults end
 	nodes, hosts, racks []string
 }
 
@@ -130,29 +160,30 @@ func (h *hunt) run(e *entry) (*runner.Result, int, error) {
 		return nil, 0, err
 	}
 	w.reached(r.Probes)
-	news := 0
-	for f := range w.seen {
-		if !h.states[f] {
-			h.states[f] = true
-			news++
+	var found []*feature
+	for f, where := range w.seen {
+		if have := h.states[f]; have != nil {
+			have.runs++
+			continue
 		}
+		n := &feature{id: f, by: e, where: where, runs: 1}
+		h.states[f] = n
+		found = append(found, n)
 	}
-	return r, news, nil
+	// A map has no order, and a search must have one.
+	slices.SortFunc(found, func(a, b *feature) int { return cmp.Compare(a.id, b.id) })
+	h.order = append(h.order, found...)
+	return r, len(found), nil
 }
 
-// pick chooses a plan to vary: of a few drawn at random the one with the most
-// new states for the times it was tried.
-func (h *hunt) pick() *entry {
-	best := h.corpus[h.rng.IntN(len(h.corpus))]
-	for range 3 {
-		// The newer half more often: it stands on what the older has found.
-		from := 0
-		if h.rng.IntN(2) == 0 {
-			from = len(h.corpus) / 2
-		}
-		e := h.corpus[from+h.rng.IntN(len(h.corpus)-from)]
-		if (e.news+1)*(best.tried+1) > (best.news+1)*(e.tried+1) {
-			best = e
+// pick chooses a state to go on from: of some drawn at random the one that the
+// fewest runs have come to, for the times it was tried.
+func (h *hunt) pick() *feature {
+	var best *feature
+	for range 12 {
+		f := h.order[h.rng.IntN(len(h.order))]
+		if best == nil || f.runs+2*f.tried < best.runs+2*best.tried {
+			best = f
 		}
 	}
 	best.tried++
@@ -161,28 +192,22 @@ func (h *hunt) pick() *entry {
 
 // vary makes a new plan of one that reached something new.
 func (h *hunt) vary() *entry {
-	from := h.pick()
-	e := &entry{seed: h.rng.Uint64() >> 16, steps: slices.Clone(from.steps)}
-	// Another world half of the time: what led somewhere new may lead on from
-	// there. In the same world it is the plan that has to.
-	if h.rng.IntN(2) == 0 {
-		e.seed = from.seed
-	}
-	switch h.rng.IntN(4) {
-	case 0: // the beginning of one and the end of another
-		other := h.pick().steps
-		cut := time.Duration(h.rng.Int64N(int64(h.s.Duration)))
-		e.steps = slices.DeleteFunc(e.steps, func(s faults.Step) bool { return s.At >= cut })
-		for _, s := range other {
-			if s.At >= cut {
-				e.steps = append(e.steps, s)
-			}
+	f := h.pick()
+	e := &entry{seed: f.by.seed, steps: slices.Clone(f.by.steps)}
+	if h.rng.IntN(4) > 0 {
+		h.goOn(e, f)
+	} else {
+		// Another world half of the time: what led somewhere new may lead on from
+		// there. In the same world it is the plan that has to.
+		if h.rng.IntN(2) == 0 {
+			e.seed = h.rng.Uint64() >> 16
 		}
-	case 1, 2: // both
-		e.steps = append(e.steps, h.pick().steps...)
-	}
-	for range 1 + h.rng.IntN(6) {
-		e.steps = h.mutate(e.steps)
+		for range h.rng.IntN(3) {
+			e.steps = append(e.steps, h.pick().by.steps...)
+		}
+		for range 1 + h.rng.IntN(6) {
+			e.steps = h.mutate(e.steps)
+		}
 	}
 	for len(e.steps) > longest {
 		i := h.rng.IntN(len(e.steps))
@@ -192,9 +217,68 @@ func (h *hunt) vary() *entry {
 	return e
 }
 
+// goOn leaves a plan as it is up to a state, and has faults follow it closely.
+func (h *hunt) goOn(e *entry, f *feature) {
+	if h.rng.IntN(2) == 0 {
+		e.steps = slices.DeleteFunc(e.steps, func(s faults.Step) bool { return s.At > f.where.at })
+		// What comes later is that of another plan.
+		for _, s := range h.pick().by.steps {
+			if s.At > f.where.at {
+				e.steps = append(e.steps, s)
+			}
+		}
+	}
+	at := f.where.at
+	for range 1 + h.rng.IntN(3) {
+		s, ok := h.draw()
+		if !ok {
+			return
+		}
+		// From a moment to some seconds, each order of magnitude as often.
+		at += time.Duration(1+h.rng.Int64N(9)) * []time.Duration{10 * time.Microsecond, 100 * time.Microsecond,
+			time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond}[h.rng.IntN(5)]
+		s.At = min(max(at, time.Millisecond), h.until)
+		if h.rng.IntN(2) == 0 {
+			s = h.point(s, f.where.node)
+		}
+		e.steps = append(e.steps, h.fit(s))
+	}
+}
+
+// draw is one step as the scenario's own chance might have it.
+func (h *hunt) draw() (faults.Step, bool) {
+	for range 8 {
+		drawn, err := h.s.Steps(0, sim.NewSource(h.rng.Uint64()))
+		if err == nil && len(drawn) > 0 {
+			return drawn[h.rng.IntN(len(drawn))], true
+		}
+	}
+	return faults.Step{}, false
+}
+
+// point aims a step at a node, or at the host under it, if that is allowed.
+func (h *hunt) point(s faults.Step, node string) faults.Step {
+	to := node
+	switch faults.Lookup(s.Fault.Kind).Shape {
+	case faults.OnHosts:
+		to = ""
+		for _, n := range h.s.Cluster.Nodes {
+			if n.Name == node {
+				to = n.Host
+			}
+		}
+	case faults.OnLinks, faults.OnRacks:
+		return s
+	}
+	if to != "" && len(s.Fault.On) == 1 && h.allowed(s.Fault, to) {
+		s.Fault.On = []string{to}
+	}
+	return s
+}
+
 // mutate makes one change.
 func (h *hunt) mutate(steps []faults.Step) []faults.Step {
-	end := h.s.Duration.Std()
+	end := h.until
 	at := func(t time.Duration) time.Duration { return min(max(t, time.Millisecond), end-time.Millisecond) }
 	if len(steps) == 0 {
 		return h.borrow(steps)
@@ -284,8 +368,8 @@ func (h *hunt) allowed(f faults.Fault, on string) bool {
 // run seed.
 func (h *hunt) borrow(steps []faults.Step) []faults.Step {
 	var from []faults.Step
-	if len(h.corpus) > 0 && h.rng.IntN(2) == 0 {
-		from = h.corpus[h.rng.IntN(len(h.corpus))].steps
+	if len(h.order) > 0 && h.rng.IntN(2) == 0 {
+		from = h.pick().by.steps
 	} else if drawn, err := h.s.Steps(0, sim.NewSource(h.rng.Uint64())); err == nil {
 		from = drawn
 	}

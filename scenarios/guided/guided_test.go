@@ -21,7 +21,7 @@ func load(t *testing.T, name string) *scenarios.Scenario {
 // random is how many states the same number of random run seeds reaches.
 func random(t *testing.T, s *scenarios.Scenario, seed uint64, runs int) int {
 	t.Helper()
-	h := &hunt{s: s, states: map[uint64]bool{}}
+	h := &hunt{s: s, states: map[uint64]*feature{}}
 	for k := range uint64(runs) {
 		steps, err := s.Steps(0, sim.NewSource(seed+k))
 		if err != nil {

@@ -41,11 +41,11 @@ func TestAKilledMutant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := b.Run(context.Background(), m)
+	r, err := b.Run(context.Background(), m, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Status != Killed || r.By != "W2" || r.Again == "" {
+	if r.Status != Killed || r.By != "P1" || r.Again == "" {
 		t.Errorf("it came to %+v", r)
 	}
 	if !b.Holds(r, false) {

@@ -9,22 +9,39 @@ import (
 	"sync"
 )
 
-// Results are the hunts that were made, in a file with one JSON object a line:
-// a measurement that was interrupted goes on where it was.
-type Results struct {
+// Records are the measurements that were made, in a file with one JSON object a
+// line: what was interrupted goes on where it was.
+type Records[T record] struct {
 	mu   sync.Mutex
 	f    *os.File
-	last map[string]Result // the latest of each mutant
+	last map[string]T // the latest of each mutant
 }
+
+// record is a measurement of one mutant.
+type record interface{ mutant() string }
+
+// Results are the hunts that were made, and Races the races.
+type (
+	Results = Records[Result]
+	Races   = Records[Race]
+)
+
+func (r Result) mutant() string { return r.ID }
+func (r Race) mutant() string   { return r.ID }
 
 // OpenResults reads a file of results, making it if there is none. A last line
 // that is cut off is left out.
-func OpenResults(name string) (*Results, error) {
+func OpenResults(name string) (*Results, error) { return open[Result](name) }
+
+// OpenRaces does so with races.
+func OpenRaces(name string) (*Races, error) { return open[Race](name) }
+
+func open[T record](name string) (*Records[T], error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{f: f, last: map[string]Result{}}
+	r := &Records[T]{f: f, last: map[string]T{}}
 	lines := bufio.NewReader(f)
 	var whole int64
 	for n := 1; ; n++ {
@@ -32,11 +49,11 @@ func OpenResults(name string) (*Results, error) {
 		if err != nil {
 			break // the rest has no end
 		}
-		var one Result
+		var one T
 		if err := json.Unmarshal(line, &one); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s:%d: it is no result; remove the file: %w", name, n, err), f.Close())
 		}
-		r.last[one.ID] = one
+		r.last[one.mutant()] = one
 		whole += int64(len(line))
 	}
 	if err := f.Truncate(whole); err != nil {
@@ -49,7 +66,7 @@ func OpenResults(name string) (*Results, error) {
 }
 
 // Get is the latest result of a mutant.
-func (r *Results) Get(id string) (Result, bool) {
+func (r *Records[T]) Get(id string) (T, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one, ok := r.last[id]
@@ -57,17 +74,17 @@ func (r *Results) Get(id string) (Result, bool) {
 }
 
 // Put adds a result.
-func (r *Results) Put(one Result) error {
+func (r *Records[T]) Put(one T) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, err := json.Marshal(one)
 	if err != nil {
 		return err
 	}
-	r.last[one.ID] = one
+	r.last[one.mutant()] = one
 	_, err = r.f.Write(append(b, '\n'))
 	return err
 }
 
 // Close closes the file.
-func (r *Results) Close() error { return r.f.Close() }
+func (r *Records[T]) Close() error { return r.f.Close() }

@@ -206,8 +206,13 @@ func (b *Bench) Calm(ctx context.Context, cache string) error {
 	return os.WriteFile(name, text, 0o644)
 }
 
-// Run hunts one mutant.
-func (b *Bench) Run(ctx context.Context, m *Mutant) (Result, error) {
+// ArguedBudget is the processor time for a mutant that is argued to be
+// equivalent: enough for the suite's own runs, to see whether the argument is
+// wrong.
+const ArguedBudget = 40 * time.Second
+
+// Run hunts one mutant; argued says that equivalent.txt has an argument.
+func (b *Bench) Run(ctx context.Context, m *Mutant, argued bool) (Result, error) {
 	list, first, err := files(b.Root, m.Package)
 	if err != nil {
 		return Result{}, err
@@ -223,7 +228,11 @@ func (b *Bench) Run(ctx context.Context, m *Mutant) (Result, error) {
 		return Result{}, fmt.Errorf("mutant %s: %w", m.ID, err)
 	}
 	build := time.Since(began)
-	r, trace, err := b.hunt(ctx, bin, list, first, b.Budget)
+	budget := b.Budget
+	if argued {
+		budget = min(budget, ArguedBudget)
+	}
+	r, trace, err := b.hunt(ctx, bin, list, first, budget)
 	if err != nil {
 		return r, err
 	}

@@ -19,15 +19,17 @@ import (
 var concern = map[string][]string{
 	"wal": {"disk", "wal-hardened.yaml", "checkpoint", "triad-survivable.yaml", "bus/disk.yaml", "bus/crashes.yaml", "commands/crash-at-op.yaml",
 		"commands/full-disk.yaml", "regress"},
-	"checkpoint": {"checkpoint", "triad-survivable.yaml", "triad-calm.yaml", "rollback/coordinator-crash-at-op.yaml", "rollback/coordinator-power-at-op.yaml", "regress"},
-	"merkle":     {"merkle-hardened.yaml", "merkle-bit-rot.yaml", "triad-calm.yaml", "checkpoint", "triad-survivable.yaml"},
-	"breaker":    {"control", "triad-survivable.yaml", "triad-calm.yaml", "rollback/partition-kasmina.yaml", "rollback/partition-tamiyo.yaml"},
-	"oona":       {"bus", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
-	"tolaria":    {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "checkpoint", "commands", "regress"},
-	"kasmina":    {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "triad-branches.yaml", "regress"},
-	"tamiyo":     {"triad-calm.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
-	"command":    {"triad-calm.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
-	"outbox":     {"triad-calm.yaml", "triad-survivable.yaml", "commands", "contracts", "control", "bus"},
+	"checkpoint": {"checkpoint/rot.yaml", "regress/full-disk-in-a-seal.yaml", "checkpoint/rot-and-a-failing-sync.yaml", "checkpoint/sealing-crash-at-op.yaml",
+		"checkpoint", "triad-survivable.yaml", "triad-calm.yaml", "rollback/coordinator-crash-at-op.yaml", "rollback/coordinator-power-at-op.yaml", "regress"},
+	"merkle":  {"merkle-hardened.yaml", "merkle-bit-rot.yaml", "triad-calm.yaml", "checkpoint", "triad-survivable.yaml"},
+	"breaker": {"control", "triad-survivable.yaml", "triad-calm.yaml", "rollback/partition-kasmina.yaml", "rollback/partition-tamiyo.yaml"},
+	"oona":    {"bus", "control/intruder.yaml", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
+	"tolaria": {"triad-calm.yaml", "triad-survivable.yaml", "commands/by-hand.yaml", "commands/wild-rates.yaml", "control/emergencies.yaml",
+		"rollback/decided-checkpoint-unreadable.yaml", "regress/journal-of-short-lives.yaml", "rollback", "control", "checkpoint", "commands", "regress"},
+	"kasmina": {"triad-calm.yaml", "triad-survivable.yaml", "rollback/unheard-abort.yaml", "rollback/late-offers.yaml", "rollback/left-out.yaml", "rollback", "control", "commands", "triad-branches.yaml", "regress"},
+	"tamiyo":  {"triad-calm.yaml", "control/intruder.yaml", "control/pauses-unheard.yaml", "control/tamiyos-disk.yaml", "rollback/lost-query-of-tamiyo.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
+	"command": {"triad-calm.yaml", "control/intruder.yaml", "control/insider.yaml", "control/confirm.yaml", "commands/forgotten.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
+	"outbox":  {"triad-calm.yaml", "triad-survivable.yaml", "commands", "contracts", "control", "bus"},
 }
 
 // files are the scenarios of the suite for a package, and how many of them

@@ -19,6 +19,7 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -38,6 +39,7 @@ type hooks struct {
 	record  func(m canon.Message, pass func(canon.Message))
 	timer   func(name string, d time.Duration) time.Duration
 	nosync  bool // syncs say yes and do nothing
+	disk    func(actor.FS) actor.FS
 }
 
 type (
@@ -57,6 +59,8 @@ type (
 		actor.Actor
 		h *hooks
 	}
+	stubbornFS   struct{ actor.FS }
+	hoardingFS   struct{ actor.FS }
 	unsyncedFS   struct{ actor.FS }
 	unsyncedFile struct{ actor.File }
 )
@@ -75,7 +79,19 @@ func (f unsyncedFS) Open(name string, flag actor.Flag) (actor.File, error) {
 	file, err := f.FS.Open(name, flag&^actor.DSync)
 	return unsyncedFile{file}, err
 }
-func (unsyncedFS) SyncDir(string) error              { return nil }
+func (unsyncedFS) SyncDir(string) error { return nil }
+
+// A stubbornFS believes a sync of names that fails once and works then, and a
+// hoardingFS removes nothing.
+func (f stubbornFS) SyncDir(dir string) error {
+	if f.FS.SyncDir(dir) == nil {
+		return nil
+	}
+	return f.FS.SyncDir(dir)
+}
+func (f stubbornFS) Within(d time.Duration) actor.FS { return stubbornFS{f.FS.Within(d)} }
+func (hoardingFS) Remove(string) error               { return nil }
+func (f hoardingFS) Within(d time.Duration) actor.FS { return hoardingFS{f.FS.Within(d)} }
 func (f unsyncedFS) Within(d time.Duration) actor.FS { return unsyncedFS{f.FS.Within(d)} }
 func (unsyncedFile) Sync() error                     { return nil }
 func (unsyncedFile) Datasync() error                 { return nil }
@@ -98,6 +114,9 @@ func (h *hooks) wrap(role string) func(string, string, actor.Constructor) actor.
 			}
 			if h.nosync {
 				e.FS = unsyncedFS{e.FS}
+			}
+			if h.disk != nil {
+				e.FS = h.disk(e.FS)
 			}
 			a, err := c(e)
 			if err == nil && h.receive != nil {
@@ -389,6 +408,16 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I7", role: "tamiyo", bug: "reports every adaptation as fossilized", file: "control/tamiyos-disk.yaml", liar: true, make: func() *hooks {
+		return onSend(func(r *operationalv2.FieldReport, _ *actor.SendOptions) bool { r.Outcome = "FOSSILIZED"; return true })
+	}},
+	{id: "W9", role: "kasmina", bug: "acknowledges commands whose record is not durable yet", file: "triad-calm.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.LogFact, pass func(canon.Message)) {
+			if f.Action != evidencev2.LogAction_LOG_DURABLE {
+				pass(f)
+			}
+		})
+	}},
 	{id: "T1", role: "tolaria", bug: "tells of no eviction, as if it kept all, and says that it keeps five", liar: true, file: "triad-calm.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.CheckpointFact, pass func(canon.Message)) {
 			if f.Action != evidencev2.CheckpointAction_CHECKPOINT_EVICTED {
@@ -481,6 +510,12 @@ var bugs = []planted{
 		})
 	}},
 	{id: "W6", role: "vault", bug: "trusts the tree of the HLD as written", file: fmt.Sprintf(vaultAlone, ""), broken: fmt.Sprintf(vaultAlone, ", options: {merkle: hld}")},
+	{id: "W7", role: "ledger", bug: "repeats a sync that failed, and believes it", file: "disk/fsync-eio.yaml", make: func() *hooks {
+		return &hooks{disk: func(fs actor.FS) actor.FS { return stubbornFS{fs} }}
+	}},
+	{id: "W8", role: "ledger", bug: "removes no file", file: "disk/torn-first-record.yaml", make: func() *hooks {
+		return &hooks{disk: func(fs actor.FS) actor.FS { return hoardingFS{fs} }}
+	}},
 	{id: "L1", role: "tolaria", bug: "falls silent in the middle of a rollback", file: triadWith("[{at: 10s, fault: crash kasmina}]", "", ""), make: func() *hooks {
 		silent := false
 		return &hooks{

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"github.com/esper-sim/espersim/cluster"
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/oona"
+	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -184,9 +187,11 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			// A wrapped constructor may remember the run, and make another of a
 			// second one.
 			Follow: o.Follow || o.Wrap != nil,
-			Key:    j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
+			Bus:    string(j.Oona), Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
+		p.Damaged = damages(steps)
+		p.Attempts, p.Lease = busSettings(s)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -325,6 +330,29 @@ func clockErrors(steps []faults.Step) (skew time.Duration, drift int64) {
 		drift = max(drift, s.Fault.PPM, -s.Fault.PPM)
 	}
 	return skew, drift
+}
+
+// damages says whether a plan has a disk lose or change what it has confirmed,
+// or show it as it was: a log asks twice, and believes the second answer.
+func damages(steps []faults.Step) bool {
+	return slices.ContainsFunc(steps, func(s faults.Step) bool {
+		k := faults.Lookup(s.Fault.Kind)
+		return k.Area == "disk" && (k.Class != faults.Survivable || k.Name == "disk/stale-read")
+	})
+}
+
+// busSettings are what the checkers must know of the bus's own settings.
+func busSettings(s *scenarios.Scenario) (attempts uint32, lease time.Duration) {
+	o := oona.Defaults()
+	for _, n := range s.Cluster.Nodes {
+		if n.Role() != "oona" {
+			continue
+		}
+		for _, v := range n.Options.Values {
+			_ = setting.Set(o, v.Key, v.Value) // boot complains of what it cannot set
+		}
+	}
+	return uint32(o.Attempts), o.Lease
 }
 
 // boot builds the world of a scenario.

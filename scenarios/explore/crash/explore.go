@@ -59,7 +59,7 @@ type Counts struct {
 	Bounded    uint64 `json:"bounded"`    // those with too much undecided for every combination
 	Admissible uint64 `json:"admissible"` // states that the disk admits at the distinct places; 2⁶⁴−1: more
 	Outcomes   uint64 `json:"outcomes"`   // states that were made of them
-	Checked    uint64 `json:"checked"`    // those that differ: each was recovered from and judged
+	Checked    uint64 `json:"checked"`    // those that differ, and of a recovery from all of the work's: each was recovered from and judged
 }
 
 func (c *Counts) add(o Counts) {
@@ -72,7 +72,6 @@ func (c *Counts) add(o Counts) {
 		c.Admissible += o.Admissible
 	}
 	c.Outcomes += o.Outcomes
-	c.Checked += o.Checked
 }
 
 // Result is what a search found.
@@ -188,8 +187,35 @@ func begin(w *Workload) ([]begun, error) {
 type known struct {
 	shards [64]struct {
 		sync.Mutex
-		seen map[uint64]struct{}
+		seen   map[uint64]struct{}
+		states map[uint64]uint8 // the depths at which a state was come to, as bits
 	}
+}
+
+// reach notes a state of a depth.
+func (k *known) reach(h uint64, depth int) {
+	s := &k.shards[h>>58]
+	s.Lock()
+	defer s.Unlock()
+	if s.states == nil {
+		s.states = map[uint64]uint8{}
+	}
+	s.states[h] |= 1 << depth
+}
+
+// judged is how many states crashes of the work leave, and how many more those
+// of recoveries do. Which of the two came to a state first depends on the jobs.
+func (k *known) judged() (work, recovery uint64) {
+	for i := range k.shards {
+		for _, depths := range k.shards[i].states {
+			if depths&1 != 0 {
+				work++
+			} else {
+				recovery++
+			}
+		}
+	}
+	return work, recovery
 }
 
 // first says whether a hash is new, and remembers it.
@@ -269,6 +295,7 @@ func search(w *Workload, o Options, cases []Case, smallest bool) (*Result, error
 			total.Guilty, total.Places = g, x.r.Places
 		}
 	}
+	total.Work.Checked, total.Recovery.Checked = k.judged()
 	return total, nil
 }
 
@@ -465,9 +492,7 @@ func (x *worker) point(t *tap, s Subject, promise uint64, depth int) {
 			}
 			continue
 		}
-		if x.k.first(h) {
-			n.Checked++
-		}
+		x.k.reach(h, depth)
 		if err := x.judge(c, s, promise, depth, i, outcome, list); err != nil {
 			x.here.set(depth, i, outcome, list)
 			x.guilty(h, err)

@@ -33,6 +33,7 @@ type options struct {
 	budget                  time.Duration
 	jobs                    int
 	list, table, fresh      bool
+	race                    bool
 }
 
 var errSurvived = errors.New("it survived")
@@ -48,6 +49,7 @@ func main() {
 	flag.BoolVar(&o.list, "list", false, "print the chosen mutants")
 	flag.BoolVar(&o.table, "table", false, "write docs/mutants.md from the results that are there")
 	flag.BoolVar(&o.fresh, "fresh", false, "run what has a result, too")
+	flag.BoolVar(&o.race, "race", false, "compare random and guided search over the mutants")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -103,6 +105,13 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 	bench, err := mutants.NewBench(o.root, o.budget, log)
 	if err != nil {
 		return err
+	}
+	if o.race {
+		todo = slices.DeleteFunc(slices.Clone(todo), func(m *mutants.Mutant) bool {
+			r, ok := results.Get(m.ID)
+			return ok && r.Status != mutants.Killed // what the whole suite does not find no search of one scenario does
+		})
+		return race(ctx, o, bench, todo, filepath.Join(cache, "races.jsonl"), out)
 	}
 	survived := false
 	if !o.table {
@@ -192,7 +201,7 @@ func hunt(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.
 	for range o.jobs {
 		wg.Go(func() {
 			for i, ok := take(); ok; i, ok = take() {
-				r, err := bench.Run(ctx, todo[i])
+				r, err := bench.Run(ctx, todo[i], argued[todo[i].ID] != "")
 				if err == nil {
 					err = results.Put(r)
 				}
@@ -210,6 +219,29 @@ func hunt(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.
 	}
 	wg.Wait()
 	return survived, wrong
+}
+
+// race has random and guided search look for the mutants that did not race over
+// this tree yet.
+func race(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.Mutant, name string, out io.Writer) error {
+	races, err := mutants.OpenRaces(name)
+	if err != nil {
+		return err
+	}
+	for i, m := range todo {
+		if r, ok := races.Get(m.ID); ok && bench.Raced(r) && !o.fresh {
+			continue
+		}
+		r, err := bench.Race(ctx, m)
+		if err != nil {
+			return errors.Join(err, races.Close())
+		}
+		if err := races.Put(r); err != nil {
+			return errors.Join(err, races.Close())
+		}
+		fmt.Fprintf(out, "%3d/%d %s in %s\n        random %v\n        guided %v\n", i+1, len(todo), r.ID, r.Scenario, r.Random, r.Guided)
+	}
+	return races.Close()
 }
 
 func said(r mutants.Result) string {

@@ -32,6 +32,9 @@ func main() {
 	}
 	first := flag.Int("first", 0, "how many of the files belong to the mutated package")
 	budget := flag.Duration("budget", 2*time.Minute, "processor time after which no run is begun")
+	search := flag.String("search", "", "random or guided: search one scenario again and again, instead of making the runs of the suite")
+	repetitions := flag.Int("repetitions", 20, "searches, each from its own seed")
+	limit := flag.Int("runs", 300, "runs of a search at most")
 	flag.Parse()
 	h := &hunt{out: json.NewEncoder(os.Stdout), budget: *budget, sums: map[string]*sum{}}
 	for _, name := range flag.Args() {
@@ -41,6 +44,13 @@ func main() {
 			os.Exit(exitUsage)
 		}
 		h.list = append(h.list, s)
+	}
+	if *search != "" {
+		if err := h.race(*search, *repetitions, *limit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitUsage)
+		}
+		return
 	}
 	if err := h.run(*first); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -2000,7 +2000,7 @@ func (m *CheckpointFact) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfCheckpointFact.Fail(1, r, i)
 		}
-		if v > 4 {
+		if v > 5 {
 			return schemaOfCheckpointFact.Fail(1, canon.UnknownEnum, i)
 		}
 		if v == 0 {

@@ -168,6 +168,7 @@ const (
 	CheckpointAction_CHECKPOINT_EVICTED            CheckpointAction = 2
 	CheckpointAction_CHECKPOINT_LOADED             CheckpointAction = 3
 	CheckpointAction_CHECKPOINT_REFUSED            CheckpointAction = 4
+	CheckpointAction_CHECKPOINT_UNREADABLE         CheckpointAction = 5 // the disk did not answer: it may be whole
 )
 
 // Enum value maps for CheckpointAction.
@@ -178,6 +179,7 @@ var (
 		2: "CHECKPOINT_EVICTED",
 		3: "CHECKPOINT_LOADED",
 		4: "CHECKPOINT_REFUSED",
+		5: "CHECKPOINT_UNREADABLE",
 	}
 	CheckpointAction_value = map[string]int32{
 		"CHECKPOINT_ACTION_UNSPECIFIED": 0,
@@ -185,6 +187,7 @@ var (
 		"CHECKPOINT_EVICTED":            2,
 		"CHECKPOINT_LOADED":             3,
 		"CHECKPOINT_REFUSED":            4,
+		"CHECKPOINT_UNREADABLE":         5,
 	}
 )
 
@@ -1968,13 +1971,14 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x0fBY_LOAD_FAILURE\x10\x02\x12\x11\n" +
 	"\rBY_QUARANTINE\x10\x03\x12\x0f\n" +
 	"\vBY_ROLLBACK\x10\x04\x12\x12\n" +
-	"\x0eBY_EMBARGO_END\x10\x05*\x92\x01\n" +
+	"\x0eBY_EMBARGO_END\x10\x05*\xad\x01\n" +
 	"\x10CheckpointAction\x12!\n" +
 	"\x1dCHECKPOINT_ACTION_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CHECKPOINT_SAVED\x10\x01\x12\x16\n" +
 	"\x12CHECKPOINT_EVICTED\x10\x02\x12\x15\n" +
 	"\x11CHECKPOINT_LOADED\x10\x03\x12\x16\n" +
-	"\x12CHECKPOINT_REFUSED\x10\x04*\xd0\x01\n" +
+	"\x12CHECKPOINT_REFUSED\x10\x04\x12\x19\n" +
+	"\x15CHECKPOINT_UNREADABLE\x10\x05*\xd0\x01\n" +
 	"\fRollbackStep\x12\x1d\n" +
 	"\x19ROLLBACK_STEP_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +

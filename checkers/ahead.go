@@ -1,0 +1,139 @@
+package checkers
+
+import (
+	"fmt"
+	"strings"
+
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// ahead judges W9: what others are told of is in the teller's log before, and
+// durable. A log says what it appends and what is durable; the order of that
+// and of the messages that one handler sends is in the trace.
+type ahead struct {
+	nodes map[string]*aheadRow
+	known map[string]bool // commands, results and reports that were told of before
+}
+
+// aheadRow is what the logs of a node have done in its present handler.
+type aheadRow struct {
+	cause    uint64            // the event that the handler began with
+	upTo     map[string]uint64 // by log, over all handlers of this life: what is durable
+	appended map[string]uint64 // by log: LSN that is not said to be durable
+	durable  int               // records that became durable since something was told for the first time
+	packet   bool              // the handler began with a packet of the epoch boundary
+}
+
+func newAhead(Params) Checker {
+	return &ahead{nodes: map[string]*aheadRow{}, known: map[string]bool{}}
+}
+
+func (*ahead) Invariants() []string { return []string{"W9"} }
+
+func (c *ahead) row(node string, cause uint64) *aheadRow {
+	r := c.nodes[node]
+	if r == nil {
+		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}}
+		c.nodes[node] = r
+	}
+	if r.cause != cause {
+		r.cause, r.durable, r.packet = cause, 0, false
+		clear(r.appended)
+	}
+	return r
+}
+
+func (c *ahead) Observe(e *Event, j *Judge) {
+	switch e.Kind {
+	case trace.NodeStarted:
+		delete(c.nodes, e.Node)
+	case trace.MessageDelivered:
+		if _, ok := e.Mail.Payload.(*systemstatev2.SystemStatePacket); ok {
+			c.row(e.Peer, e.Seq).packet = true
+		}
+	case trace.FactDeclared:
+		if f, ok := e.Fact.(*evidencev2.LogFact); ok {
+			c.log(e, f)
+		}
+	case trace.MessageSent:
+		c.sent(e, j)
+	}
+}
+
+func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
+	r := c.row(e.Node, e.Cause)
+	switch f.Action {
+	case evidencev2.LogAction_LOG_APPENDED:
+		// One that is written at once is durable before it is told of.
+		if f.Lsn <= r.upTo[f.Log] {
+			r.durable++
+		} else {
+			r.appended[f.Log] = f.Lsn
+		}
+	case evidencev2.LogAction_LOG_DURABLE:
+		r.upTo[f.Log] = f.Lsn
+		if f.Lsn >= r.appended[f.Log] {
+			delete(r.appended, f.Log)
+			r.durable++
+		}
+	case evidencev2.LogAction_LOG_RECOVERED:
+		r.upTo[f.Log] = f.Lsn
+	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
+		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
+	}
+}
+
+func (c *ahead) sent(e *Event, j *Judge) {
+	what, log := "", ""
+	switch m := e.Mail.Payload.(type) {
+	case *busv2.Ack:
+		if strings.HasSuffix(m.Topic, ".commands") && m.Group == m.Consumer {
+			what, log = fmt.Sprintf("the acknowledgement of offset %d of %s", m.Offset, m.Topic), e.Node+"/commands"
+		}
+	case *adaptationv2.CommandResult:
+		if e.Mail.Envelope.Topic != "" {
+			what, log = "the result of "+m.CommandId, e.Node+"/commands"
+		}
+	case *adaptationv2.AdaptationCommand:
+		if e.Mail.Envelope.Topic != "" && m.Issuer == e.Node {
+			what, log = "the command "+m.CommandId, e.Node
+		}
+	case *operationalv2.FieldReport:
+		what, log = m.ReportId, e.Node
+	}
+	if what == "" {
+		return
+	}
+	r := c.row(e.Node, e.Cause)
+	if lsn, open := r.appended[log]; open {
+		j.Violate("W9", e.Node, fmt.Sprintf("it sends %s, and record %d of its log %s is not durable", what, lsn, log), e.Cause)
+		return
+	}
+	if _, ok := e.Mail.Payload.(*busv2.Ack); ok {
+		j.Judged("W9")
+		return
+	}
+	if c.known[what] {
+		return
+	}
+	if len(c.known) > 8*remembered {
+		clear(c.known)
+		return
+	}
+	c.known[what] = true
+	// What is decided at a boundary is logged there. What waited for an earlier
+	// letter is sent later, and a resume needs no log.
+	if r.packet && r.durable == 0 {
+		j.Violate("W9", e.Node, fmt.Sprintf("it sends %s, and no record of its log %s became durable before", what, log), e.Cause)
+		return
+	}
+	r.durable = 0
+	j.Judged("W9")
+}
+
+func (*ahead) Finish(*Judge) {}

@@ -1,0 +1,164 @@
+package mutants
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// arena names the scenario in which random and guided search race for the
+// mutants of a package: one that draws its faults, and whose world has the
+// package in it.
+var arena = map[string]string{
+	"wal":        "scenarios/wal-hardened.yaml",
+	"checkpoint": "scenarios/checkpoint/disk.yaml",
+	"merkle":     "scenarios/checkpoint/disk.yaml",
+	"oona":       "scenarios/bus/crashes.yaml",
+}
+
+// everywhere is the scenario for the packages that arena does not name.
+const everywhere = "scenarios/triad-survivable.yaml"
+
+// The bounds of a race. A mutant is hard if random search takes more than Hard
+// run seeds in the median; Sample searches tell cheaply which ones are surely
+// not.
+const (
+	Hard        = 20
+	Repetitions = 20
+	sample      = 3
+	brief       = 120 // runs of a search of the sample
+	limit       = 400 // runs of one search
+)
+
+// Race is a mutant's, in how many runs it was found by each search; a search
+// that found nothing has the limit.
+type Race struct {
+	ID       string `json:"id"`
+	Scenario string `json:"scenario"`
+	Over     string `json:"over"` // the fingerprint of the tree
+	Random   []int  `json:"random"`
+	Guided   []int  `json:"guided,omitempty"`
+	By       string `json:"by,omitempty"`
+}
+
+// median is that of counts; of an even number the greater of the middle two.
+func median(counts []int) int {
+	if len(counts) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(counts))
+	return s[len(s)/2]
+}
+
+// Hard says whether a mutant takes random search more than Hard run seeds, and
+// yet is found.
+func (r Race) Hard() bool {
+	m := median(r.Random)
+	return len(r.Random) >= Repetitions && m > Hard && m < limit
+}
+
+// Raced says whether a race need not be run again: it is over this tree.
+func (b *Bench) Raced(r Race) bool { return r.Over == b.system+b.suite }
+
+// Race has both searches look for a mutant. The guided one is left out where
+// the mutant is not hard.
+func (b *Bench) Race(ctx context.Context, m *Mutant) (r Race, err error) {
+	r = Race{ID: m.ID, Scenario: everywhere, Over: b.system + b.suite}
+	if s := arena[m.Package]; s != "" {
+		r.Scenario = s
+	}
+	dir, err := os.MkdirTemp("", "espersim-mutants-")
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	bin, err := b.build(ctx, dir, m)
+	if err != nil {
+		return r, fmt.Errorf("mutant %s: %w", m.ID, err)
+	}
+	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, sample, brief); err != nil {
+		return r, err
+	}
+	if few := median(r.Random); few <= Hard/4 || slices.Min(r.Random) >= brief {
+		return r, nil
+	}
+	if r.Random, r.By, err = b.search(ctx, bin, "random", r.Scenario, Repetitions, limit); err != nil || !r.Hard() {
+		return r, err
+	}
+	r.Guided, _, err = b.search(ctx, bin, "guided", r.Scenario, Repetitions, limit)
+	return r, err
+}
+
+// search runs the hunter's searches. One in which the process dies ends them:
+// whatever crashes it is found in the run where it does.
+func (b *Bench) search(ctx context.Context, bin, how, scenario string, repetitions, limit int) (counts []int, by string, err error) {
+	cmd := exec.CommandContext(ctx, bin, "-search", how, "-repetitions", fmt.Sprint(repetitions), "-runs", fmt.Sprint(limit), scenario)
+	cmd.Dir = b.Root
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOTRACEBACK=single")
+	var out, wrong bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &wrong
+	died := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, "", ctx.Err()
+	}
+	lines := bufio.NewScanner(&out)
+	for lines.Scan() {
+		var l struct {
+			Runs int    `json:"runs"`
+			By   string `json:"by"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return nil, "", fmt.Errorf("the hunter says %q: %w", lines.Text(), err)
+		}
+		counts = append(counts, l.Runs)
+		if l.By != "" {
+			by = l.By
+		}
+	}
+	var exit *exec.ExitError
+	switch {
+	case died == nil:
+	case errors.As(died, &exit) && exit.ExitCode() != exitUsage:
+		// The crash of a process is no search that can be repeated: it counts as
+		// found at once, which is not hard.
+		return []int{1}, "crash", nil
+	default:
+		return nil, "", fmt.Errorf("%s search: %w: %s", how, died, strings.TrimSpace(wrong.String()))
+	}
+	return counts, by, nil
+}
+
+// exitUsage is the hunter's exit code when a hunt could not begin.
+const exitUsage = 64
+
+// RaceTable is the section of docs/mutants.md about random and guided search.
+func RaceTable(races []Race) string {
+	var hard []Race
+	for _, r := range races {
+		if r.Hard() {
+			hard = append(hard, r)
+		}
+	}
+	if len(hard) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	var random, guided []int
+	for _, r := range hard {
+		random, guided = append(random, median(r.Random)), append(guided, median(r.Guided))
+	}
+	fmt.Fprintf(&b, "Of %d mutants that raced, random search takes more than %d run seeds for %d in the\nmedian of %d searches. Over these its median is %d runs, that of guided search %d.\n\n",
+		len(races), Hard, len(hard), Repetitions, median(random), median(guided))
+	b.WriteString("| Mutant | Scenario | Random | Guided | Found by |\n|---|---|---|---|---|\n")
+	for _, r := range hard {
+		fmt.Fprintf(&b, "| `%s` | %s | %d | %d | %s |\n", r.ID, strings.TrimPrefix(r.Scenario, "scenarios/"), median(r.Random), median(r.Guided), r.By)
+	}
+	return b.String()
+}
