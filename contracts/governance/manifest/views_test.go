@@ -28,7 +28,8 @@ func TestViewsAreTheReleasedVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := schema.Hash(released.DescriptorSet())
+		// An import that nothing needs says nothing: 2.0 had one.
+		want, err := schema.Hash(schema.AsOf(released.DescriptorSet(), uint32(minor)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -16,11 +17,47 @@ func AsOf(set *descriptorpb.FileDescriptorSet, minor uint32) *descriptorpb.FileD
 	set = proto.Clone(set).(*descriptorpb.FileDescriptorSet)
 	for _, f := range set.File {
 		f.MessageType = messagesAsOf(f.MessageType, minor)
-		for _, e := range f.EnumType {
-			e.Value = valuesAsOf(e.Value, minor)
-		}
+		f.EnumType = enumsAsOf(f.EnumType, minor)
+	}
+	// A file of which nothing is left was not there yet.
+	set.File = slices.DeleteFunc(set.File, func(f *descriptorpb.FileDescriptorProto) bool {
+		return len(f.MessageType) == 0 && len(f.EnumType) == 0 && len(f.Extension) == 0 && len(f.Service) == 0
+	})
+	for _, f := range set.File {
+		dropUnusedImports(f, set)
 	}
 	return set
+}
+
+// enumsAsOf takes out the enums of which no value was there.
+func enumsAsOf(list []*descriptorpb.EnumDescriptorProto, minor uint32) []*descriptorpb.EnumDescriptorProto {
+	for _, e := range list {
+		e.Value = valuesAsOf(e.Value, minor)
+	}
+	return slices.DeleteFunc(list, func(e *descriptorpb.EnumDescriptorProto) bool { return len(e.Value) == 0 })
+}
+
+// dropUnusedImports takes out imports of files of the set, and of the options,
+// that what is left needs no more.
+func dropUnusedImports(f *descriptorpb.FileDescriptorProto, set *descriptorpb.FileDescriptorSet) {
+	text := f.String() // names of types are in it in full, options by their extensions
+	for i := len(f.Dependency) - 1; i >= 0; i-- {
+		name := f.Dependency[i]
+		of := slices.IndexFunc(set.File, func(d *descriptorpb.FileDescriptorProto) bool { return d.GetName() == name })
+		switch {
+		case name == "options/options.proto":
+			if strings.Contains(text, "[esper.options.") {
+				continue
+			}
+		case of < 0:
+			if !strings.HasPrefix(name, "v2/") {
+				continue // of others: google's
+			}
+		case strings.Contains(text, "\"."+set.File[of].GetPackage()+"."):
+			continue
+		}
+		f.Dependency = slices.Delete(f.Dependency, i, i+1)
+	}
 }
 
 func messagesAsOf(list []*descriptorpb.DescriptorProto, minor uint32) []*descriptorpb.DescriptorProto {
@@ -32,9 +69,7 @@ func messagesAsOf(list []*descriptorpb.DescriptorProto, minor uint32) []*descrip
 			return proto.GetExtension(f.Options, options.E_Since).(uint32) > minor
 		})
 		m.NestedType = messagesAsOf(m.NestedType, minor)
-		for _, e := range m.EnumType {
-			e.Value = valuesAsOf(e.Value, minor)
-		}
+		m.EnumType = enumsAsOf(m.EnumType, minor)
 		dropEmptyOneofs(m)
 	}
 	return list

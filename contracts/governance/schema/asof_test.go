@@ -9,7 +9,8 @@ func TestAsOf(t *testing.T) {
 	text := func(marked bool) string {
 		s := `syntax = "proto3";
 package x.v2;
-import "options/options.proto";
+%import "options/options.proto";%
+%enum Newer { NEWER_UNSPECIFIED = 0 [(esper.options.value_since) = 1]; }%
 enum E { E_UNSPECIFIED = 0; A = 1; %B = 2 [(esper.options.value_since) = 1];% }
 %message New { option (esper.options.message_since) = 1; int32 a = 1; }%
 message M {
