@@ -9,6 +9,7 @@ import (
 	"math"
 
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	"github.com/esper-sim/espersim/gpu"
 )
 
 // Pipeline is how much a compiler does for the speed of a kernel.
@@ -298,17 +299,10 @@ func (k *Program) decodeCode(body []byte, at, n int) error {
 	return nil
 }
 
-// Footprint is what running a program takes of a device.
-type Footprint struct {
-	Passes   int   // over memory: one an instruction
-	Flops    int64 // a sample
-	Bytes    int64 // of parameters, their gradients and momentum, and of values a sample
-	Retained int64 // that unloading does not give back
-}
-
-// Footprint is what one program takes for a batch.
-func (k *Program) Footprint(batch int) Footprint {
-	f := Footprint{Passes: len(k.code), Bytes: int64(12 * k.Params)}
+// Footprint is what one program takes of a device for a batch: memory for
+// parameters, their gradients and momentum, and for every value of a sample.
+func (k *Program) Footprint(batch int) gpu.Footprint {
+	f := gpu.Footprint{Passes: len(k.code), Bytes: int64(12 * k.Params)}
 	values := int64(k.Width)
 	for _, c := range k.code {
 		in := int64(k.width(c.from[0]))
