@@ -25,6 +25,9 @@ type Accelerator interface {
 	// Run computes a loaded program for the rows of in. Launches wait for each
 	// other.
 	Run(m Module, out, in []float32) (Timing, error)
+	// Reset gives back everything that the process holds, also what programs
+	// retained: as if the process had ended.
+	Reset() error
 }
 
 // Slice is a part of an accelerator's memory.

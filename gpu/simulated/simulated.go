@@ -158,3 +158,14 @@ func (d *Device) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
 	}
 	return t, nil
 }
+
+// Reset implements gpu.Accelerator.
+func (d *Device) Reset() error {
+	if err := d.fault("reset"); err != nil {
+		return err
+	}
+	d.used = 0
+	clear(d.slices)
+	clear(d.modules)
+	return nil
+}

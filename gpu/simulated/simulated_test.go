@@ -97,6 +97,12 @@ func TestLaunches(t *testing.T) {
 	if _, err := d.Run(m, out, out); err == nil {
 		t.Error("an unloaded program runs")
 	}
+	if err := d.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if used, _ := d.Memory(); used != 0 {
+		t.Errorf("%d bytes are taken after a reset", used)
+	}
 }
 
 // A fault is the outcome of the operation, and nothing else happens.
