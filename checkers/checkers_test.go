@@ -500,9 +500,10 @@ func (c *counted) Epoch(*checkers.LineageEpoch) (checkers.Digests, error) {
 	d := sha256.Sum256(fmt.Appendf(nil, "%d epochs", c.n))
 	return checkers.Digests{Weights: d, Optimizer: d, SampleOrder: d, Grafts: d, GlobalStep: uint64(8 * c.n)}, nil
 }
-func (c *counted) Mark(int64)         {}
-func (c *counted) Return(int64) error { return nil }
-func (c *counted) Forget(int64)       {}
+func (c *counted) Mark(int64)           {}
+func (c *counted) Return(int64) error   { return nil }
+func (c *counted) Forget(int64)         {}
+func (c *counted) Learn(string, []byte) {}
 
 func params() checkers.Params {
 	return checkers.Params{

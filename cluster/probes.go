@@ -25,6 +25,7 @@ var probes = []Probe{
 	{"oona/too-new", "a publication is newer than a reader of its topic knows"},
 	{"outbox/as-older", "a publication is repeated in the version of its readers"},
 	{"outbox/held", "a publication waits for its readers to be upgraded"},
+	{"tamiyo/library-silent", "the library does not say in time which kernels there are"},
 	{"tamiyo/reopen", "Tamiyo opens its log anew after a failed write"},
 	{"tamiyo/stale-telemetry", "a report was measured before the rollback that has ended"},
 	{"tezzeret/before-artifact", "a kernel is compiled, and not in the log yet"},

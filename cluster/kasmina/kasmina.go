@@ -5,6 +5,7 @@
 //   - kasmina.go: who asks what; step.go and participant.go hold the logic that
 //     knows no messages: a step's settlement, and the rollback's participant.
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
+//   - library.go: kernels from the asset library, and what becomes of bad ones.
 //   - pause.go: identity for a while, and what it costs.
 //
 // The grafted network itself is package graft: what Kasmina makes of a run's
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/assets"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
@@ -23,6 +25,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -54,6 +57,9 @@ type kasmina struct {
 	bed  *graft.Bed
 	box  *outbox.Box
 	desk *command.Desk
+
+	library *assets.Client
+	loads   loads
 
 	grafts  []trainer.Graft
 	part    participant
@@ -95,7 +101,10 @@ func New(j *job.Job, o Options) actor.Constructor {
 			return nil, err
 		}
 		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1}
-		k.bed = graft.New(k.grafts, j.Slots, j.Kernels, j.Rules)
+		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
+		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
+			return nil, err
+		}
 		for _, g := range k.grafts {
 			k.step.layers = append(k.step.layers, layer{id: int32(g.Layer), width: g.Width})
 		}
@@ -115,6 +124,7 @@ func (k *kasmina) Start() error {
 		return err
 	}
 	k.desk.Renew()
+	k.order()
 	k.env.Clock.SetTimer("renew", 0, time.Second)
 	// A process that begins with the run hears of it at once. One that began
 	// again asks.
@@ -138,7 +148,9 @@ func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
 	case *busv2.PublishAck:
 		k.box.Acked(m)
 	case *busv2.Delivery:
-		if c := k.desk.Deliver(m, k.crossed, k.part.gen); c != nil {
+		c := k.desk.Deliver(m, k.crossed, k.part.gen)
+		k.order()
+		if c != nil {
 			return k.atOnce()
 		}
 	case *adaptationv2.CommandConfirm:
@@ -146,6 +158,10 @@ func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
 		if c := k.desk.Confirm(m, e, k.crossed, k.part.gen); c != nil {
 			return k.atOnce()
 		}
+	case *assetsv2.FetchKernelReply:
+		k.library.Answer(m)
+	case *assetsv2.StoreReply:
+		k.quarantined(m)
 	case *rollbackv2.RollbackRequest:
 		k.request.id, k.request.tier, k.request.ckpt = m.RollbackId, m.Tier, m.CheckpointId
 		k.request.epoch = m.CheckpointEpoch
@@ -171,7 +187,12 @@ func (k *kasmina) timer(m *localv2.TimerFired) error {
 		k.box.Tick()
 	case "renew":
 		k.desk.Renew()
+		k.order()
 		k.env.Clock.SetTimer("renew", 0, time.Second)
+	case assets.Timer:
+		k.library.Tick()
+	case "faults":
+		k.tellFaults()
 	case "query":
 		k.ask()
 	case "lease":
@@ -303,6 +324,7 @@ func (k *kasmina) blame(layer int32) {
 	for _, s := range k.bed.Slots() {
 		if s.Ref.Layer == layer && s.Kernel != nil {
 			k.report(s, "its output is not finite", 0)
+			k.failed(s.Kernel.ID, false, "its output is not finite")
 		}
 	}
 }

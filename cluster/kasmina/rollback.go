@@ -68,7 +68,7 @@ func (k *kasmina) restorable(m *trainingv2.RestorePart) (*graft.Bed, error) {
 	if err := s.ParseCanonical(append([]byte(nil), m.Part.Data...)); err != nil {
 		return nil, err
 	}
-	bed := graft.New(k.grafts, k.job.Slots, k.job.Kernels, k.job.Rules)
+	bed := graft.New(k.grafts, k.job.Slots, k.catalogue(), k.job.Rules)
 	return bed, bed.Restore(&s)
 }
 
