@@ -32,9 +32,10 @@ type Options struct {
 	Segment int
 	Timeout time.Duration // longest that an operation on the disk may take
 	Reset   func()        // forgets everything: all records follow
-	// Apply enters the bytes of a record, which are valid until it returns. An
-	// error means that they are none of the owner's.
-	Apply  func(record []byte) error
+	// Apply enters the bytes of a record, which nobody else has. txn is the
+	// transaction that it is part of; 0: none. An error means that they are none of
+	// the owner's.
+	Apply  func(txn uint64, record []byte) error
 	Opened func() // the log is open, and everything applied
 }
 
@@ -67,7 +68,7 @@ func (l *Log) Open() {
 			if r.Op == wal.Begin || r.Op == wal.Commit {
 				return nil
 			}
-			if err := l.o.Apply(append([]byte(nil), r.Payload...)); err != nil {
+			if err := l.o.Apply(r.Txn, append([]byte(nil), r.Payload...)); err != nil {
 				return &wal.CorruptionError{LSN: r.LSN, Reason: "it is no record of " + string(l.env.Self) + "'s", Err: err}
 			}
 			return nil
@@ -103,7 +104,7 @@ func (l *Log) Write(ms ...canon.Message) bool {
 	if err := l.log.Sync(); err != nil {
 		return l.failed()
 	}
-	return l.apply(all)
+	return l.apply(0, all)
 }
 
 // Commit is Write in one transaction, whose id it returns. context is the
@@ -127,12 +128,12 @@ func (l *Log) Commit(context []byte, ms ...canon.Message) (uint64, bool) {
 	if _, err := l.log.Commit(nil); err != nil {
 		return 0, l.failed()
 	}
-	return uint64(id), l.apply(all)
+	return uint64(id), l.apply(uint64(id), all)
 }
 
-func (l *Log) apply(all [][]byte) bool {
+func (l *Log) apply(txn uint64, all [][]byte) bool {
 	for _, b := range all {
-		if err := l.o.Apply(b); err != nil {
+		if err := l.o.Apply(txn, b); err != nil {
 			l.env.Log.Error("a record that was just encoded: " + err.Error())
 		}
 	}

@@ -94,7 +94,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		k.library.Slow = k.slow
 		k.log = journal.New(env, journal.Options{Dir: Subsystem, Segment: o.Segment, Timeout: o.Timeout,
 			Reset: func() { k.m = newMemory() },
-			Apply: func(b []byte) error {
+			Apply: func(_ uint64, b []byte) error {
 				r := new(statev2.KarnRecord)
 				if err := r.ParseCanonical(b); err != nil {
 					return err

@@ -315,7 +315,7 @@ func (t *tezzeret) storeKernel(j *statev2.CompileJob) {
 	sum := sha(j.Binary)
 	p, _ := kernel.PipelineOf(j.Pipeline)
 	m := &assetsv2.StoreKernel{BlueprintId: j.BlueprintId, Hardware: j.Hardware, Toolchain: j.Toolchain, Binary: j.Binary, BinarySha256: sum,
-		BinaryCrc32C: crc32.Checksum(j.Binary, castagnoli), WalTransactionId: j.JobId,
+		BinaryCrc32C: crc32.Checksum(j.Binary, castagnoli), WalTransactionId: fmt.Sprint(t.jobs.txn[j.JobId]),
 		Kernel: &blueprintv2.CompiledKernelArtifact{Id: j.JobId, CompilationPipeline: j.Pipeline,
 			CompilationMetadata: &blueprintv2.CompilationRecord{Pipeline: j.Pipeline, CompilationDurationMs: int32(min(j.CompileMs, 1<<31-1)),
 				PeakMemoryGb: float64(works[p].memory) / (1 << 30), ToolchainVersion: j.Toolchain}},

@@ -30,9 +30,10 @@ type jobs struct {
 	byID  map[string]*statev2.CompileJob
 	order []*statev2.CompileJob // by their place
 	next  uint64
+	txn   map[string]uint64 // the transaction that holds a job's binary
 }
 
-func newJobs() jobs { return jobs{byID: map[string]*statev2.CompileJob{}} }
+func newJobs() jobs { return jobs{byID: map[string]*statev2.CompileJob{}, txn: map[string]uint64{}} }
 
 // apply enters a record.
 func (q *jobs) apply(r *statev2.CompileJob) {

@@ -91,12 +91,15 @@ func New(j *job.Job, o Options) actor.Constructor {
 					t.release(t.active[0], breakNone)
 				}
 			},
-			Apply: func(b []byte) error {
+			Apply: func(txn uint64, b []byte) error {
 				r := new(statev2.CompileJob)
 				if err := r.ParseCanonical(b); err != nil {
 					return err
 				}
 				t.jobs.apply(r)
+				if txn != 0 {
+					t.jobs.txn[r.JobId] = txn
+				}
 				return nil
 			},
 			Opened: func() {

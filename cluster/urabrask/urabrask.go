@@ -86,7 +86,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 			return nil, err
 		}
 		u.log = journal.New(env, journal.Options{Dir: Subsystem, Segment: o.Segment, Timeout: o.Timeout, Reset: u.forget,
-			Apply: func(b []byte) error {
+			Apply: func(_ uint64, b []byte) error {
 				r := new(statev2.UrabraskRecord)
 				if err := r.ParseCanonical(b); err != nil {
 					return err
