@@ -459,6 +459,7 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.sent("urabrask", "urza", &assetsv2.StoreReport{KernelArtifactId: "k", Status: blueprintv2.KernelStatus_REJECTED})
 		if !guilty {
 			p.publish("urza", "validation.kernel.characterized", "v", &eventsv2.KernelCharacterizedEvent{KernelArtifactId: "k", BlueprintId: "b", Verdict: eventsv2.KernelVerdict_KERNEL_REJECTED})
+			p.publish("urza", "compilation.blueprint.submitted", "e", &eventsv2.BlueprintSubmittedEvent{BlueprintId: "b"}) // its answer was lost
 		}
 		p.wait(16 * time.Second)
 		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})

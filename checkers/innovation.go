@@ -38,13 +38,14 @@ type innovation struct {
 	verdicts  map[string]map[blueprintv2.KernelStatus]bool
 	validated map[string]bool // node and kernel
 	submitted map[string]*publication
-	both      [2]bool // there is a compiler, there is a validator
+	ended     map[string]bool // blueprints with a verdict or a mark; an announcement may come again
+	both      [2]bool         // there is a compiler, there is a validator
 }
 
 func newInnovation(p Params) Checker {
 	return &innovation{settle: p.Settled, binaries: map[string][sha256.Size]byte{}, durable: map[string]uint64{}, compilers: map[string]bool{},
 		verdicts:  map[string]map[blueprintv2.KernelStatus]bool{},
-		validated: map[string]bool{}, submitted: map[string]*publication{}}
+		validated: map[string]bool{}, submitted: map[string]*publication{}, ended: map[string]bool{}}
 }
 
 func (*innovation) Invariants() []string { return []string{"I4", "I5", "I6", "K3", "L3"} }
@@ -109,11 +110,10 @@ func (c *innovation) sent(e *Event, j *Judge) {
 		c.verdicts[m.KernelArtifactId][m.Status] = true
 	case *assetsv2.MoveAsset:
 		if m.Blueprint == blueprintv2.BlueprintStatus_INVALID {
-			delete(c.submitted, m.AssetId)
-			j.Judged("L3")
+			c.end(m.AssetId, j)
 		}
 	case *eventsv2.BlueprintSubmittedEvent:
-		if _, known := c.submitted[m.BlueprintId]; !known {
+		if _, known := c.submitted[m.BlueprintId]; !known && !c.ended[m.BlueprintId] {
 			c.submitted[strings.Clone(m.BlueprintId)] = &publication{node: e.Node, first: e.At, seq: e.Seq}
 		}
 	case *eventsv2.KernelReadyEvent:
@@ -197,7 +197,13 @@ func (c *innovation) characterized(e *Event, m *eventsv2.KernelCharacterizedEven
 		return
 	}
 	j.Judged("I5")
-	delete(c.submitted, m.BlueprintId)
+	c.end(m.BlueprintId, j)
+}
+
+// end is the end of a blueprint's way.
+func (c *innovation) end(id string, j *Judge) {
+	delete(c.submitted, id)
+	c.ended[strings.Clone(id)] = true
 	j.Judged("L3")
 }
 
