@@ -94,6 +94,14 @@ var roles = map[string]Role{
 			return client.NewResearcher(j, *o.(*client.ResearcherOptions))
 		},
 	},
+	"petitioner": {
+		Doc:      "a client of the innovation plane: asks for designs, and has some compiled at once",
+		Callback: true,
+		Options:  func() any { return client.PetitionerDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewPetitioner(j, *o.(*client.PetitionerOptions))
+		},
+	},
 	"vault": {
 		Doc:     "keeps bundles of components under a Merkle root",
 		Options: func() any { return vault.Defaults() },
