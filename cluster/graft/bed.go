@@ -100,6 +100,12 @@ type Slot struct {
 	loss        float32 // of the last reconstruction
 }
 
+// Learning says whether the slot's kernel computes numbers in TRAINING, where
+// nobody sees its output: the last reconstruction's loss is one.
+func (s *Slot) Learning() bool {
+	return s.Stage != Training || !s.reconstruct || !math.IsNaN(float64(s.loss)) && !math.IsInf(float64(s.loss), 0)
+}
+
 // Catalogue says which kernels there are: validated ones, by exact id.
 type Catalogue interface {
 	// Kernel makes a kernel with its initial parameters, for a layer of a width. The

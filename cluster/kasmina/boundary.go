@@ -3,6 +3,7 @@ package kasmina
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -130,7 +131,7 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 			k.noted(k.lockID, r, "LOCK", c.KernelID)
 		}
 	}
-	for _, r := range k.faulty {
+	for _, r := range append(slices.Clone(k.faulty), k.sick...) {
 		if c, ok := x.bed.Quarantine(r, ""); ok {
 			x.moves = append(x.moves, move{c, evidencev2.StageCause_BY_QUARANTINE})
 			k.noted("", r, "QUARANTINE", c.KernelID)
@@ -171,7 +172,7 @@ func (k *kasmina) enter() error {
 	x := k.ready
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
-	k.locks, k.faulty = nil, nil
+	k.locks, k.faulty, k.sick = nil, nil, nil
 	for _, m := range x.moves {
 		k.moved(m.Change, m.cause)
 	}

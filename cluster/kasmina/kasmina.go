@@ -13,6 +13,7 @@
 package kasmina
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,7 @@ type kasmina struct {
 	ready   *crossing // a boundary that is not crossed yet; nil: none
 	pause   pause
 	faulty  []graft.Ref // kernels that gave no numbers: quarantined at the boundary
+	sick    []graft.Ref // the same of kernels in TRAINING, which nothing is bypassed for
 	locks   []graft.Ref // culprits of the rollback: locked at the boundary
 	lockID  string
 	lease   int64
@@ -309,6 +311,14 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 		k.blame(m.LayerId)
 		copy(l.out, m.Activations)
 		return trainingv2.ReplyStatus_PAUSED
+	}
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == m.LayerId && s.Kernel != nil && !s.Learning() && !slices.Contains(k.sick, s.Ref) {
+			k.env.Probe.Reached("kasmina/kernel-fault")
+			k.sick = append(k.sick, s.Ref)
+			k.report(s, "its training gives no numbers", 0)
+			k.failed(s.Kernel.ID, false, "its training gives no numbers")
+		}
 	}
 	return trainingv2.ReplyStatus_OK
 }

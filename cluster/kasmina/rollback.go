@@ -107,7 +107,7 @@ func (k *kasmina) restore() {
 	amnesia := k.part.gen == 0
 	old := k.bed
 	k.bed, k.locks, k.lockID = o.bed, o.culprits, o.id
-	k.crossed, k.lost, k.faulty, k.ready = -1, false, nil, nil
+	k.crossed, k.lost, k.faulty, k.sick, k.ready = -1, false, nil, nil, nil
 	k.step.forget()
 	k.part.restored()
 	if k.pause.on {
