@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
@@ -190,7 +190,7 @@ func (u *urabrask) conclude(id string, m *measured, pipeline, hardware string, t
 	}
 	v := &assetsv2.StoreReport{KernelArtifactId: id, Report: report, Status: blueprintv2.KernelStatus_REJECTED,
 		Announce: &eventsv2.KernelCharacterizedEvent{RiskScore: m.risk, Confidence: confidence, Mode: eventsv2.ValidationMode_VALIDATION_STANDARD,
-			RejectionReason: m.reason(), ValidationDuration: durationpb.New(max(took, 0)), HardwareProfile: u.env.Accel.Name()}}
+			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: u.env.Accel.Name()}}
 	if m.passed() {
 		v.Status = blueprintv2.KernelStatus_VALIDATED
 	}
