@@ -147,6 +147,8 @@ type Replayer interface {
 	Mark(epoch int64)
 	Return(epoch int64) error
 	Forget(before int64)
+	// Learn is told of the bytes of a kernel that the library gave out.
+	Learn(kernelID string, binary []byte)
 }
 
 // LineageEpoch is one epoch as far as it decides bytes.

@@ -12,6 +12,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
@@ -531,6 +534,37 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.mail("oona", "kasmina", &busv2.PublishAck{EventId: "e1", Topic: "telemetry.seed.health", Offset: 1, Status: busv2.PublishStatus_ACCEPTED})
 		}
 	},
+	"I4": func(p *tape, guilty bool) {
+		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one")})
+		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: pick(guilty, []byte("two"), []byte("one"))})
+	},
+	"I5": func(p *tape, guilty bool) {
+		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret", State: "COMPILED"})
+		p.fact("tezzeret", &evidencev2.LogFact{Log: "tezzeret", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: pick[uint64](guilty, 8, 9)})
+		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one"), WalTransactionId: "7"})
+	},
+	"I6": func(p *tape, guilty bool) {
+		p.sent("karn", "urza", &assetsv2.StoreBlueprint{Ir: &blueprintv2.BlueprintIR{DesignIntent: pick(guilty, "BP043", "BP042")}})
+	},
+	"K3": func(p *tape, guilty bool) {
+		id := strings.Repeat("a", 64) + "-h100-fast-t"
+		sum := sha256.Sum256([]byte("one"))
+		p.mail("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("one"), BinarySha256: sum[:],
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: pick(guilty, blueprintv2.KernelStatus_PENDING_BENCHMARKING, blueprintv2.KernelStatus_VALIDATED)}})
+		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
+	},
+	"L3": func(p *tape, guilty bool) {
+		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret"})
+		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
+		p.publish("urza", "compilation.blueprint.submitted", "e", &eventsv2.BlueprintSubmittedEvent{BlueprintId: "b"})
+		p.sent("urabrask", "urza", &assetsv2.StoreReport{KernelArtifactId: "k", Status: blueprintv2.KernelStatus_REJECTED})
+		if !guilty {
+			p.publish("urza", "validation.kernel.characterized", "v", &eventsv2.KernelCharacterizedEvent{KernelArtifactId: "k", BlueprintId: "b", Verdict: eventsv2.KernelVerdict_KERNEL_REJECTED})
+			p.publish("urza", "compilation.blueprint.submitted", "e", &eventsv2.BlueprintSubmittedEvent{BlueprintId: "b"}) // its answer was lost
+		}
+		p.wait(16 * time.Second)
+		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
+	},
 	"L7": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "tolaria", nil)
 		p.wait(16 * time.Second)
@@ -601,9 +635,10 @@ func (c *counted) Epoch(*checkers.LineageEpoch) (checkers.Digests, error) {
 	d := sha256.Sum256(fmt.Appendf(nil, "%d epochs", c.n))
 	return checkers.Digests{Weights: d, Optimizer: d, SampleOrder: d, Grafts: d, GlobalStep: uint64(8 * c.n)}, nil
 }
-func (c *counted) Mark(int64)         {}
-func (c *counted) Return(int64) error { return nil }
-func (c *counted) Forget(int64)       {}
+func (c *counted) Mark(int64)           {}
+func (c *counted) Return(int64) error   { return nil }
+func (c *counted) Forget(int64)         {}
+func (c *counted) Learn(string, []byte) {}
 
 func params() checkers.Params {
 	return checkers.Params{
@@ -624,6 +659,38 @@ var liars = map[string]struct {
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
 		p.wait(pick(guilty, 2*time.Second, time.Second))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "RUNNING"})
+	}},
+	"a kernel that is served with other bytes": {"I4", func(p *tape, guilty bool) {
+		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one")})
+		p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: pick(guilty, []byte("two"), []byte("one"))})
+	}},
+	"a kernel that nobody handed in": {"I5", func(p *tape, guilty bool) {
+		p.sent("donor", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one")})
+		sum := sha256.Sum256(pick(guilty, []byte("two"), []byte("one")))
+		p.publish("urza", "compilation.kernel.ready", "e", &eventsv2.KernelReadyEvent{KernelArtifactId: "k", BinarySha256: sum[:]})
+	}},
+	"a verdict that no report gives": {"I5", func(p *tape, guilty bool) {
+		p.sent("urabrask", "urza", &assetsv2.StoreReport{KernelArtifactId: "k", Status: pick(guilty, blueprintv2.KernelStatus_REJECTED, blueprintv2.KernelStatus_VALIDATED)})
+		p.publish("urza", "validation.kernel.characterized", "e", &eventsv2.KernelCharacterizedEvent{KernelArtifactId: "k", Verdict: eventsv2.KernelVerdict_KERNEL_VALIDATED})
+	}},
+	"a mutation of an adversarial design": {"I6", func(p *tape, guilty bool) {
+		p.sent("karn", "urza", &assetsv2.StoreBlueprint{Ir: &blueprintv2.BlueprintIR{}, Metadata: []*blueprintv2.MetadataEntry{{Key: "template", Value: pick(guilty, "BP050", "BP001")}}})
+	}},
+	"a validated kernel with other bytes": {"K3", func(p *tape, guilty bool) {
+		id := strings.Repeat("a", 64) + "-h100-fast-t"
+		sum := sha256.Sum256([]byte("one"))
+		p.mail("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Binary: pick(guilty, []byte("two"), []byte("one")), BinarySha256: sum[:],
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: blueprintv2.KernelStatus_KERNEL_ACTIVE}})
+		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
+	}},
+	"a blueprint that is nothing": {"L3", func(p *tape, guilty bool) {
+		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret"})
+		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
+		p.publish("urza", "compilation.blueprint.submitted", "e", &eventsv2.BlueprintSubmittedEvent{BlueprintId: "b"})
+		p.sent("tezzeret", "urza", &assetsv2.MoveAsset{AssetId: "b", Blueprint: pick(guilty, blueprintv2.BlueprintStatus_COMPILING, blueprintv2.BlueprintStatus_INVALID)})
+		p.wait(16 * time.Second)
+		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
+		p.sent("tezzeret", "urza", &assetsv2.MoveAsset{AssetId: "c", Blueprint: blueprintv2.BlueprintStatus_INVALID})
 	}},
 	"a breaker that lets a call through": {"O9", func(p *tape, guilty bool) {
 		for range 2 {

@@ -3,6 +3,7 @@ package checkers
 import (
 	"fmt"
 
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -59,6 +60,10 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryRequest); ok && m.CheckpointId != "" && m.CheckpointId != c.asked {
 			c.asked = m.CheckpointId
 			c.replay.Mark(m.Epoch)
+		}
+		if m, ok := e.Mail.Payload.(*assetsv2.FetchKernelReply); ok && m.Status == assetsv2.AssetStatus_EXISTS {
+			// The bytes that the library gave out decide what its kernels compute.
+			c.replay.Learn(m.GetKernel().GetId(), m.Binary)
 		}
 		if m, ok := e.Mail.Payload.(*trainingv2.BoundaryReply); ok && m.Status == trainingv2.ReplyStatus_OK {
 			c.crossed(e, m, j)

@@ -7,12 +7,15 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/karn"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
+	"github.com/esper-sim/espersim/cluster/tezzeret"
 	"github.com/esper-sim/espersim/cluster/tolaria"
+	"github.com/esper-sim/espersim/cluster/urabrask"
 	"github.com/esper-sim/espersim/cluster/urza"
 	"github.com/esper-sim/espersim/cluster/vault"
 )
@@ -62,6 +65,21 @@ var roles = map[string]Role{
 		Options: func() any { return urza.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return urza.New(j, *o.(*urza.Options)) },
 	},
+	"karn": {
+		Doc:     "designs blueprints: templates and their mutations, chosen by what became of earlier ones",
+		Options: func() any { return karn.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return karn.New(j, *o.(*karn.Options)) },
+	},
+	"tezzeret": {
+		Doc:     "compiles blueprints to kernels, in the background",
+		Options: func() any { return tezzeret.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return tezzeret.New(j, *o.(*tezzeret.Options)) },
+	},
+	"urabrask": {
+		Doc:     "validates kernels: runs each on a device, measures it, and gives the one verdict",
+		Options: func() any { return urabrask.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return urabrask.New(j, *o.(*urabrask.Options)) },
+	},
 	"donor": {
 		Doc:      "a client of the asset library: stores designs, kernels or reports, in place of the subsystems that do",
 		Callback: true,
@@ -74,6 +92,14 @@ var roles = map[string]Role{
 		Options:  func() any { return client.ResearcherDefaults() },
 		Make: func(j *job.Job, o any) actor.Constructor {
 			return client.NewResearcher(j, *o.(*client.ResearcherOptions))
+		},
+	},
+	"petitioner": {
+		Doc:      "a client of the innovation plane: asks for designs, and has some compiled at once",
+		Callback: true,
+		Options:  func() any { return client.PetitionerDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewPetitioner(j, *o.(*client.PetitionerOptions))
 		},
 	},
 	"vault": {

@@ -29,12 +29,16 @@ const (
 	KernelLoad                 // loading a kernel from the cache
 	Snapshot                   // serialising state for a checkpoint, per 4 KiB
 	Restore                    // loading state from a checkpoint, per 4 KiB
+	Design                     // designing a blueprint, per node
+	Compile                    // one pass of a compiler over a graph, per node
+	Launch                     // work of a kernel on an accelerator, per microsecond of the reference device
 	workKinds
 )
 
 var workNames = [workKinds]string{
 	"train-step", "validate", "assemble-state", "inference", "apply",
 	"kernel-forward", "kernel-backward", "kernel-load", "snapshot", "restore",
+	"design", "compile", "launch",
 }
 
 // String is the name that scenario files use.
@@ -102,6 +106,9 @@ var reference = Profile{
 		KernelLoad:     {Fixed: 100 * time.Microsecond},
 		Snapshot:       {Fixed: 1 * time.Millisecond, PerUnit: 200 * time.Microsecond},
 		Restore:        {Fixed: 2 * time.Millisecond, PerUnit: 300 * time.Microsecond},
+		Design:         {Fixed: 20 * time.Millisecond, PerUnit: 2 * time.Millisecond},
+		Compile:        {Fixed: 30 * time.Millisecond, PerUnit: 6 * time.Millisecond},
+		Launch:         {PerUnit: time.Microsecond},
 	},
 }
 

@@ -139,6 +139,7 @@ type Training struct {
 	CheckpointEvery int      `yaml:"checkpoint-every" doc:"epochs between checkpoints"`
 	Seeds           int      `yaml:"seeds" doc:"seed slots a graft layer"`
 	Policy          string   `yaml:"policy" doc:"Tamiyo's policy: heuristic, busy or idle"`
+	Library         bool     `yaml:"library" doc:"kernels come from the asset library: Tamiyo asks it which there are, Kasmina for their bytes"`
 }
 
 // Step is one fault of the plan.

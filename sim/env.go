@@ -12,6 +12,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/durations"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -39,6 +40,10 @@ func (n *node) env() actor.Env {
 	}
 	if !n.spec.Callback && n.host.spec.Disk != nil {
 		e.FS = n.files()
+	}
+	if !n.spec.Callback && n.host.spec.Device != nil {
+		e.Accel = simulated.New(simulated.Config{Profile: n.host.spec.Device, Now: e.Clock.Monotonic,
+			Noise: func(launch uint64) uint64 { return n.src.At("launch", launch, uint64(e.Incarnation)) }})
 	}
 	return e
 }

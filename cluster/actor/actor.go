@@ -51,6 +51,7 @@ type Env struct {
 	Net         Net
 	FS          FS
 	GPU         gpu.Device
+	Accel       gpu.Accelerator // the process's part of the host's; nil where there is none
 	Rand        Keyed
 	Log         *zap.Logger
 	Facts       Recorder

@@ -16,12 +16,13 @@ import (
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 // DonorOptions of a donor.
 type DonorOptions struct {
-	What   string        `set:"what" oneof:"blueprints,kernels,reports,moves" doc:"what it stores; a node may store what its name may: karn, tezzeret, urabrask"`
+	What   string        `set:"what" oneof:"blueprints,hostile,kernels,reports,moves" doc:"what it stores; hostile: designs of which most are bad; a node may store what its name may: karn, tezzeret, urabrask"`
 	Count  int           `set:"count" doc:"assets that it stores"`
 	Every  time.Duration `set:"every" doc:"between two assets"`
 	Bytes  int           `set:"bytes" doc:"most bytes of a kernel"`
@@ -119,6 +120,35 @@ func Design(n int) *blueprintv2.BlueprintIR {
 		Edges: []*blueprintv2.BlueprintIR_Edge{{From: "in", To: "mix"}, {From: "mix", To: "out"}}}
 }
 
+// hostile is the n-th design of somebody who lies about its risk: in turn a sound
+// one, one that overflows, divides by zero, keeps the device's memory, vanishes,
+// or does not compile.
+func hostile(n int) *blueprintv2.BlueprintIR {
+	const width = 12
+	constant := func(name, value string) []*telemetryv2.Label {
+		return []*telemetryv2.Label{{Key: name, Value: value}}
+	}
+	node := func(id, op string, attributes []*telemetryv2.Label) *blueprintv2.BlueprintIR_Node {
+		return &blueprintv2.BlueprintIR_Node{Id: id, Op: op, InShape: []int64{width}, OutShape: []int64{width}, Attributes: attributes}
+	}
+	ir := &blueprintv2.BlueprintIR{DesignIntent: fmt.Sprint("hostile ", n), SchemaVersion: 1, Nodes: []*blueprintv2.BlueprintIR_Node{
+		{Id: "a", Op: "input", OutShape: []int64{width}}, node("b", "dense", nil), node("c", "relu", nil), node("d", "dense", nil), {Id: "e", Op: "output", InShape: []int64{width}}},
+		Edges: []*blueprintv2.BlueprintIR_Edge{{From: "a", To: "b"}, {From: "b", To: "c"}, {From: "c", To: "d"}, {From: "d", To: "e"}}}
+	switch n % 6 {
+	case 1:
+		ir.Nodes[2] = node("c", "gain", constant("gain", "3e38"))
+	case 2:
+		ir.Nodes[1] = node("b", "recip", nil)
+	case 3:
+		ir.Nodes[2] = node("c", "retain", constant("bytes", "300000000"))
+	case 4:
+		ir.Nodes[2] = node("c", "gain", constant("gain", "1e-30"))
+	case 5:
+		ir.Nodes[2] = node("c", "divine", nil)
+	}
+	return ir
+}
+
 func hexDigest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -169,6 +199,9 @@ func (d *donor) request() canon.Message {
 			m.Kernel = blueprintv2.KernelStatus_RETIRED
 		}
 		return m
+	}
+	if d.o.What == "hostile" {
+		return &assetsv2.StoreBlueprint{RequestId: d.id(), Ir: hostile(n), CreatorSubsystem: "karn", RiskScore: 0.1}
 	}
 	m := &assetsv2.StoreBlueprint{RequestId: d.id(), Ir: Design(n), CreatorSubsystem: "karn", RiskScore: float64(n%8) / 10}
 	if n > 2 && n%2 == 0 {

@@ -486,6 +486,16 @@ func (d *Desk) Obeyed() bool {
 // Find is the command with an id, or nil.
 func (d *Desk) Find(id string) *Command { return d.byID[id] }
 
+// Waiting lists the commands that have no result, in the order of their arrival.
+func (d *Desk) Waiting() (list []*Command) {
+	for _, c := range d.order {
+		if c.result == nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // Due lists the pending commands that are in force in an epoch, in the order
 // of their ids, and expires those whose window has ended. only, if not nil,
 // leaves commands waiting for which it is false; present says which

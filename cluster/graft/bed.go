@@ -15,6 +15,7 @@ import (
 	"math"
 	"sort"
 
+	"github.com/esper-sim/espersim/cluster/kernel"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -99,11 +100,17 @@ type Slot struct {
 	loss        float32 // of the last reconstruction
 }
 
+// Learning says whether the slot's kernel computes numbers in TRAINING, where
+// nobody sees its output: the last reconstruction's loss is one.
+func (s *Slot) Learning() bool {
+	return s.Stage != Training || !s.reconstruct || !math.IsNaN(float64(s.loss)) && !math.IsInf(float64(s.loss), 0)
+}
+
 // Catalogue says which kernels there are: validated ones, by exact id.
 type Catalogue interface {
-	// Hidden is the kernel's hidden width. ok is false for an id that is not a
-	// validated kernel.
-	Hidden(kernelID string) (hidden int, ok bool)
+	// Kernel makes a kernel with its initial parameters, for a layer of a width. The
+	// error says why there is none, such as that it is not validated.
+	Kernel(kernelID string, width int) (*trainer.Kernel, error)
 }
 
 // Bed is all slots of one host network.
@@ -246,6 +253,9 @@ type Command struct {
 	Op        adaptationv2.SeedOperation
 	KernelID  string
 	WantStage Stage // 0: any
+	// Trouble is why the kernel to be germinated could not be had: it is not asked
+	// for, and the slot is culled.
+	Trouble string
 }
 
 // Cross begins an epoch: every occupied slot is an epoch older, and what its
@@ -311,7 +321,12 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 		} else if s.Stage != Dormant {
 			return nil, fmt.Errorf("seed %v is in %v, and only a dormant one can be germinated", c.Ref, s.Stage)
 		}
-		hidden, ok := b.kernels.Hidden(c.KernelID)
+		var made *trainer.Kernel
+		ok := c.Trouble == ""
+		if ok {
+			made, err = b.kernels.Kernel(c.KernelID, s.Width)
+			ok = err == nil
+		}
 		if ok && b.inFlight() >= b.rules.MaxKernelInFlight {
 			return nil, fmt.Errorf("%d kernels are grafted already", b.inFlight())
 		}
@@ -319,10 +334,8 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 		s.CommandID, s.EmbargoUntil, s.Gate, s.Violations = c.ID, 0, 0, 0
 		changes = append(changes, Change{c.Ref, Dormant, Germinated, c.KernelID, c.ID})
 		if ok {
-			s.Kernel, err = trainer.NewKernel(c.KernelID, s.Width, hidden)
-			ok = err == nil
-		}
-		if !ok {
+			s.Kernel = made
+		} else {
 			changes = append(changes, b.cull(s, c.ID, c.KernelID))
 		}
 		return changes, nil
@@ -428,10 +441,27 @@ func (b *Bed) Save(m *statev2.KasminaState) {
 				KernelArtifactId: k.ID,
 				Parameters:       append([]float32(nil), k.Params...),
 				Momentum:         append([]float32(nil), k.Momentum...),
+				Binary:           append([]byte(nil), k.Binary...),
 			}
 		}
 		m.Slots = append(m.Slots, row)
 	}
+}
+
+// kernelOf makes the kernel of a saved state. What came from a library brings
+// its binary: a restore waits for nobody.
+func (b *Bed) kernelOf(k *statev2.KernelState, width int) (*trainer.Kernel, error) {
+	var made *trainer.Kernel
+	var err error
+	if len(k.Binary) > 0 {
+		made, err = kernel.Load(k.KernelArtifactId, k.Binary, width)
+	} else {
+		made, err = b.kernels.Kernel(k.KernelArtifactId, width)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state has the kernel %q: %w", k.KernelArtifactId, err)
+	}
+	return made, nil
 }
 
 // Restore replaces the bed's state. An error means that the state does not fit
@@ -455,18 +485,14 @@ func (b *Bed) Restore(m *statev2.KasminaState) error {
 		}
 		s.Failing = s.Stage == Evaluating && !s.Ready && s.EpochsInStage >= b.rules.EvaluatePatience
 		if k := row.Kernel; k != nil {
-			hidden, ok := b.kernels.Hidden(k.KernelArtifactId)
-			if !ok {
-				return fmt.Errorf("state has the kernel %q, which is not validated", k.KernelArtifactId)
-			}
-			kernel, err := trainer.NewKernel(k.KernelArtifactId, s.Width, hidden)
+			made, err := b.kernelOf(k, s.Width)
 			if err != nil {
 				return err
 			}
-			if err := kernel.Load(k.Parameters, k.Momentum); err != nil {
+			if err := made.Load(k.Parameters, k.Momentum); err != nil {
 				return err
 			}
-			s.Kernel = kernel
+			s.Kernel = made
 		}
 		next = append(next, s)
 	}

@@ -2,6 +2,7 @@ package graft
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -14,7 +15,13 @@ import (
 
 type catalogue map[string]int
 
-func (c catalogue) Hidden(id string) (int, bool) { h, ok := c[id]; return h, ok }
+func (c catalogue) Kernel(id string, width int) (*trainer.Kernel, error) {
+	h, ok := c[id]
+	if !ok {
+		return nil, errors.New("no such kernel")
+	}
+	return trainer.NewKernel(id, width, h)
+}
 
 func newBed(r Rules) *Bed {
 	return New([]trainer.Graft{{Layer: 2, Width: 3}, {Layer: 1, Width: 4}}, 2, catalogue{"k4": 4, "k2": 2}, r)

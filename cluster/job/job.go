@@ -5,6 +5,7 @@ package job
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ type Job struct {
 	Rules        graft.Rules
 	Kernels      Kernels
 	Policy       string
+	// Library says that kernels come from the asset library: Tamiyo asks it which
+	// there are, and Kasmina for their bytes. Else they are the ones above.
+	Library bool
 
 	Tolaria, Kasmina, Tamiyo, Oona actor.ID
 	Urza, Karn, Tezzeret, Urabrask actor.ID
@@ -66,10 +70,13 @@ func (j *Job) roles() []role {
 // Kernels maps the ids of validated kernels to their hidden widths.
 type Kernels map[string]int
 
-// Hidden implements graft.Catalogue.
-func (k Kernels) Hidden(id string) (int, bool) {
+// Kernel implements graft.Catalogue.
+func (k Kernels) Kernel(id string, width int) (*trainer.Kernel, error) {
 	h, ok := k[id]
-	return h, ok
+	if !ok {
+		return nil, fmt.Errorf("there is no validated kernel %q", id)
+	}
+	return trainer.NewKernel(id, width, h)
 }
 
 // KernelIDs lists the validated kernels in the order in which Tamiyo's

@@ -3,6 +3,7 @@ package kasmina
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -117,7 +118,7 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 		k.reply.Part = &trainingv2.StatePart{CheckpointId: m.CheckpointId, Subsystem: Subsystem,
 			Epoch: m.Epoch, Generation: m.Generation, Data: data, Sha256: sum[:]}
 	}
-	x := &crossing{epoch: m.Epoch, bed: graft.New(k.grafts, k.job.Slots, k.job.Kernels, k.job.Rules)}
+	x := &crossing{epoch: m.Epoch, bed: graft.New(k.grafts, k.job.Slots, k.catalogue(), k.job.Rules)}
 	if err := x.bed.Restore(&state); err != nil {
 		return fmt.Errorf("kasmina: its own state: %w", err)
 	}
@@ -130,7 +131,7 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 			k.noted(k.lockID, r, "LOCK", c.KernelID)
 		}
 	}
-	for _, r := range k.faulty {
+	for _, r := range append(slices.Clone(k.faulty), k.sick...) {
 		if c, ok := x.bed.Quarantine(r, ""); ok {
 			x.moves = append(x.moves, move{c, evidencev2.StageCause_BY_QUARANTINE})
 			k.noted("", r, "QUARANTINE", c.KernelID)
@@ -144,7 +145,7 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 		}
 		return s == Subsystem
 	}
-	var only func(*adaptationv2.AdaptationCommand) bool
+	only := k.loaded
 	if k.pause.on {
 		only = isResume
 	}
@@ -171,7 +172,7 @@ func (k *kasmina) enter() error {
 	x := k.ready
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
-	k.locks, k.faulty = nil, nil
+	k.locks, k.faulty, k.sick = nil, nil, nil
 	for _, m := range x.moves {
 		k.moved(m.Change, m.cause)
 	}
@@ -183,6 +184,7 @@ func (k *kasmina) enter() error {
 		default:
 			if o.trouble != "" {
 				k.report(k.bed.Slot(o.ref), o.trouble, 0)
+				k.failed(germination(o.c.M), true, o.trouble)
 			}
 			k.desk.Settle(o.c, adaptationv2.CommandStatus_APPLIED, x.epoch, k.part.gen, o.effect, o.trouble)
 		}
@@ -230,14 +232,16 @@ func (k *kasmina) save(b *graft.Bed) ([]byte, [32]byte) {
 // lifecycle makes of one command what it comes to.
 func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecycleCommand) {
 	o.ref = graft.RefOf(m.Seed)
+	missing := k.shelve(o.c.M)
+	defer k.loads.shelf.Drop(m.KernelArtifactId)
 	changes, err := x.bed.Apply(graft.Command{ID: o.c.M.CommandId, Ref: o.ref, Op: m.Operation,
-		KernelID: m.KernelArtifactId, WantStage: m.ExpectedStage})
+		KernelID: m.KernelArtifactId, WantStage: m.ExpectedStage, Trouble: missing})
 	if err != nil {
 		o.err = err
 		return
 	}
 	var effect strings.Builder
-	cause := evidencev2.StageCause_BY_COMMAND
+	cause, op := evidencev2.StageCause_BY_COMMAND, m.Operation.String()
 	for i, ch := range changes {
 		if ch.To == graft.Germinated {
 			k.env.Clock.Work(gpu.KernelLoad, 1)
@@ -245,6 +249,13 @@ func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecyc
 		if ch.From == graft.Germinated && ch.To == graft.Culled && m.Operation == adaptationv2.SeedOperation_GERMINATE {
 			cause = evidencev2.StageCause_BY_LOAD_FAILURE
 			o.trouble = fmt.Sprintf("there is no validated kernel %q", m.KernelArtifactId)
+			if k.job.Library {
+				// A replay cannot know what the library said.
+				op = "LOAD_FAILED"
+			}
+			if missing != "" {
+				o.trouble += ": " + missing
+			}
 		}
 		x.moves = append(x.moves, move{ch, cause})
 		if i > 0 {
@@ -253,7 +264,7 @@ func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecyc
 		fmt.Fprintf(&effect, "%v %v→%v", ch.Ref, ch.From, ch.To)
 	}
 	o.effect = effect.String()
-	k.noted(o.c.M.CommandId, o.ref, m.Operation.String(), m.KernelArtifactId)
+	k.noted(o.c.M.CommandId, o.ref, op, m.KernelArtifactId)
 }
 
 // noted puts a change that a replay must make into the boundary's fact.

@@ -5,6 +5,7 @@
 //   - kasmina.go: who asks what; step.go and participant.go hold the logic that
 //     knows no messages: a step's settlement, and the rollback's participant.
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
+//   - library.go: kernels from the asset library, and what becomes of bad ones.
 //   - pause.go: identity for a while, and what it costs.
 //
 // The grafted network itself is package graft: what Kasmina makes of a run's
@@ -12,10 +13,12 @@
 package kasmina
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/assets"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
@@ -23,6 +26,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -55,6 +59,9 @@ type kasmina struct {
 	box  *outbox.Box
 	desk *command.Desk
 
+	library *assets.Client
+	loads   loads
+
 	grafts  []trainer.Graft
 	part    participant
 	step    step
@@ -64,6 +71,7 @@ type kasmina struct {
 	ready   *crossing // a boundary that is not crossed yet; nil: none
 	pause   pause
 	faulty  []graft.Ref // kernels that gave no numbers: quarantined at the boundary
+	sick    []graft.Ref // the same of kernels in TRAINING, which nothing is bypassed for
 	locks   []graft.Ref // culprits of the rollback: locked at the boundary
 	lockID  string
 	lease   int64
@@ -95,7 +103,10 @@ func New(j *job.Job, o Options) actor.Constructor {
 			return nil, err
 		}
 		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1}
-		k.bed = graft.New(k.grafts, j.Slots, j.Kernels, j.Rules)
+		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
+		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
+			return nil, err
+		}
 		for _, g := range k.grafts {
 			k.step.layers = append(k.step.layers, layer{id: int32(g.Layer), width: g.Width})
 		}
@@ -115,6 +126,7 @@ func (k *kasmina) Start() error {
 		return err
 	}
 	k.desk.Renew()
+	k.order()
 	k.env.Clock.SetTimer("renew", 0, time.Second)
 	// A process that begins with the run hears of it at once. One that began
 	// again asks.
@@ -138,7 +150,9 @@ func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
 	case *busv2.PublishAck:
 		k.box.Acked(m)
 	case *busv2.Delivery:
-		if c := k.desk.Deliver(m, k.crossed, k.part.gen); c != nil {
+		c := k.desk.Deliver(m, k.crossed, k.part.gen)
+		k.order()
+		if c != nil {
 			return k.atOnce()
 		}
 	case *adaptationv2.CommandConfirm:
@@ -146,6 +160,10 @@ func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
 		if c := k.desk.Confirm(m, e, k.crossed, k.part.gen); c != nil {
 			return k.atOnce()
 		}
+	case *assetsv2.FetchKernelReply:
+		k.library.Answer(m)
+	case *assetsv2.StoreReply:
+		k.quarantined(m)
 	case *rollbackv2.RollbackRequest:
 		k.request.id, k.request.tier, k.request.ckpt = m.RollbackId, m.Tier, m.CheckpointId
 		k.request.epoch = m.CheckpointEpoch
@@ -171,7 +189,12 @@ func (k *kasmina) timer(m *localv2.TimerFired) error {
 		k.box.Tick()
 	case "renew":
 		k.desk.Renew()
+		k.order()
 		k.env.Clock.SetTimer("renew", 0, time.Second)
+	case assets.Timer:
+		k.library.Tick()
+	case "faults":
+		k.tellFaults()
 	case "query":
 		k.ask()
 	case "lease":
@@ -289,6 +312,14 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 		copy(l.out, m.Activations)
 		return trainingv2.ReplyStatus_PAUSED
 	}
+	for _, s := range k.bed.Slots() {
+		if s.Ref.Layer == m.LayerId && s.Kernel != nil && !s.Learning() && !slices.Contains(k.sick, s.Ref) {
+			k.env.Probe.Reached("kasmina/kernel-fault")
+			k.sick = append(k.sick, s.Ref)
+			k.report(s, "its training gives no numbers", 0)
+			k.failed(s.Kernel.ID, false, "its training gives no numbers")
+		}
+	}
 	return trainingv2.ReplyStatus_OK
 }
 
@@ -303,6 +334,7 @@ func (k *kasmina) blame(layer int32) {
 	for _, s := range k.bed.Slots() {
 		if s.Ref.Layer == layer && s.Kernel != nil {
 			k.report(s, "its output is not finite", 0)
+			k.failed(s.Kernel.ID, false, "its output is not finite")
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (k *kasmina) restorable(m *trainingv2.RestorePart) (*graft.Bed, error) {
 	if err := s.ParseCanonical(append([]byte(nil), m.Part.Data...)); err != nil {
 		return nil, err
 	}
-	bed := graft.New(k.grafts, k.job.Slots, k.job.Kernels, k.job.Rules)
+	bed := graft.New(k.grafts, k.job.Slots, k.catalogue(), k.job.Rules)
 	return bed, bed.Restore(&s)
 }
 
@@ -107,7 +107,7 @@ func (k *kasmina) restore() {
 	amnesia := k.part.gen == 0
 	old := k.bed
 	k.bed, k.locks, k.lockID = o.bed, o.culprits, o.id
-	k.crossed, k.lost, k.faulty, k.ready = -1, false, nil, nil
+	k.crossed, k.lost, k.faulty, k.sick, k.ready = -1, false, nil, nil, nil
 	// The step under way stays: it is of an older generation, which nobody asks
 	// for and no settlement names any more.
 	k.part.restored()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/kernel"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -38,8 +39,9 @@ type Epoch struct {
 // Operations that are no commands of Tamiyo's, but change the grafts at a
 // boundary all the same.
 const (
-	OpLock       = "LOCK"       // the culprit of a rollback
-	OpQuarantine = "QUARANTINE" // a kernel that gave no numbers
+	OpLock       = "LOCK"        // the culprit of a rollback
+	OpQuarantine = "QUARANTINE"  // a kernel that gave no numbers
+	OpLoadFailed = "LOAD_FAILED" // a germination whose kernel the library did not give
 )
 
 // Command is an adaptation that changed what was trained.
@@ -77,6 +79,7 @@ type Replay struct {
 	ends   map[int64]*mark // by the epoch that starts next, also unmarked
 	acts   []float32
 	brief  bool
+	shelf  kernel.Shelf // kernels of the library
 }
 
 // NewReplay is the run of a job before its first epoch.
@@ -86,8 +89,19 @@ func NewReplay(j *job.Job) (*Replay, error) {
 		return nil, err
 	}
 	r := &Replay{job: j, host: h, marks: make(map[int64]*mark), ends: make(map[int64]*mark)}
-	r.bed = graft.New(h.Model.Grafts(), j.Slots, j.Kernels, j.Rules)
+	r.bed = graft.New(h.Model.Grafts(), j.Slots, r, j.Rules)
 	return r, nil
+}
+
+// Learn takes the bytes of a kernel of the library, which the lineage may name.
+func (r *Replay) Learn(id string, binary []byte) { r.shelf.Put(id, bytes.Clone(binary)) }
+
+// Kernel implements graft.Catalogue: the job's kernels, or those of the library.
+func (r *Replay) Kernel(id string, width int) (*trainer.Kernel, error) {
+	if r.job.Library {
+		return r.shelf.Kernel(id, width)
+	}
+	return r.job.Kernels.Kernel(id, width)
 }
 
 // Brief makes a replay that only compares: it does not remember its epochs, so
@@ -141,11 +155,18 @@ func (r *Replay) apply(c Command) error {
 		r.bed.Quarantine(ref, c.ID)
 		return nil
 	}
+	trouble := ""
+	if c.Operation == OpLoadFailed {
+		trouble, c.Operation = "it could not be loaded", adaptationv2.SeedOperation_GERMINATE.String()
+	}
 	op, ok := adaptationv2.SeedOperation_value[c.Operation]
 	if !ok {
 		return fmt.Errorf("command %s has the unknown operation %q", c.ID, c.Operation)
 	}
-	_, err := r.bed.Apply(graft.Command{ID: c.ID, Ref: ref, Op: adaptationv2.SeedOperation(op), KernelID: c.Kernel})
+	_, err := r.bed.Apply(graft.Command{ID: c.ID, Ref: ref, Op: adaptationv2.SeedOperation(op), KernelID: c.Kernel, Trouble: trouble})
+	if err == nil && c.Operation == adaptationv2.SeedOperation_GERMINATE.String() && trouble == "" && r.job.Library && r.shelf.Binary(c.Kernel) == nil {
+		err = fmt.Errorf("command %s grafts the kernel %q, which the library has given to nobody", c.ID, c.Kernel)
+	}
 	return err
 }
 
@@ -257,6 +278,17 @@ func (r *Replay) Export() *statev2.ModelExport {
 		}
 		x.Lineage.Epochs = append(x.Lineage.Epochs, m)
 	}
+	named := map[string]bool{}
+	for _, e := range r.epochs {
+		for _, c := range e.Commands {
+			named[c.Kernel] = true
+		}
+	}
+	for _, id := range r.shelf.IDs() {
+		if named[id] {
+			x.Lineage.Kernels = append(x.Lineage.Kernels, &statev2.LineageKernel{KernelArtifactId: id, Binary: r.shelf.Binary(id)})
+		}
+	}
 	r.host.Save(x.Host, next)
 	r.bed.Save(x.Grafts)
 	d := trainer.Digest(x.Host.Weights)
@@ -285,9 +317,13 @@ func Verify(j *job.Job, x *statev2.ModelExport) error {
 	}
 	own := *j
 	own.Graph, own.Seed, own.RunID = g, x.Lineage.ModelSeed, x.Lineage.TrainingRunId
+	own.Library = own.Library || len(x.Lineage.Kernels) > 0
 	r, err := NewReplay(&own)
 	if err != nil {
 		return err
+	}
+	for _, k := range x.Lineage.Kernels {
+		r.Learn(k.KernelArtifactId, k.Binary)
 	}
 	for _, m := range x.Lineage.Epochs {
 		e := &Epoch{Epoch: m.Epoch, Generation: m.Generation, LearningRate: m.LearningRate, Joined: m.Joined, ValidationLoss: m.ValidationLoss}

@@ -25,6 +25,7 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -244,8 +245,14 @@ func (n *node) stopTimers() {
 }
 
 func (n *node) env() actor.Env {
+	clock := liveClock{n}
+	// Kernels are computed on the processor; see package simulated.
+	var accel gpu.Accelerator
+	if n.h.cfg.Device != nil {
+		accel = simulated.New(simulated.Config{Profile: n.h.cfg.Device, Now: clock.Monotonic})
+	}
 	return actor.Env{
-		Self: n.spec.ID, Clock: liveClock{n}, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device,
+		Self: n.spec.ID, Clock: clock, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device, Accel: accel,
 		Rand: liveRandom{}, Log: n.h.cfg.Log.Named(string(n.spec.ID)), Facts: liveFacts{n},
 		Probe: liveProbe{}, Incarnation: n.life, Schema: wire.Newest,
 	}

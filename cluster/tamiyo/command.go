@@ -248,7 +248,7 @@ func (t *tamiyo) report(a *adaptation, how string, post float64) bool {
 		t.mind.close(a.id)
 		return true
 	}
-	r := &operationalv2.FieldReport{ReportId: reportID(a.id), BlueprintId: "blueprint/" + a.kernel,
+	r := &operationalv2.FieldReport{ReportId: reportID(a.id), BlueprintId: blueprintOf(a.kernel),
 		KernelArtifactId: a.kernel, SeedId: a.seed.String(), PreMetric: a.pre, PostMetric: post, Outcome: how,
 		EvalMetrics: []*operationalv2.EvaluationMetric{{MetricName: "loss_change", MetricValue: post - a.pre}},
 		Timestamp:   timestamppb.New(t.env.Clock.Now())}

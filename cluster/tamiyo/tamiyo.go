@@ -15,7 +15,7 @@
 //
 // The files: tamiyo.go handles mail, command.go issues commands and follows
 // them, journal.go is the log, participant.go the rollback protocol, pause.go
-// what operators ask; policy.go, risk.go and state.go are pure.
+// what operators ask, library.go which kernels there are; policy.go, risk.go and state.go are pure.
 package tamiyo
 
 import (
@@ -29,8 +29,10 @@ import (
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -99,6 +101,10 @@ type tamiyo struct {
 	pausedUntil  time.Duration     // the end of the pause that was granted last
 	granted      *pausev2.PauseAck // what was answered to it
 
+	grafts    []trainer.Graft
+	selection *selection      // that waits for the library; nil: none
+	faulty    map[string]bool // kernels that Kasmina could not use
+
 	sub  busv2.Subscribe
 	ack  busv2.Ack
 	nack busv2.Nack
@@ -125,7 +131,11 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &tamiyo{env: env, job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
+		model, err := trainer.NewModel(j.Graph, j.Seed)
+		if err != nil {
+			return nil, err
+		}
+		return &tamiyo{env: env, grafts: model.Grafts(), job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
 			box: outbox.New(env, j.Oona, 256), mind: newMind(), stamp: &stamp{env: env, signer: signer},
 			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}, nil
 	}
@@ -180,6 +190,10 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 		t.resume(from, m)
 	case *telemetryv2.EmergencyNotice:
 		t.emergency(from, m)
+	case *operationalv2.KernelQueryResult:
+		t.selected(m)
+	case *assetsv2.KernelFault:
+		t.fault(m)
 	case *trainingv2.StatePartRequest:
 		t.part(m)
 	case *rollbackv2.RollbackRequest:
@@ -209,6 +223,8 @@ func (t *tamiyo) timer(m *localv2.TimerFired) {
 		t.ask()
 	case "lease":
 		t.expire(m.Arg)
+	case "kernels":
+		t.silent()
 	}
 }
 
@@ -254,11 +270,12 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	t.env.Clock.Work(gpu.Inference, 1)
 	t.packets++
 	t.forget()
+	t.selection = nil
 	// Each boundary of a generation is decided once: a restart, or a packet that
 	// overtook another, must not use an id again.
 	var actions []Action
 	if generation > t.journal.generation || generation == t.journal.generation && epoch > t.journal.epoch {
-		actions = t.policy.Decide(t.mind.view(epoch, loss, rate, t.busy, t.job.KernelIDs()))
+		actions = t.policy.Decide(t.mind.view(epoch, loss, rate, t.busy, t.kernels()))
 	}
 	t.mind.observe(epoch, loss, rate)
 	s := &operationalv2.AdaptationSignal{SignalId: fmt.Sprint("signal/", generation, "/", epoch),
@@ -273,6 +290,10 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 			continue
 		}
 		s.OptimizerRebuildRequired = s.OptimizerRebuildRequired || a.Kind == SetRate
+		if a.waits() {
+			t.choose(a, epoch, risk, loss)
+			continue
+		}
 		t.order(a, epoch, risk, loss)
 	}
 	t.reconfirm()

@@ -1,19 +1,25 @@
 package trainer
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Kernel is a residual block: with blending factor alpha it makes of x
 //
 //	x + alpha · (W2·relu(W1·x + b1) + b2)
 //
-// so that alpha 0 is the identity, bit for bit.
+// so that alpha 0 is the identity, bit for bit. A [Block] may stand in the place
+// of the two layers.
 type Kernel struct {
 	ID       string
 	Width    int
 	Hidden   int
-	Params   []float32 // W1, b1, W2, b2
+	Params   []float32 // W1, b1, W2, b2, or the block's
 	Momentum []float32
+	Binary   []byte // that its block was loaded from; nil: it has none
 
+	block Block
 	grads []float32
 	held  bool // a forward pass is kept for Backward
 	batch int
@@ -41,6 +47,41 @@ func NewKernel(id string, width, hidden int) (*Kernel, error) {
 	return k, nil
 }
 
+// Block is a function that a kernel may add to its input in the place of its own:
+//
+//	x + alpha · f(x)
+//
+// It computes in float32 with one order of every sum, and its results are a
+// function of input and parameters.
+type Block interface {
+	// Width is how many numbers a sample has, before and after.
+	Width() int
+	// Params is how many parameters there are, and Init sets them.
+	Params() int
+	Init(params []float32)
+	// Forward writes the result for the rows of x into f, and keeps what Backward
+	// needs until the next Forward.
+	Forward(f, x, params []float32, batch int)
+	// Backward adds the gradients for the gradient df at the result of the last
+	// Forward. The gradient at x is nobody's: x is detached.
+	Backward(df, params, grads []float32, batch int)
+}
+
+// NewBlockKernel makes a kernel of a block, with its initial parameters, for a
+// layer of a width. binary is what the block was loaded from.
+func NewBlockKernel(id string, width int, b Block, binary []byte) (*Kernel, error) {
+	if b.Width() != width {
+		return nil, fmt.Errorf("kernel %s has width %d; the layer has %d", id, b.Width(), width)
+	}
+	n := b.Params()
+	k := &Kernel{ID: id, Width: width, Params: make([]float32, n), Momentum: make([]float32, n), grads: make([]float32, n), block: b, Binary: binary}
+	b.Init(k.Params)
+	return k, nil
+}
+
+// Draw sets w to values of variance 2/fan, keyed by a seed and a stream.
+func Draw(w []float32, seed, stream uint64, fan int) { draw(w, keyed(seed, stream, 5), fan) }
+
 func (k *Kernel) split(p []float32) (w1, b1, w2, b2 []float32) {
 	a := k.Hidden * k.Width
 	b := a + k.Hidden
@@ -59,15 +100,12 @@ func grow(s []float32, n int) []float32 {
 // what Backward and Reconstruct need is held until the next Forward.
 func (k *Kernel) Forward(y, x []float32, alpha float32, keep bool) {
 	batch := len(x) / k.Width
-	k.h, k.f = grow(k.h, batch*k.Hidden), grow(k.f, batch*k.Width)
-	w1, b1, w2, b2 := k.split(k.Params)
-	dense(k.h, x, w1, b1, k.Width, k.Hidden, batch)
-	for i, v := range k.h {
-		if v < 0 {
-			k.h[i] = 0
-		}
+	k.f = grow(k.f, batch*k.Width)
+	if k.block != nil {
+		k.block.Forward(k.f, x, k.Params, batch)
+	} else {
+		k.residual(x, batch)
 	}
-	dense(k.f, k.h, w2, b2, k.Hidden, k.Width, batch)
 	if keep {
 		k.held, k.batch, k.alpha = true, batch, alpha
 		k.x = append(k.x[:0], x...)
@@ -79,6 +117,19 @@ func (k *Kernel) Forward(y, x []float32, alpha float32, keep bool) {
 	for i, v := range x {
 		y[i] = v + float32(alpha*k.f[i])
 	}
+}
+
+// residual computes the kernel's own block.
+func (k *Kernel) residual(x []float32, batch int) {
+	k.h = grow(k.h, batch*k.Hidden)
+	w1, b1, w2, b2 := k.split(k.Params)
+	dense(k.h, x, w1, b1, k.Width, k.Hidden, batch)
+	for i, v := range k.h {
+		if v < 0 {
+			k.h[i] = 0
+		}
+	}
+	dense(k.f, k.h, w2, b2, k.Hidden, k.Width, batch)
 }
 
 // Backward adds the gradients for the loss gradient dy at the output of the
@@ -116,6 +167,10 @@ func (k *Kernel) Reconstruct() (float32, error) {
 
 func (k *Kernel) back() {
 	k.held = false
+	if k.block != nil {
+		k.block.Backward(k.df, k.Params, k.grads, k.batch)
+		return
+	}
 	w1, _, w2, _ := k.split(k.Params)
 	g1, gb1, g2, gb2 := k.split(k.grads)
 	k.dh = grow(k.dh, k.batch*k.Hidden)
@@ -127,6 +182,15 @@ func (k *Kernel) back() {
 		}
 	}
 	denseBack(nil, g1, gb1, k.dh, k.x, w1, k.Width, k.Hidden, k.batch)
+}
+
+// GradientNorm is the Euclidean norm of the gradients that are held.
+func (k *Kernel) GradientNorm() float64 {
+	sum := 0.0
+	for _, g := range k.grads {
+		sum += float64(float64(g) * float64(g))
+	}
+	return math.Sqrt(sum)
 }
 
 // Step applies the gradients with momentum and clears them.

@@ -1,8 +1,10 @@
 package runner_test
 
 import (
+	"crypto/sha256"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -535,6 +539,71 @@ var bugs = []planted{
 	}},
 	{id: "L2", role: "kasmina", bug: "tells nobody what became of a command", file: "triad-calm.yaml", make: func() *hooks {
 		return onSend(func(*adaptationv2.CommandResult, *actor.SendOptions) bool { return false })
+	}},
+	{id: "I4", role: "tezzeret", bug: "puts a counter into the binaries that it hands in", liar: true, file: "innovation/crashes.yaml", make: func() *hooks {
+		n := byte(0)
+		return onSend(func(m *assetsv2.StoreKernel, _ *actor.SendOptions) bool {
+			n++
+			m.Binary = append(append([]byte(nil), m.Binary...), n)
+			sum := sha256.Sum256(m.Binary)
+			m.BinarySha256, m.BinaryCrc32C = sum[:], crc32.Checksum(m.Binary, crc32.MakeTable(crc32.Castagnoli))
+			return true
+		})
+	}},
+	{id: "I5", role: "urza", bug: "announces every kernel as validated", liar: true, file: "innovation/hostile.yaml", make: func() *hooks {
+		return onSend(func(m *eventsv2.KernelCharacterizedEvent, _ *actor.SendOptions) bool {
+			m.Verdict = eventsv2.KernelVerdict_KERNEL_VALIDATED
+			return true
+		})
+	}},
+	{id: "I6", role: "karn", bug: "lets an adversarial template out of the sandbox", liar: true, file: "innovation/calm.yaml", make: func() *hooks {
+		n := 0
+		return onSend(func(m *assetsv2.StoreBlueprint, _ *actor.SendOptions) bool {
+			if n++; n == 5 {
+				m.Ir.DesignIntent, m.BlueprintId = "BP047", ""
+			}
+			return true
+		})
+	}},
+	{id: "K3", role: "kasmina", bug: "takes the bytes of the last kernel for those of the next, and does not ask", liar: true, file: "innovation/grafted.yaml", make: func() *hooks {
+		var last, asked *assetsv2.FetchKernelReply
+		h := onSend(func(m *assetsv2.FetchKernel, _ *actor.SendOptions) bool {
+			if last == nil {
+				return true
+			}
+			asked = &assetsv2.FetchKernelReply{RequestId: m.RequestId, Status: assetsv2.AssetStatus_EXISTS, Binary: last.Binary, BinarySha256: last.BinarySha256,
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: m.KernelArtifactId, Status: last.Kernel.Status, KernelBinaryRef: last.Kernel.KernelBinaryRef}}
+			return false
+		})
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if r, ok := m.(*assetsv2.FetchKernelReply); ok && r.Status == assetsv2.AssetStatus_EXISTS {
+				last = new(assetsv2.FetchKernelReply)
+				if err := last.ParseCanonical(r.AppendCanonical(nil)); err != nil {
+					return err
+				}
+			}
+			if r := asked; r != nil {
+				asked = nil
+				if err := pass(r); err != nil {
+					return err
+				}
+			}
+			return pass(m)
+		}
+		return h
+	}},
+	{id: "L3", role: "tezzeret", bug: "forgets every third blueprint, and does not look for it", file: "innovation/calm.yaml", make: func() *hooks {
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			switch m := m.(type) {
+			case *busv2.Delivery:
+				if m.Offset%3 == 0 {
+					return nil
+				}
+			case *assetsv2.ListPendingReply:
+				return nil
+			}
+			return pass(m)
+		}}
 	}},
 	{id: "L5", role: "oona", bug: "answers no publisher any more after a hundred answers", file: strings.Replace(twoConsumers, "duration: 10s", "duration: 30s", 1), make: func() *hooks {
 		n := 0

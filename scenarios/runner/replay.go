@@ -54,6 +54,9 @@ func (r *replay) Return(epoch int64) error { return r.r.Return(epoch) }
 // Forget implements checkers.Replayer.
 func (r *replay) Forget(before int64) { r.r.Forget(before) }
 
+// Learn implements checkers.Replayer.
+func (r *replay) Learn(kernelID string, binary []byte) { r.r.Learn(kernelID, binary) }
+
 // export hands out the model of a clean run: its replay has the same bytes.
 func (r *replay) export(to func(*statev2.ModelExport) error, res *Result, err error) error {
 	if err != nil || r == nil || res == nil || res.Verdict != Clean || res.Judged["E1"] == 0 {

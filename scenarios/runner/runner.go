@@ -449,6 +449,7 @@ func Job(s *scenarios.Scenario) (*job.Job, error) {
 	if t.Policy != "" {
 		j.Policy = t.Policy
 	}
+	j.Library = t.Library
 	if need := j.Batch * j.Steps; need > j.Samples {
 		return nil, fmt.Errorf("%s: %d steps of %d samples need a training set of %d; it has %d", s.File, j.Steps, j.Batch, need, j.Samples)
 	}

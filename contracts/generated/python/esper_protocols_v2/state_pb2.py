@@ -14,6 +14,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import adaptation_pb2 as v2_dot_adaptation__pb2
+from esper_protocols_v2 import assets_pb2 as v2_dot_assets__pb2
 from esper_protocols_v2 import events_pb2 as v2_dot_events__pb2
 from esper_protocols_v2 import operational_pb2 as v2_dot_operational__pb2
 from esper_protocols_v2 import rollback_pb2 as v2_dot_rollback__pb2
@@ -21,7 +22,7 @@ from esper_protocols_v2 import telemetry_pb2 as v2_dot_telemetry__pb2
 from esper_protocols_v2 import training_pb2 as v2_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ev2/state.proto\x12\x0e\x65sper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xeb\x01\n\tHostState\x12\x0f\n\x07weights\x18\x01 \x03(\x02\x12\x10\n\x08momentum\x18\x02 \x03(\x02\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x04\x12\x12\n\nfull_steps\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x1b\n\x13sample_order_sha256\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x18\n\x10\x63heckpoint_every\x18\n \x01(\x05\"O\n\x0bKernelState\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x03(\x02\x12\x10\n\x08momentum\x18\x03 \x03(\x02\"\xfb\x02\n\tSlotState\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12,\n\x05stage\x18\x02 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12+\n\x06kernel\x18\x03 \x01(\x0b\x32\x1b.esper.state.v2.KernelState\x12\x17\n\x0f\x65pochs_in_stage\x18\x04 \x01(\x03\x12\x16\n\x0esteps_in_stage\x18\x05 \x01(\x03\x12\x13\n\x0b\x61lpha_milli\x18\x06 \x01(\r\x12\x1b\n\x13\x65mbargo_until_epoch\x18\x07 \x01(\x03\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x12\n\ngate_score\x18\t \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\n \x01(\x01\x12\x1c\n\x14isolation_violations\x18\x0b \x01(\r\x12\x12\n\ncommand_id\x18\x0c \x01(\t\x12\x12\n\nbest_epoch\x18\r \x01(\x03\"x\n\x0cKasminaState\x12(\n\x05slots\x18\x01 \x03(\x0b\x32\x19.esper.state.v2.SlotState\x12\x12\n\nfull_steps\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x1b\n\x13\x61pplied_command_ids\x18\x04 \x03(\t\"\xc2\x01\n\x0eOpenAdaptation\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x03 \x01(\t\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x13\n\x0bsince_epoch\x18\x05 \x01(\x03\x12\x12\n\npre_metric\x18\x06 \x01(\x01\"\xb6\x01\n\x0bTamiyoState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\x12\x15\n\rrecent_losses\x18\x03 \x03(\x01\x12\x33\n\x0b\x61\x64\x61ptations\x18\x04 \x03(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x1d\n\x15last_adaptation_epoch\x18\x05 \x01(\x03\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"~\n\x0eLineageCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x1a\n\x12kernel_artifact_id\x18\x04 \x01(\t\"\xd3\x01\n\x0cLineageEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x15\n\rlearning_rate\x18\x03 \x01(\x01\x12\x0e\n\x06joined\x18\x04 \x01(\x08\x12\x30\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1e.esper.state.v2.LineageCommand\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x17\n\x0fvalidation_loss\x18\x07 \x01(\x01\"d\n\x07Lineage\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\x12\n\nmodel_seed\x18\x02 \x01(\x04\x12,\n\x06\x65pochs\x18\x03 \x03(\x0b\x32\x1c.esper.state.v2.LineageEpoch\"\xc5\x01\n\x0bModelExport\x12\r\n\x05graph\x18\x01 \x01(\t\x12(\n\x07lineage\x18\x02 \x01(\x0b\x32\x17.esper.state.v2.Lineage\x12\'\n\x04host\x18\x03 \x01(\x0b\x32\x19.esper.state.v2.HostState\x12,\n\x06grafts\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.KasminaState\x12\x16\n\x0eweights_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x88\x02\n\rCommandRecord\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32\".esper.adaptation.v2.CommandResult\x12\x1c\n\x14\x63onfirmed_command_id\x18\x03 \x01(\t\x12\x1c\n\x14published_command_id\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12-\n\tsigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08reply_to\x18\x07 \x01(\t\"\xc2\x02\n\x11\x43oordinatorRecord\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12%\n\x04tier\x18\x03 \x01(\x0e\x32\x17.esper.rollback.v2.Tier\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x0c\n\x04root\x18\x07 \x01(\x0c\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12-\n\x08\x63ulprits\x18\t \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x14\n\x0cparticipants\x18\n \x03(\t\x12*\n\x05\x65vent\x18\x0b \x01(\x0b\x32\x1b.esper.events.v2.EpochEvent\x12\x1a\n\x12published_event_id\x18\x0c \x01(\t\"\xb5\x02\n\x0cTamiyoRecord\x12\x36\n\x06issued\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12.\n\x06opened\x18\x02 \x01(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x31\n\x06report\x18\x03 \x01(\x0b\x32!.esper.operational.v2.FieldReport\x12\x1e\n\x16\x61\x63knowledged_report_id\x18\x04 \x01(\t\x12\x10\n\x08pause_id\x18\x05 \x01(\t\x12\x10\n\x08token_id\x18\x06 \x01(\t\x12\x0f\n\x07granted\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\ngeneration\x18\t \x01(\r\x12\x12\n\npre_metric\x18\n \x01(\x01\"]\n\x10\x43heckpointHeader\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\x0c\"F\n\x0b\x41ssetRecord\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x03(\t:\x04\xe8\xf4\x18\x02\x42GZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ev2/state.proto\x12\x0e\x65sper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xeb\x01\n\tHostState\x12\x0f\n\x07weights\x18\x01 \x03(\x02\x12\x10\n\x08momentum\x18\x02 \x03(\x02\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x04\x12\x12\n\nfull_steps\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x1b\n\x13sample_order_sha256\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x18\n\x10\x63heckpoint_every\x18\n \x01(\x05\"e\n\x0bKernelState\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x03(\x02\x12\x10\n\x08momentum\x18\x03 \x03(\x02\x12\x14\n\x06\x62inary\x18\x04 \x01(\x0c\x42\x04\xe0\xf3\x18\x02\"\xfb\x02\n\tSlotState\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12,\n\x05stage\x18\x02 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12+\n\x06kernel\x18\x03 \x01(\x0b\x32\x1b.esper.state.v2.KernelState\x12\x17\n\x0f\x65pochs_in_stage\x18\x04 \x01(\x03\x12\x16\n\x0esteps_in_stage\x18\x05 \x01(\x03\x12\x13\n\x0b\x61lpha_milli\x18\x06 \x01(\r\x12\x1b\n\x13\x65mbargo_until_epoch\x18\x07 \x01(\x03\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x12\n\ngate_score\x18\t \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\n \x01(\x01\x12\x1c\n\x14isolation_violations\x18\x0b \x01(\r\x12\x12\n\ncommand_id\x18\x0c \x01(\t\x12\x12\n\nbest_epoch\x18\r \x01(\x03\"x\n\x0cKasminaState\x12(\n\x05slots\x18\x01 \x03(\x0b\x32\x19.esper.state.v2.SlotState\x12\x12\n\nfull_steps\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x1b\n\x13\x61pplied_command_ids\x18\x04 \x03(\t\"\xc2\x01\n\x0eOpenAdaptation\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x03 \x01(\t\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x13\n\x0bsince_epoch\x18\x05 \x01(\x03\x12\x12\n\npre_metric\x18\x06 \x01(\x01\"\xb6\x01\n\x0bTamiyoState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\x12\x15\n\rrecent_losses\x18\x03 \x03(\x01\x12\x33\n\x0b\x61\x64\x61ptations\x18\x04 \x03(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x1d\n\x15last_adaptation_epoch\x18\x05 \x01(\x03\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"~\n\x0eLineageCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x1a\n\x12kernel_artifact_id\x18\x04 \x01(\t\"\xd3\x01\n\x0cLineageEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x15\n\rlearning_rate\x18\x03 \x01(\x01\x12\x0e\n\x06joined\x18\x04 \x01(\x08\x12\x30\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1e.esper.state.v2.LineageCommand\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x17\n\x0fvalidation_loss\x18\x07 \x01(\x01\"\x9a\x01\n\x07Lineage\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\x12\n\nmodel_seed\x18\x02 \x01(\x04\x12,\n\x06\x65pochs\x18\x03 \x03(\x0b\x32\x1c.esper.state.v2.LineageEpoch\x12\x34\n\x07kernels\x18\x04 \x03(\x0b\x32\x1d.esper.state.v2.LineageKernelB\x04\xe0\xf3\x18\x02\"A\n\rLineageKernel\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x0e\n\x06\x62inary\x18\x02 \x01(\x0c:\x04\xe8\xf4\x18\x02\"\xc5\x01\n\x0bModelExport\x12\r\n\x05graph\x18\x01 \x01(\t\x12(\n\x07lineage\x18\x02 \x01(\x0b\x32\x17.esper.state.v2.Lineage\x12\'\n\x04host\x18\x03 \x01(\x0b\x32\x19.esper.state.v2.HostState\x12,\n\x06grafts\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.KasminaState\x12\x16\n\x0eweights_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x88\x02\n\rCommandRecord\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32\".esper.adaptation.v2.CommandResult\x12\x1c\n\x14\x63onfirmed_command_id\x18\x03 \x01(\t\x12\x1c\n\x14published_command_id\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12-\n\tsigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08reply_to\x18\x07 \x01(\t\"\xc2\x02\n\x11\x43oordinatorRecord\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12%\n\x04tier\x18\x03 \x01(\x0e\x32\x17.esper.rollback.v2.Tier\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x0c\n\x04root\x18\x07 \x01(\x0c\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12-\n\x08\x63ulprits\x18\t \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x14\n\x0cparticipants\x18\n \x03(\t\x12*\n\x05\x65vent\x18\x0b \x01(\x0b\x32\x1b.esper.events.v2.EpochEvent\x12\x1a\n\x12published_event_id\x18\x0c \x01(\t\"\xb5\x02\n\x0cTamiyoRecord\x12\x36\n\x06issued\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12.\n\x06opened\x18\x02 \x01(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x31\n\x06report\x18\x03 \x01(\x0b\x32!.esper.operational.v2.FieldReport\x12\x1e\n\x16\x61\x63knowledged_report_id\x18\x04 \x01(\t\x12\x10\n\x08pause_id\x18\x05 \x01(\t\x12\x10\n\x08token_id\x18\x06 \x01(\t\x12\x0f\n\x07granted\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\ngeneration\x18\t \x01(\r\x12\x12\n\npre_metric\x18\n \x01(\x01\"]\n\x10\x43heckpointHeader\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\x0c\"F\n\x0b\x41ssetRecord\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x03(\t:\x04\xe8\xf4\x18\x02\"\xe8\x01\n\nKarnRecord\x12*\n\x06\x64\x65sign\x18\x01 \x01(\x0b\x32\x1a.esper.state.v2.KarnDesign\x12\x1c\n\x14settled_blueprint_id\x18\x02 \x01(\t\x12,\n\x06status\x18\x03 \x01(\x0e\x32\x1c.esper.assets.v2.AssetStatus\x12*\n\x06reward\x18\x04 \x01(\x0b\x32\x1a.esper.state.v2.KarnReward\x12 \n\x18quarantined_blueprint_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t:\x04\xe8\xf4\x18\x02\"\xd5\x01\n\nKarnDesign\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x13\n\x0btemplate_id\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\x04\x12\x12\n\nrisk_score\x18\x04 \x01(\x01\x12\x18\n\x10\x63urriculum_stage\x18\x05 \x01(\r\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12&\n\x02\x61t\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13parent_blueprint_id\x18\x08 \x01(\t:\x04\xe8\xf4\x18\x02\"\x87\x01\n\nKarnReward\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x13\n\x0btemplate_id\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x04\xe8\xf4\x18\x02\"\xc3\x02\n\nCompileJob\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x10\n\x08hardware\x18\x04 \x01(\t\x12\x11\n\ttoolchain\x18\x05 \x01(\t\x12\x0c\n\x04tier\x18\x06 \x01(\r\x12\x10\n\x08interest\x18\x07 \x01(\x01\x12\x11\n\temergency\x18\x08 \x01(\x08\x12\r\n\x05state\x18\t \x01(\t\x12\x0f\n\x07\x61ttempt\x18\n \x01(\r\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12&\n\x02\x61t\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62inary\x18\r \x01(\x0c\x12\r\n\x05order\x18\x0e \x01(\x04\x12\x14\n\x0c\x63onservative\x18\x0f \x01(\x08\x12\x12\n\ncompile_ms\x18\x10 \x01(\r:\x04\xe8\xf4\x18\x02\"`\n\x0eUrabraskRecord\x12-\n\x07verdict\x18\x01 \x01(\x0b\x32\x1c.esper.assets.v2.StoreReport\x12\x19\n\x11settled_kernel_id\x18\x02 \x01(\t:\x04\xe8\xf4\x18\x02\x42GZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.state_pb2', globals())
@@ -29,36 +30,64 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2'
+  _KERNELSTATE.fields_by_name['binary']._options = None
+  _KERNELSTATE.fields_by_name['binary']._serialized_options = b'\340\363\030\002'
+  _LINEAGE.fields_by_name['kernels']._options = None
+  _LINEAGE.fields_by_name['kernels']._serialized_options = b'\340\363\030\002'
+  _LINEAGEKERNEL._options = None
+  _LINEAGEKERNEL._serialized_options = b'\350\364\030\002'
   _ASSETRECORD._options = None
   _ASSETRECORD._serialized_options = b'\350\364\030\002'
-  _HOSTSTATE._serialized_start=209
-  _HOSTSTATE._serialized_end=444
-  _KERNELSTATE._serialized_start=446
-  _KERNELSTATE._serialized_end=525
-  _SLOTSTATE._serialized_start=528
-  _SLOTSTATE._serialized_end=907
-  _KASMINASTATE._serialized_start=909
-  _KASMINASTATE._serialized_end=1029
-  _OPENADAPTATION._serialized_start=1032
-  _OPENADAPTATION._serialized_end=1226
-  _TAMIYOSTATE._serialized_start=1229
-  _TAMIYOSTATE._serialized_end=1411
-  _LINEAGECOMMAND._serialized_start=1413
-  _LINEAGECOMMAND._serialized_end=1539
-  _LINEAGEEPOCH._serialized_start=1542
-  _LINEAGEEPOCH._serialized_end=1753
-  _LINEAGE._serialized_start=1755
-  _LINEAGE._serialized_end=1855
-  _MODELEXPORT._serialized_start=1858
-  _MODELEXPORT._serialized_end=2055
-  _COMMANDRECORD._serialized_start=2058
-  _COMMANDRECORD._serialized_end=2322
-  _COORDINATORRECORD._serialized_start=2325
-  _COORDINATORRECORD._serialized_end=2647
-  _TAMIYORECORD._serialized_start=2650
-  _TAMIYORECORD._serialized_end=2959
-  _CHECKPOINTHEADER._serialized_start=2961
-  _CHECKPOINTHEADER._serialized_end=3054
-  _ASSETRECORD._serialized_start=3056
-  _ASSETRECORD._serialized_end=3126
+  _KARNRECORD._options = None
+  _KARNRECORD._serialized_options = b'\350\364\030\002'
+  _KARNDESIGN._options = None
+  _KARNDESIGN._serialized_options = b'\350\364\030\002'
+  _KARNREWARD._options = None
+  _KARNREWARD._serialized_options = b'\350\364\030\002'
+  _COMPILEJOB._options = None
+  _COMPILEJOB._serialized_options = b'\350\364\030\002'
+  _URABRASKRECORD._options = None
+  _URABRASKRECORD._serialized_options = b'\350\364\030\002'
+  _HOSTSTATE._serialized_start=226
+  _HOSTSTATE._serialized_end=461
+  _KERNELSTATE._serialized_start=463
+  _KERNELSTATE._serialized_end=564
+  _SLOTSTATE._serialized_start=567
+  _SLOTSTATE._serialized_end=946
+  _KASMINASTATE._serialized_start=948
+  _KASMINASTATE._serialized_end=1068
+  _OPENADAPTATION._serialized_start=1071
+  _OPENADAPTATION._serialized_end=1265
+  _TAMIYOSTATE._serialized_start=1268
+  _TAMIYOSTATE._serialized_end=1450
+  _LINEAGECOMMAND._serialized_start=1452
+  _LINEAGECOMMAND._serialized_end=1578
+  _LINEAGEEPOCH._serialized_start=1581
+  _LINEAGEEPOCH._serialized_end=1792
+  _LINEAGE._serialized_start=1795
+  _LINEAGE._serialized_end=1949
+  _LINEAGEKERNEL._serialized_start=1951
+  _LINEAGEKERNEL._serialized_end=2016
+  _MODELEXPORT._serialized_start=2019
+  _MODELEXPORT._serialized_end=2216
+  _COMMANDRECORD._serialized_start=2219
+  _COMMANDRECORD._serialized_end=2483
+  _COORDINATORRECORD._serialized_start=2486
+  _COORDINATORRECORD._serialized_end=2808
+  _TAMIYORECORD._serialized_start=2811
+  _TAMIYORECORD._serialized_end=3120
+  _CHECKPOINTHEADER._serialized_start=3122
+  _CHECKPOINTHEADER._serialized_end=3215
+  _ASSETRECORD._serialized_start=3217
+  _ASSETRECORD._serialized_end=3287
+  _KARNRECORD._serialized_start=3290
+  _KARNRECORD._serialized_end=3522
+  _KARNDESIGN._serialized_start=3525
+  _KARNDESIGN._serialized_end=3738
+  _KARNREWARD._serialized_start=3741
+  _KARNREWARD._serialized_end=3876
+  _COMPILEJOB._serialized_start=3879
+  _COMPILEJOB._serialized_end=4202
+  _URABRASKRECORD._serialized_start=4204
+  _URABRASKRECORD._serialized_end=4300
 # @@protoc_insertion_point(module_scope)

@@ -3928,3 +3928,382 @@ func (m *AssetFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfJobFact = canon.Schema{
+	Name: "esper.evidence.v2.JobFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "job_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "subsystem", Wire: 2, Elem: 2},
+		{Number: 3, Name: "state", Wire: 2, Elem: 2},
+		{Number: 4, Name: "attempt", Wire: 0, Elem: 2},
+		{Number: 5, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *JobFact) FullName() string { return schemaOfJobFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *JobFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.JobId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.JobId))
+	}
+	if len(m.Subsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Subsystem))
+	}
+	if len(m.State) != 0 {
+		n += 1 + canon.SizeSpan(len(m.State))
+	}
+	if m.Attempt != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Attempt))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *JobFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *JobFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x2a
+	}
+	if m.Attempt != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Attempt))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.State) != 0 {
+		i = canon.PutString(b, i, m.State)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.Subsystem) != 0 {
+		i = canon.PutString(b, i, m.Subsystem)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.JobId) != 0 {
+		i = canon.PutString(b, i, m.JobId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *JobFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfJobFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfJobFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfJobFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.JobId != string(b[at:n]) {
+			m.JobId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.JobId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfJobFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfJobFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfJobFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Subsystem != string(b[at:n]) {
+			m.Subsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Subsystem = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfJobFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfJobFact.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfJobFact.Fail(3, canon.BadUTF8, at)
+		}
+		if m.State != string(b[at:n]) {
+			m.State = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.State = ""
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfJobFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfJobFact.Fail(4, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfJobFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Attempt = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Attempt = 0
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfJobFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfJobFact.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfJobFact.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfJobFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *JobFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.JobId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.JobId)
+	}
+	if len(m.Subsystem) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Subsystem)
+	}
+	if len(m.State) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.State)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfSliceFact = canon.Schema{
+	Name: "esper.evidence.v2.SliceFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "subsystem", Wire: 2, Elem: 2},
+		{Number: 2, Name: "slice", Wire: 0, Elem: 2},
+		{Number: 3, Name: "freed", Wire: 0, Elem: 2},
+		{Number: 4, Name: "bytes", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *SliceFact) FullName() string { return schemaOfSliceFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *SliceFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Subsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Subsystem))
+	}
+	if m.Slice != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Slice))
+	}
+	if m.Freed {
+		n += 2
+	}
+	if m.Bytes != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Bytes))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *SliceFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *SliceFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Bytes != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Bytes))
+		i--
+		b[i] = 0x20
+	}
+	if m.Freed {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Freed))
+		i--
+		b[i] = 0x18
+	}
+	if m.Slice != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Slice))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Subsystem) != 0 {
+		i = canon.PutString(b, i, m.Subsystem)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *SliceFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSliceFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfSliceFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfSliceFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Subsystem != string(b[at:n]) {
+			m.Subsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Subsystem = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSliceFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfSliceFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Slice = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Slice = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSliceFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfSliceFact.Fail(3, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfSliceFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Freed = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Freed = false
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSliceFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfSliceFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Bytes = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Bytes = 0
+	}
+	if tag != canon.End {
+		return schemaOfSliceFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *SliceFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Subsystem) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Subsystem)
+	}
+	if m.Slice != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Slice)))
+	}
+	if m.Freed {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(canon.Bit(m.Freed)))
+	}
+	if m.Bytes != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.Bytes)))
+	}
+	return canon.Mix(h, 0)
+}

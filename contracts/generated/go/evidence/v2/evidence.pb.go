@@ -1800,6 +1800,152 @@ func (x *AssetFact) GetReason() string {
 	return ""
 }
 
+// JobFact is where a compilation or a validation stands.
+type JobFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Subsystem     string                 `protobuf:"bytes,2,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobFact) Reset() {
+	*x = JobFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobFact) ProtoMessage() {}
+
+func (x *JobFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobFact.ProtoReflect.Descriptor instead.
+func (*JobFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *JobFact) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *JobFact) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *JobFact) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *JobFact) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *JobFact) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SliceFact is a part of a device's memory that was taken or given back.
+type SliceFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subsystem     string                 `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	Slice         uint64                 `protobuf:"varint,2,opt,name=slice,proto3" json:"slice,omitempty"`
+	Freed         bool                   `protobuf:"varint,3,opt,name=freed,proto3" json:"freed,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SliceFact) Reset() {
+	*x = SliceFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SliceFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SliceFact) ProtoMessage() {}
+
+func (x *SliceFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SliceFact.ProtoReflect.Descriptor instead.
+func (*SliceFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SliceFact) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *SliceFact) GetSlice() uint64 {
+	if x != nil {
+		return x.Slice
+	}
+	return 0
+}
+
+func (x *SliceFact) GetFreed() bool {
+	if x != nil {
+		return x.Freed
+	}
+	return false
+}
+
+func (x *SliceFact) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -1948,7 +2094,18 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\tR\x02to\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason*\xd0\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x86\x01\n" +
+	"\aJobFact\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1c\n" +
+	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"k\n" +
+	"\tSliceFact\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x14\n" +
+	"\x05slice\x18\x02 \x01(\x04R\x05slice\x12\x14\n" +
+	"\x05freed\x18\x03 \x01(\bR\x05freed\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2018,7 +2175,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
@@ -2042,21 +2199,23 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*ModeFact)(nil),       // 19: esper.evidence.v2.ModeFact
 	(*ReportFact)(nil),     // 20: esper.evidence.v2.ReportFact
 	(*AssetFact)(nil),      // 21: esper.evidence.v2.AssetFact
-	(*v2.SeedRef)(nil),     // 22: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 23: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 24: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 25: esper.training.v2.StepEffect
+	(*JobFact)(nil),        // 22: esper.evidence.v2.JobFact
+	(*SliceFact)(nil),      // 23: esper.evidence.v2.SliceFact
+	(*v2.SeedRef)(nil),     // 24: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),      // 25: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),    // 26: esper.training.v2.StepRef
+	(v21.StepEffect)(0),    // 27: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	22, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	23, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	23, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	24, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	25, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	25, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	24, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	25, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	26, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	27, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	22, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	24, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
@@ -2079,7 +2238,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

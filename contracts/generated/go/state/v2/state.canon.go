@@ -6,6 +6,7 @@ package statev2
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
@@ -371,6 +372,7 @@ var schemaOfKernelState = canon.Schema{
 		{Number: 1, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
 		{Number: 2, Name: "parameters", Wire: 2, Elem: 5},
 		{Number: 3, Name: "momentum", Wire: 2, Elem: 5},
+		{Number: 4, Name: "binary", Wire: 2, Elem: 2},
 	},
 }
 
@@ -395,6 +397,9 @@ func (m *KernelState) CanonicalSize() int {
 	if len(m.Momentum) != 0 {
 		n += 1 + canon.SizeSpan(4*len(m.Momentum))
 	}
+	if len(m.Binary) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Binary))
+	}
 	return n
 }
 
@@ -414,6 +419,11 @@ func (m *KernelState) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Binary) != 0 {
+		i = canon.PutBytes(b, i, m.Binary)
+		i--
+		b[i] = 0x22
 	}
 	if len(m.Momentum) != 0 {
 		end := i
@@ -505,6 +515,19 @@ func (m *KernelState) ParseCanonical(b []byte) error {
 	} else {
 		m.Momentum = m.Momentum[:0]
 	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelState.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelState.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Binary = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Binary = nil
+	}
 	if tag != canon.End {
 		return schemaOfKernelState.Unexpected(b, tag, i)
 	}
@@ -532,7 +555,23 @@ func (m *KernelState) IdentityHash(h uint64) uint64 {
 			h = canon.Mix(h, uint64(math.Float32bits(v)))
 		}
 	}
+	if len(m.Binary) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixBytes(h, m.Binary)
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *KernelState) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if len(m.Binary) != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfSlotState = canon.Schema{
@@ -958,6 +997,18 @@ func (m *SlotState) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SlotState) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Kernel != nil {
+		n = max(n, m.Kernel.MinorNeeded())
+	}
+	return n
+}
+
 var schemaOfKasminaState = canon.Schema{
 	Name: "esper.state.v2.KasminaState",
 	Fields: []canon.Field{
@@ -1132,6 +1183,20 @@ func (m *KasminaState) IdentityHash(h uint64) uint64 {
 		}
 	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *KasminaState) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if len(m.Slots) != 0 {
+		for _, v := range m.Slots {
+			n = max(n, v.MinorNeeded())
+		}
+	}
+	return n
 }
 
 var schemaOfOpenAdaptation = canon.Schema{
@@ -2070,6 +2135,7 @@ var schemaOfLineage = canon.Schema{
 		{Number: 1, Name: "training_run_id", Wire: 2, Elem: 2},
 		{Number: 2, Name: "model_seed", Wire: 0, Elem: 2},
 		{Number: 3, Name: "epochs", Wire: 2, Elem: 2, List: true},
+		{Number: 4, Name: "kernels", Wire: 2, Elem: 2, List: true},
 	},
 }
 
@@ -2097,6 +2163,12 @@ func (m *Lineage) CanonicalSize() int {
 			n += canon.SizeSpan(v.CanonicalSize())
 		}
 	}
+	if len(m.Kernels) != 0 {
+		n += 1 * len(m.Kernels)
+		for _, v := range m.Kernels {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
 	return n
 }
 
@@ -2116,6 +2188,14 @@ func (m *Lineage) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Kernels) != 0 {
+		for k := len(m.Kernels) - 1; k >= 0; k-- {
+			at := m.Kernels[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
 	}
 	if len(m.Epochs) != 0 {
 		for k := len(m.Epochs) - 1; k >= 0; k-- {
@@ -2185,6 +2265,18 @@ func (m *Lineage) ParseCanonical(b []byte) error {
 		}
 		tag, i = canon.Tag(b, n)
 	}
+	m.Kernels = m.Kernels[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfLineage.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Kernels)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
 	if tag != canon.End {
 		return schemaOfLineage.Unexpected(b, tag, i)
 	}
@@ -2209,6 +2301,140 @@ func (m *Lineage) IdentityHash(h uint64) uint64 {
 		for _, v := range m.Epochs {
 			h = v.IdentityHash(h)
 		}
+	}
+	if len(m.Kernels) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Kernels))<<32)
+		for _, v := range m.Kernels {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *Lineage) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if len(m.Kernels) != 0 {
+		n = max(n, 2)
+	}
+	return n
+}
+
+var schemaOfLineageKernel = canon.Schema{
+	Name: "esper.state.v2.LineageKernel",
+	Fields: []canon.Field{
+		{Number: 1, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "binary", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *LineageKernel) FullName() string { return schemaOfLineageKernel.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *LineageKernel) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if len(m.Binary) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Binary))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *LineageKernel) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *LineageKernel) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Binary) != 0 {
+		i = canon.PutBytes(b, i, m.Binary)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *LineageKernel) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfLineageKernel.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfLineageKernel.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfLineageKernel.Fail(1, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfLineageKernel.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfLineageKernel.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Binary = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Binary = nil
+	}
+	if tag != canon.End {
+		return schemaOfLineageKernel.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *LineageKernel) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if len(m.Binary) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixBytes(h, m.Binary)
 	}
 	return canon.Mix(h, 0)
 }
@@ -2440,6 +2666,21 @@ func (m *ModelExport) IdentityHash(h uint64) uint64 {
 		h = canon.MixBytes(h, m.Sha256)
 	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *ModelExport) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Lineage != nil {
+		n = max(n, m.Lineage.MinorNeeded())
+	}
+	if m.Grafts != nil {
+		n = max(n, m.Grafts.MinorNeeded())
+	}
+	return n
 }
 
 var schemaOfCommandRecord = canon.Schema{
@@ -3805,6 +4046,1409 @@ func (m *AssetRecord) IdentityHash(h uint64) uint64 {
 		for _, v := range m.Objects {
 			h = canon.MixString(h, v)
 		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKarnRecord = canon.Schema{
+	Name: "esper.state.v2.KarnRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "design", Wire: 2, Elem: 2},
+		{Number: 2, Name: "settled_blueprint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "status", Wire: 0, Elem: 2},
+		{Number: 4, Name: "reward", Wire: 2, Elem: 2},
+		{Number: 5, Name: "quarantined_blueprint_id", Wire: 2, Elem: 2},
+		{Number: 6, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KarnRecord) FullName() string { return schemaOfKarnRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KarnRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Design != nil {
+		n += 1 + canon.SizeSpan(m.Design.CanonicalSize())
+	}
+	if len(m.SettledBlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.SettledBlueprintId))
+	}
+	if m.Status != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Status))
+	}
+	if m.Reward != nil {
+		n += 1 + canon.SizeSpan(m.Reward.CanonicalSize())
+	}
+	if len(m.QuarantinedBlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.QuarantinedBlueprintId))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KarnRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KarnRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x32
+	}
+	if len(m.QuarantinedBlueprintId) != 0 {
+		i = canon.PutString(b, i, m.QuarantinedBlueprintId)
+		i--
+		b[i] = 0x2a
+	}
+	if m.Reward != nil {
+		at := m.Reward.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x22
+	}
+	if m.Status != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Status))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.SettledBlueprintId) != 0 {
+		i = canon.PutString(b, i, m.SettledBlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Design != nil {
+		at := m.Design.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KarnRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Design == nil {
+			m.Design = new(KarnDesign)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Design.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Design = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.SettledBlueprintId != string(b[at:n]) {
+			m.SettledBlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.SettledBlueprintId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(3, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfKarnRecord.Fail(3, r, i)
+		}
+		if v > 7 {
+			return schemaOfKarnRecord.Fail(3, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfKarnRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Status = v26.AssetStatus(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Status = 0
+	}
+	if tag == 0x22 {
+		if m.Reward == nil {
+			m.Reward = new(KarnReward)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if err := m.Reward.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reward = nil
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnRecord.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnRecord.Fail(5, canon.BadUTF8, at)
+		}
+		if m.QuarantinedBlueprintId != string(b[at:n]) {
+			m.QuarantinedBlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.QuarantinedBlueprintId = ""
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnRecord.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnRecord.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnRecord.Fail(6, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfKarnRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KarnRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Design != nil {
+		h = canon.Mix(h, 1)
+		h = m.Design.IdentityHash(h)
+	}
+	if len(m.SettledBlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.SettledBlueprintId)
+	}
+	if m.Status != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Status)))
+	}
+	if m.Reward != nil {
+		h = canon.Mix(h, 4)
+		h = m.Reward.IdentityHash(h)
+	}
+	if len(m.QuarantinedBlueprintId) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.QuarantinedBlueprintId)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *KarnRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Status != 0 {
+		switch m.Status {
+		case v26.AssetStatus_ASSET_STATUS_UNSPECIFIED:
+			n = max(n, 2)
+		case v26.AssetStatus_STORED:
+			n = max(n, 2)
+		case v26.AssetStatus_EXISTS:
+			n = max(n, 2)
+		case v26.AssetStatus_CONFLICT:
+			n = max(n, 2)
+		case v26.AssetStatus_NOT_FOUND:
+			n = max(n, 2)
+		case v26.AssetStatus_REFUSED:
+			n = max(n, 2)
+		case v26.AssetStatus_UNAVAILABLE:
+			n = max(n, 2)
+		case v26.AssetStatus_DAMAGED:
+			n = max(n, 2)
+		}
+	}
+	return n
+}
+
+var schemaOfKarnDesign = canon.Schema{
+	Name: "esper.state.v2.KarnDesign",
+	Fields: []canon.Field{
+		{Number: 1, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "template_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "variant", Wire: 0, Elem: 2},
+		{Number: 4, Name: "risk_score", Wire: 1, Elem: 2},
+		{Number: 5, Name: "curriculum_stage", Wire: 0, Elem: 2},
+		{Number: 6, Name: "request_id", Wire: 2, Elem: 2},
+		{Number: 7, Name: "at", Wire: 2, Elem: 2},
+		{Number: 8, Name: "parent_blueprint_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KarnDesign) FullName() string { return schemaOfKarnDesign.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KarnDesign) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.TemplateId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.TemplateId))
+	}
+	if m.Variant != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Variant))
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		n += 9
+	}
+	if m.CurriculumStage != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.CurriculumStage))
+	}
+	if len(m.RequestId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.RequestId))
+	}
+	if m.At != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.At))
+	}
+	if len(m.ParentBlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ParentBlueprintId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KarnDesign) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KarnDesign) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.ParentBlueprintId) != 0 {
+		i = canon.PutString(b, i, m.ParentBlueprintId)
+		i--
+		b[i] = 0x42
+	}
+	if m.At != nil {
+		at := canon.PutTimestamp(b, i, m.At)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x3a
+	}
+	if len(m.RequestId) != 0 {
+		i = canon.PutString(b, i, m.RequestId)
+		i--
+		b[i] = 0x32
+	}
+	if m.CurriculumStage != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.CurriculumStage))
+		i--
+		b[i] = 0x28
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.RiskScore))
+		i--
+		b[i] = 0x21
+	}
+	if m.Variant != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Variant))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.TemplateId) != 0 {
+		i = canon.PutString(b, i, m.TemplateId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KarnDesign) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnDesign.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnDesign.Fail(1, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnDesign.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnDesign.Fail(2, canon.BadUTF8, at)
+		}
+		if m.TemplateId != string(b[at:n]) {
+			m.TemplateId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TemplateId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfKarnDesign.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Variant = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Variant = 0
+	}
+	if tag == 0x21 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfKarnDesign.Fail(4, canon.ExplicitZero, i)
+		}
+		m.RiskScore = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RiskScore = 0
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(5, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfKarnDesign.Fail(5, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfKarnDesign.Fail(5, canon.ExplicitZero, i)
+		}
+		m.CurriculumStage = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CurriculumStage = 0
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnDesign.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnDesign.Fail(6, canon.BadUTF8, at)
+		}
+		if m.RequestId != string(b[at:n]) {
+			m.RequestId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RequestId = ""
+	}
+	if tag == 0x3a {
+		if m.At == nil {
+			m.At = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(7, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.At, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.At = nil
+	}
+	if tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnDesign.Fail(8, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnDesign.Fail(8, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnDesign.Fail(8, canon.BadUTF8, at)
+		}
+		if m.ParentBlueprintId != string(b[at:n]) {
+			m.ParentBlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ParentBlueprintId = ""
+	}
+	if tag != canon.End {
+		return schemaOfKarnDesign.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KarnDesign) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.TemplateId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.TemplateId)
+	}
+	if m.Variant != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Variant)))
+	}
+	if math.Float64bits(m.RiskScore) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(math.Float64bits(m.RiskScore)))
+	}
+	if m.CurriculumStage != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.CurriculumStage)))
+	}
+	if len(m.RequestId) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.RequestId)
+	}
+	if len(m.ParentBlueprintId) != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.MixString(h, m.ParentBlueprintId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKarnReward = canon.Schema{
+	Name: "esper.state.v2.KarnReward",
+	Fields: []canon.Field{
+		{Number: 1, Name: "report_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "template_id", Wire: 2, Elem: 2},
+		{Number: 4, Name: "value", Wire: 1, Elem: 2},
+		{Number: 5, Name: "at", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KarnReward) FullName() string { return schemaOfKarnReward.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KarnReward) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.ReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportId))
+	}
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.TemplateId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.TemplateId))
+	}
+	if math.Float64bits(m.Value) != 0 {
+		n += 9
+	}
+	if m.At != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.At))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KarnReward) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KarnReward) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.At != nil {
+		at := canon.PutTimestamp(b, i, m.At)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if math.Float64bits(m.Value) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Value))
+		i--
+		b[i] = 0x21
+	}
+	if len(m.TemplateId) != 0 {
+		i = canon.PutString(b, i, m.TemplateId)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.ReportId) != 0 {
+		i = canon.PutString(b, i, m.ReportId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KarnReward) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnReward.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnReward.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnReward.Fail(1, canon.BadUTF8, at)
+		}
+		if m.ReportId != string(b[at:n]) {
+			m.ReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnReward.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnReward.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnReward.Fail(2, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnReward.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKarnReward.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKarnReward.Fail(3, canon.BadUTF8, at)
+		}
+		if m.TemplateId != string(b[at:n]) {
+			m.TemplateId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TemplateId = ""
+	}
+	if tag == 0x21 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfKarnReward.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfKarnReward.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Value = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Value = 0
+	}
+	if tag == 0x2a {
+		if m.At == nil {
+			m.At = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKarnReward.Fail(5, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.At, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.At = nil
+	}
+	if tag != canon.End {
+		return schemaOfKarnReward.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KarnReward) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.ReportId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.ReportId)
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.TemplateId) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.TemplateId)
+	}
+	if math.Float64bits(m.Value) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Value)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfCompileJob = canon.Schema{
+	Name: "esper.state.v2.CompileJob",
+	Fields: []canon.Field{
+		{Number: 1, Name: "job_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "blueprint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "pipeline", Wire: 2, Elem: 2},
+		{Number: 4, Name: "hardware", Wire: 2, Elem: 2},
+		{Number: 5, Name: "toolchain", Wire: 2, Elem: 2},
+		{Number: 6, Name: "tier", Wire: 0, Elem: 2},
+		{Number: 7, Name: "interest", Wire: 1, Elem: 2},
+		{Number: 8, Name: "emergency", Wire: 0, Elem: 2},
+		{Number: 9, Name: "state", Wire: 2, Elem: 2},
+		{Number: 10, Name: "attempt", Wire: 0, Elem: 2},
+		{Number: 11, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 12, Name: "at", Wire: 2, Elem: 2},
+		{Number: 13, Name: "binary", Wire: 2, Elem: 2},
+		{Number: 14, Name: "order", Wire: 0, Elem: 2},
+		{Number: 15, Name: "conservative", Wire: 0, Elem: 2},
+		{Number: 16, Name: "compile_ms", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *CompileJob) FullName() string { return schemaOfCompileJob.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *CompileJob) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.JobId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.JobId))
+	}
+	if len(m.BlueprintId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.BlueprintId))
+	}
+	if len(m.Pipeline) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Pipeline))
+	}
+	if len(m.Hardware) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Hardware))
+	}
+	if len(m.Toolchain) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Toolchain))
+	}
+	if m.Tier != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Tier))
+	}
+	if math.Float64bits(m.Interest) != 0 {
+		n += 9
+	}
+	if m.Emergency {
+		n += 2
+	}
+	if len(m.State) != 0 {
+		n += 1 + canon.SizeSpan(len(m.State))
+	}
+	if m.Attempt != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Attempt))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if m.At != nil {
+		n += 1 + canon.SizeSpan(canon.SizeTimestamp(m.At))
+	}
+	if len(m.Binary) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Binary))
+	}
+	if m.Order != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Order))
+	}
+	if m.Conservative {
+		n += 2
+	}
+	if m.CompileMs != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.CompileMs))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *CompileJob) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *CompileJob) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.CompileMs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.CompileMs))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0x80
+	}
+	if m.Conservative {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Conservative))
+		i--
+		b[i] = 0x78
+	}
+	if m.Order != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Order))
+		i--
+		b[i] = 0x70
+	}
+	if len(m.Binary) != 0 {
+		i = canon.PutBytes(b, i, m.Binary)
+		i--
+		b[i] = 0x6a
+	}
+	if m.At != nil {
+		at := canon.PutTimestamp(b, i, m.At)
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x62
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x5a
+	}
+	if m.Attempt != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Attempt))
+		i--
+		b[i] = 0x50
+	}
+	if len(m.State) != 0 {
+		i = canon.PutString(b, i, m.State)
+		i--
+		b[i] = 0x4a
+	}
+	if m.Emergency {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Emergency))
+		i--
+		b[i] = 0x40
+	}
+	if math.Float64bits(m.Interest) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Interest))
+		i--
+		b[i] = 0x39
+	}
+	if m.Tier != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Tier))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.Toolchain) != 0 {
+		i = canon.PutString(b, i, m.Toolchain)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.Hardware) != 0 {
+		i = canon.PutString(b, i, m.Hardware)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.Pipeline) != 0 {
+		i = canon.PutString(b, i, m.Pipeline)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.BlueprintId) != 0 {
+		i = canon.PutString(b, i, m.BlueprintId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.JobId) != 0 {
+		i = canon.PutString(b, i, m.JobId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *CompileJob) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(1, canon.BadUTF8, at)
+		}
+		if m.JobId != string(b[at:n]) {
+			m.JobId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.JobId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(2, canon.BadUTF8, at)
+		}
+		if m.BlueprintId != string(b[at:n]) {
+			m.BlueprintId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.BlueprintId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(3, canon.BadUTF8, at)
+		}
+		if m.Pipeline != string(b[at:n]) {
+			m.Pipeline = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Pipeline = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(4, canon.BadUTF8, at)
+		}
+		if m.Hardware != string(b[at:n]) {
+			m.Hardware = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Hardware = ""
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Toolchain != string(b[at:n]) {
+			m.Toolchain = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Toolchain = ""
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(6, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfCompileJob.Fail(6, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Tier = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Tier = 0
+	}
+	if tag == 0x39 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Interest = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Interest = 0
+	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(8, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfCompileJob.Fail(8, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Emergency = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Emergency = false
+	}
+	if tag == 0x4a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(9, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(9, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(9, canon.BadUTF8, at)
+		}
+		if m.State != string(b[at:n]) {
+			m.State = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.State = ""
+	}
+	if tag == 0x50 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(10, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfCompileJob.Fail(10, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(10, canon.ExplicitZero, i)
+		}
+		m.Attempt = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Attempt = 0
+	}
+	if tag == 0x5a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(11, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(11, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfCompileJob.Fail(11, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag == 0x62 {
+		if m.At == nil {
+			m.At = new(timestamppb.Timestamp)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(12, canon.Reason(-n), at)
+		}
+		if err := canon.ParseTimestamp(m.At, b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.At = nil
+	}
+	if tag == 0x6a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(13, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompileJob.Fail(13, canon.ExplicitZero, i)
+		}
+		m.Binary = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Binary = nil
+	}
+	if tag == 0x70 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(14, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(14, canon.ExplicitZero, i)
+		}
+		m.Order = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Order = 0
+	}
+	if tag == 0x78 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(15, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfCompileJob.Fail(15, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(15, canon.ExplicitZero, i)
+		}
+		m.Conservative = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Conservative = false
+	}
+	if tag == 0x80 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCompileJob.Fail(16, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfCompileJob.Fail(16, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfCompileJob.Fail(16, canon.ExplicitZero, i)
+		}
+		m.CompileMs = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CompileMs = 0
+	}
+	if tag != canon.End {
+		return schemaOfCompileJob.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *CompileJob) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.JobId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.JobId)
+	}
+	if len(m.BlueprintId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.BlueprintId)
+	}
+	if len(m.Pipeline) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.Pipeline)
+	}
+	if len(m.Hardware) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.Hardware)
+	}
+	if len(m.Toolchain) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Toolchain)
+	}
+	if m.Tier != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.Tier)))
+	}
+	if math.Float64bits(m.Interest) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Interest)))
+	}
+	if m.Emergency {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(canon.Bit(m.Emergency)))
+	}
+	if len(m.State) != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.MixString(h, m.State)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 11)
+		h = canon.MixString(h, m.Reason)
+	}
+	if len(m.Binary) != 0 {
+		h = canon.Mix(h, 13)
+		h = canon.MixBytes(h, m.Binary)
+	}
+	if m.Order != 0 {
+		h = canon.Mix(h, 14)
+		h = canon.Mix(h, uint64(uint64(m.Order)))
+	}
+	if m.Conservative {
+		h = canon.Mix(h, 15)
+		h = canon.Mix(h, uint64(canon.Bit(m.Conservative)))
+	}
+	if m.CompileMs != 0 {
+		h = canon.Mix(h, 16)
+		h = canon.Mix(h, uint64(uint64(m.CompileMs)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfUrabraskRecord = canon.Schema{
+	Name: "esper.state.v2.UrabraskRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "verdict", Wire: 2, Elem: 2},
+		{Number: 2, Name: "settled_kernel_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *UrabraskRecord) FullName() string { return schemaOfUrabraskRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *UrabraskRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Verdict != nil {
+		n += 1 + canon.SizeSpan(m.Verdict.CanonicalSize())
+	}
+	if len(m.SettledKernelId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.SettledKernelId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *UrabraskRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *UrabraskRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.SettledKernelId) != 0 {
+		i = canon.PutString(b, i, m.SettledKernelId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Verdict != nil {
+		at := m.Verdict.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *UrabraskRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Verdict == nil {
+			m.Verdict = new(v26.StoreReport)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfUrabraskRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Verdict.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Verdict = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfUrabraskRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfUrabraskRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfUrabraskRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.SettledKernelId != string(b[at:n]) {
+			m.SettledKernelId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.SettledKernelId = ""
+	}
+	if tag != canon.End {
+		return schemaOfUrabraskRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *UrabraskRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Verdict != nil {
+		h = canon.Mix(h, 1)
+		h = m.Verdict.IdentityHash(h)
+	}
+	if len(m.SettledKernelId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.SettledKernelId)
 	}
 	return canon.Mix(h, 0)
 }

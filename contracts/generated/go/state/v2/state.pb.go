@@ -11,6 +11,7 @@ package statev2
 
 import (
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
@@ -156,6 +157,7 @@ type KernelState struct {
 	KernelArtifactId string                 `protobuf:"bytes,1,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
 	Parameters       []float32              `protobuf:"fixed32,2,rep,packed,name=parameters,proto3" json:"parameters,omitempty"`
 	Momentum         []float32              `protobuf:"fixed32,3,rep,packed,name=momentum,proto3" json:"momentum,omitempty"`
+	Binary           []byte                 `protobuf:"bytes,4,opt,name=binary,proto3" json:"binary,omitempty"` // that it was loaded from; empty: it is built in
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -207,6 +209,13 @@ func (x *KernelState) GetParameters() []float32 {
 func (x *KernelState) GetMomentum() []float32 {
 	if x != nil {
 		return x.Momentum
+	}
+	return nil
+}
+
+func (x *KernelState) GetBinary() []byte {
+	if x != nil {
+		return x.Binary
 	}
 	return nil
 }
@@ -759,6 +768,7 @@ type Lineage struct {
 	TrainingRunId string                 `protobuf:"bytes,1,opt,name=training_run_id,json=trainingRunId,proto3" json:"training_run_id,omitempty"`
 	ModelSeed     uint64                 `protobuf:"varint,2,opt,name=model_seed,json=modelSeed,proto3" json:"model_seed,omitempty"`
 	Epochs        []*LineageEpoch        `protobuf:"bytes,3,rep,name=epochs,proto3" json:"epochs,omitempty"`
+	Kernels       []*LineageKernel       `protobuf:"bytes,4,rep,name=kernels,proto3" json:"kernels,omitempty"` // sorted by id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,6 +824,66 @@ func (x *Lineage) GetEpochs() []*LineageEpoch {
 	return nil
 }
 
+func (x *Lineage) GetKernels() []*LineageKernel {
+	if x != nil {
+		return x.Kernels
+	}
+	return nil
+}
+
+// LineageKernel is a kernel of the library that the lineage names.
+type LineageKernel struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	KernelArtifactId string                 `protobuf:"bytes,1,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
+	Binary           []byte                 `protobuf:"bytes,2,opt,name=binary,proto3" json:"binary,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LineageKernel) Reset() {
+	*x = LineageKernel{}
+	mi := &file_v2_state_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LineageKernel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LineageKernel) ProtoMessage() {}
+
+func (x *LineageKernel) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LineageKernel.ProtoReflect.Descriptor instead.
+func (*LineageKernel) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LineageKernel) GetKernelArtifactId() string {
+	if x != nil {
+		return x.KernelArtifactId
+	}
+	return ""
+}
+
+func (x *LineageKernel) GetBinary() []byte {
+	if x != nil {
+		return x.Binary
+	}
+	return nil
+}
+
 // ModelExport is an evolved model with its complete lineage.
 type ModelExport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -829,7 +899,7 @@ type ModelExport struct {
 
 func (x *ModelExport) Reset() {
 	*x = ModelExport{}
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +911,7 @@ func (x *ModelExport) String() string {
 func (*ModelExport) ProtoMessage() {}
 
 func (x *ModelExport) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +924,7 @@ func (x *ModelExport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelExport.ProtoReflect.Descriptor instead.
 func (*ModelExport) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{9}
+	return file_v2_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ModelExport) GetGraph() string {
@@ -917,7 +987,7 @@ type CommandRecord struct {
 
 func (x *CommandRecord) Reset() {
 	*x = CommandRecord{}
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +999,7 @@ func (x *CommandRecord) String() string {
 func (*CommandRecord) ProtoMessage() {}
 
 func (x *CommandRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1012,7 @@ func (x *CommandRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRecord.ProtoReflect.Descriptor instead.
 func (*CommandRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{10}
+	return file_v2_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CommandRecord) GetCommand() *v22.AdaptationCommand {
@@ -1016,7 +1086,7 @@ type CoordinatorRecord struct {
 
 func (x *CoordinatorRecord) Reset() {
 	*x = CoordinatorRecord{}
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1098,7 @@ func (x *CoordinatorRecord) String() string {
 func (*CoordinatorRecord) ProtoMessage() {}
 
 func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1111,7 @@ func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoordinatorRecord.ProtoReflect.Descriptor instead.
 func (*CoordinatorRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{11}
+	return file_v2_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CoordinatorRecord) GetRollbackId() string {
@@ -1148,7 +1218,7 @@ type TamiyoRecord struct {
 
 func (x *TamiyoRecord) Reset() {
 	*x = TamiyoRecord{}
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1230,7 @@ func (x *TamiyoRecord) String() string {
 func (*TamiyoRecord) ProtoMessage() {}
 
 func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1243,7 @@ func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TamiyoRecord.ProtoReflect.Descriptor instead.
 func (*TamiyoRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{12}
+	return file_v2_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TamiyoRecord) GetIssued() *v22.AdaptationCommand {
@@ -1259,7 +1329,7 @@ type CheckpointHeader struct {
 
 func (x *CheckpointHeader) Reset() {
 	*x = CheckpointHeader{}
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1341,7 @@ func (x *CheckpointHeader) String() string {
 func (*CheckpointHeader) ProtoMessage() {}
 
 func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1354,7 @@ func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointHeader.ProtoReflect.Descriptor instead.
 func (*CheckpointHeader) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{13}
+	return file_v2_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckpointHeader) GetCheckpointId() string {
@@ -1329,7 +1399,7 @@ type AssetRecord struct {
 
 func (x *AssetRecord) Reset() {
 	*x = AssetRecord{}
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1411,7 @@ func (x *AssetRecord) String() string {
 func (*AssetRecord) ProtoMessage() {}
 
 func (x *AssetRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1424,7 @@ func (x *AssetRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetRecord.ProtoReflect.Descriptor instead.
 func (*AssetRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{14}
+	return file_v2_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AssetRecord) GetAssetId() string {
@@ -1378,11 +1448,495 @@ func (x *AssetRecord) GetObjects() []string {
 	return nil
 }
 
+// KarnRecord is one record of Karn's log. One of design, settled_blueprint_id,
+// reward and quarantined_blueprint_id is set.
+type KarnRecord struct {
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	Design                 *KarnDesign            `protobuf:"bytes,1,opt,name=design,proto3" json:"design,omitempty"`                                                     // about to be stored
+	SettledBlueprintId     string                 `protobuf:"bytes,2,opt,name=settled_blueprint_id,json=settledBlueprintId,proto3" json:"settled_blueprint_id,omitempty"` // the library has answered about it
+	Status                 v26.AssetStatus        `protobuf:"varint,3,opt,name=status,proto3,enum=esper.assets.v2.AssetStatus" json:"status,omitempty"`
+	Reward                 *KarnReward            `protobuf:"bytes,4,opt,name=reward,proto3" json:"reward,omitempty"`
+	QuarantinedBlueprintId string                 `protobuf:"bytes,5,opt,name=quarantined_blueprint_id,json=quarantinedBlueprintId,proto3" json:"quarantined_blueprint_id,omitempty"`
+	Reason                 string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *KarnRecord) Reset() {
+	*x = KarnRecord{}
+	mi := &file_v2_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KarnRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KarnRecord) ProtoMessage() {}
+
+func (x *KarnRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KarnRecord.ProtoReflect.Descriptor instead.
+func (*KarnRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *KarnRecord) GetDesign() *KarnDesign {
+	if x != nil {
+		return x.Design
+	}
+	return nil
+}
+
+func (x *KarnRecord) GetSettledBlueprintId() string {
+	if x != nil {
+		return x.SettledBlueprintId
+	}
+	return ""
+}
+
+func (x *KarnRecord) GetStatus() v26.AssetStatus {
+	if x != nil {
+		return x.Status
+	}
+	return v26.AssetStatus(0)
+}
+
+func (x *KarnRecord) GetReward() *KarnReward {
+	if x != nil {
+		return x.Reward
+	}
+	return nil
+}
+
+func (x *KarnRecord) GetQuarantinedBlueprintId() string {
+	if x != nil {
+		return x.QuarantinedBlueprintId
+	}
+	return ""
+}
+
+func (x *KarnRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// KarnDesign says how a design is made: template and variant decide its graph.
+type KarnDesign struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	BlueprintId       string                 `protobuf:"bytes,1,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
+	TemplateId        string                 `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	Variant           uint64                 `protobuf:"varint,3,opt,name=variant,proto3" json:"variant,omitempty"` // 0: the template itself
+	RiskScore         float64                `protobuf:"fixed64,4,opt,name=risk_score,json=riskScore,proto3" json:"risk_score,omitempty"`
+	CurriculumStage   uint32                 `protobuf:"varint,5,opt,name=curriculum_stage,json=curriculumStage,proto3" json:"curriculum_stage,omitempty"`
+	RequestId         string                 `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // that asked for it; empty: Karn's own
+	At                *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	ParentBlueprintId string                 `protobuf:"bytes,8,opt,name=parent_blueprint_id,json=parentBlueprintId,proto3" json:"parent_blueprint_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *KarnDesign) Reset() {
+	*x = KarnDesign{}
+	mi := &file_v2_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KarnDesign) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KarnDesign) ProtoMessage() {}
+
+func (x *KarnDesign) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KarnDesign.ProtoReflect.Descriptor instead.
+func (*KarnDesign) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KarnDesign) GetBlueprintId() string {
+	if x != nil {
+		return x.BlueprintId
+	}
+	return ""
+}
+
+func (x *KarnDesign) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *KarnDesign) GetVariant() uint64 {
+	if x != nil {
+		return x.Variant
+	}
+	return 0
+}
+
+func (x *KarnDesign) GetRiskScore() float64 {
+	if x != nil {
+		return x.RiskScore
+	}
+	return 0
+}
+
+func (x *KarnDesign) GetCurriculumStage() uint32 {
+	if x != nil {
+		return x.CurriculumStage
+	}
+	return 0
+}
+
+func (x *KarnDesign) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *KarnDesign) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *KarnDesign) GetParentBlueprintId() string {
+	if x != nil {
+		return x.ParentBlueprintId
+	}
+	return ""
+}
+
+// KarnReward is what one field report is worth to a template.
+type KarnReward struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReportId      string                 `protobuf:"bytes,1,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	BlueprintId   string                 `protobuf:"bytes,2,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
+	TemplateId    string                 `protobuf:"bytes,3,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KarnReward) Reset() {
+	*x = KarnReward{}
+	mi := &file_v2_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KarnReward) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KarnReward) ProtoMessage() {}
+
+func (x *KarnReward) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KarnReward.ProtoReflect.Descriptor instead.
+func (*KarnReward) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *KarnReward) GetReportId() string {
+	if x != nil {
+		return x.ReportId
+	}
+	return ""
+}
+
+func (x *KarnReward) GetBlueprintId() string {
+	if x != nil {
+		return x.BlueprintId
+	}
+	return ""
+}
+
+func (x *KarnReward) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *KarnReward) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *KarnReward) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CompileJob is one record of Tezzeret's log: where a compilation stands. The
+// newest record of a job counts.
+type CompileJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"` // of the artifact that it makes
+	BlueprintId   string                 `protobuf:"bytes,2,opt,name=blueprint_id,json=blueprintId,proto3" json:"blueprint_id,omitempty"`
+	Pipeline      string                 `protobuf:"bytes,3,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	Hardware      string                 `protobuf:"bytes,4,opt,name=hardware,proto3" json:"hardware,omitempty"`
+	Toolchain     string                 `protobuf:"bytes,5,opt,name=toolchain,proto3" json:"toolchain,omitempty"`
+	Tier          uint32                 `protobuf:"varint,6,opt,name=tier,proto3" json:"tier,omitempty"`
+	Interest      float64                `protobuf:"fixed64,7,opt,name=interest,proto3" json:"interest,omitempty"`
+	Emergency     bool                   `protobuf:"varint,8,opt,name=emergency,proto3" json:"emergency,omitempty"`
+	State         string                 `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"` // QUEUED, COMPILED, READY, FAILED, CANCELLED
+	Attempt       uint32                 `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=at,proto3" json:"at,omitempty"`         // when it was queued
+	Binary        []byte                 `protobuf:"bytes,13,opt,name=binary,proto3" json:"binary,omitempty"` // with COMPILED
+	Order         uint64                 `protobuf:"varint,14,opt,name=order,proto3" json:"order,omitempty"`  // its place among all that were queued
+	Conservative  bool                   `protobuf:"varint,15,opt,name=conservative,proto3" json:"conservative,omitempty"`
+	CompileMs     uint32                 `protobuf:"varint,16,opt,name=compile_ms,json=compileMs,proto3" json:"compile_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompileJob) Reset() {
+	*x = CompileJob{}
+	mi := &file_v2_state_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompileJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompileJob) ProtoMessage() {}
+
+func (x *CompileJob) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompileJob.ProtoReflect.Descriptor instead.
+func (*CompileJob) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CompileJob) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *CompileJob) GetBlueprintId() string {
+	if x != nil {
+		return x.BlueprintId
+	}
+	return ""
+}
+
+func (x *CompileJob) GetPipeline() string {
+	if x != nil {
+		return x.Pipeline
+	}
+	return ""
+}
+
+func (x *CompileJob) GetHardware() string {
+	if x != nil {
+		return x.Hardware
+	}
+	return ""
+}
+
+func (x *CompileJob) GetToolchain() string {
+	if x != nil {
+		return x.Toolchain
+	}
+	return ""
+}
+
+func (x *CompileJob) GetTier() uint32 {
+	if x != nil {
+		return x.Tier
+	}
+	return 0
+}
+
+func (x *CompileJob) GetInterest() float64 {
+	if x != nil {
+		return x.Interest
+	}
+	return 0
+}
+
+func (x *CompileJob) GetEmergency() bool {
+	if x != nil {
+		return x.Emergency
+	}
+	return false
+}
+
+func (x *CompileJob) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CompileJob) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *CompileJob) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CompileJob) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *CompileJob) GetBinary() []byte {
+	if x != nil {
+		return x.Binary
+	}
+	return nil
+}
+
+func (x *CompileJob) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *CompileJob) GetConservative() bool {
+	if x != nil {
+		return x.Conservative
+	}
+	return false
+}
+
+func (x *CompileJob) GetCompileMs() uint32 {
+	if x != nil {
+		return x.CompileMs
+	}
+	return 0
+}
+
+// UrabraskRecord is one record of Urabrask's log: a verdict that is reached, or
+// that the library has it.
+type UrabraskRecord struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Verdict         *v26.StoreReport       `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	SettledKernelId string                 `protobuf:"bytes,2,opt,name=settled_kernel_id,json=settledKernelId,proto3" json:"settled_kernel_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UrabraskRecord) Reset() {
+	*x = UrabraskRecord{}
+	mi := &file_v2_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrabraskRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrabraskRecord) ProtoMessage() {}
+
+func (x *UrabraskRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrabraskRecord.ProtoReflect.Descriptor instead.
+func (*UrabraskRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UrabraskRecord) GetVerdict() *v26.StoreReport {
+	if x != nil {
+		return x.Verdict
+	}
+	return nil
+}
+
+func (x *UrabraskRecord) GetSettledKernelId() string {
+	if x != nil {
+		return x.SettledKernelId
+	}
+	return ""
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -1396,13 +1950,14 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x14best_validation_loss\x18\b \x01(\x01R\x12bestValidationLoss\x12'\n" +
 	"\x0fvalidation_loss\x18\t \x01(\x01R\x0evalidationLoss\x12)\n" +
 	"\x10checkpoint_every\x18\n" +
-	" \x01(\x05R\x0fcheckpointEvery\"w\n" +
+	" \x01(\x05R\x0fcheckpointEvery\"\x95\x01\n" +
 	"\vKernelState\x12,\n" +
 	"\x12kernel_artifact_id\x18\x01 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x02 \x03(\x02R\n" +
 	"parameters\x12\x1a\n" +
-	"\bmomentum\x18\x03 \x03(\x02R\bmomentum\"\x9d\x04\n" +
+	"\bmomentum\x18\x03 \x03(\x02R\bmomentum\x12\x1c\n" +
+	"\x06binary\x18\x04 \x01(\fB\x04\xe0\xf3\x18\x02R\x06binary\"\x9d\x04\n" +
 	"\tSlotState\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x123\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x1d.esper.telemetry.v2.SeedStageR\x05stage\x123\n" +
@@ -1460,12 +2015,16 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x06joined\x18\x04 \x01(\bR\x06joined\x12:\n" +
 	"\bcommands\x18\x05 \x03(\v2\x1e.esper.state.v2.LineageCommandR\bcommands\x127\n" +
 	"\aeffects\x18\x06 \x03(\x0e2\x1d.esper.training.v2.StepEffectR\aeffects\x12'\n" +
-	"\x0fvalidation_loss\x18\a \x01(\x01R\x0evalidationLoss\"\x86\x01\n" +
+	"\x0fvalidation_loss\x18\a \x01(\x01R\x0evalidationLoss\"\xc5\x01\n" +
 	"\aLineage\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x1d\n" +
 	"\n" +
 	"model_seed\x18\x02 \x01(\x04R\tmodelSeed\x124\n" +
-	"\x06epochs\x18\x03 \x03(\v2\x1c.esper.state.v2.LineageEpochR\x06epochs\"\xfa\x01\n" +
+	"\x06epochs\x18\x03 \x03(\v2\x1c.esper.state.v2.LineageEpochR\x06epochs\x12=\n" +
+	"\akernels\x18\x04 \x03(\v2\x1d.esper.state.v2.LineageKernelB\x04\xe0\xf3\x18\x02R\akernels\"[\n" +
+	"\rLineageKernel\x12,\n" +
+	"\x12kernel_artifact_id\x18\x01 \x01(\tR\x10kernelArtifactId\x12\x16\n" +
+	"\x06binary\x18\x02 \x01(\fR\x06binary:\x04\xe8\xf4\x18\x02\"\xfa\x01\n" +
 	"\vModelExport\x12\x14\n" +
 	"\x05graph\x18\x01 \x01(\tR\x05graph\x121\n" +
 	"\alineage\x18\x02 \x01(\v2\x17.esper.state.v2.LineageR\alineage\x12-\n" +
@@ -1523,7 +2082,59 @@ const file_v2_state_proto_rawDesc = "" +
 	"\vAssetRecord\x12\x19\n" +
 	"\basset_id\x18\x01 \x01(\tR\aassetId\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
-	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02\"\xb4\x02\n" +
+	"\n" +
+	"KarnRecord\x122\n" +
+	"\x06design\x18\x01 \x01(\v2\x1a.esper.state.v2.KarnDesignR\x06design\x120\n" +
+	"\x14settled_blueprint_id\x18\x02 \x01(\tR\x12settledBlueprintId\x124\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x1c.esper.assets.v2.AssetStatusR\x06status\x122\n" +
+	"\x06reward\x18\x04 \x01(\v2\x1a.esper.state.v2.KarnRewardR\x06reward\x128\n" +
+	"\x18quarantined_blueprint_id\x18\x05 \x01(\tR\x16quarantinedBlueprintId\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason:\x04\xe8\xf4\x18\x02\"\xb5\x02\n" +
+	"\n" +
+	"KarnDesign\x12!\n" +
+	"\fblueprint_id\x18\x01 \x01(\tR\vblueprintId\x12\x1f\n" +
+	"\vtemplate_id\x18\x02 \x01(\tR\n" +
+	"templateId\x12\x18\n" +
+	"\avariant\x18\x03 \x01(\x04R\avariant\x12\x1d\n" +
+	"\n" +
+	"risk_score\x18\x04 \x01(\x01R\triskScore\x12)\n" +
+	"\x10curriculum_stage\x18\x05 \x01(\rR\x0fcurriculumStage\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12.\n" +
+	"\x13parent_blueprint_id\x18\b \x01(\tR\x11parentBlueprintId:\x04\xe8\xf4\x18\x02\"\xb5\x01\n" +
+	"\n" +
+	"KarnReward\x12\x1b\n" +
+	"\treport_id\x18\x01 \x01(\tR\breportId\x12!\n" +
+	"\fblueprint_id\x18\x02 \x01(\tR\vblueprintId\x12\x1f\n" +
+	"\vtemplate_id\x18\x03 \x01(\tR\n" +
+	"templateId\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at:\x04\xe8\xf4\x18\x02\"\xd5\x03\n" +
+	"\n" +
+	"CompileJob\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12!\n" +
+	"\fblueprint_id\x18\x02 \x01(\tR\vblueprintId\x12\x1a\n" +
+	"\bpipeline\x18\x03 \x01(\tR\bpipeline\x12\x1a\n" +
+	"\bhardware\x18\x04 \x01(\tR\bhardware\x12\x1c\n" +
+	"\ttoolchain\x18\x05 \x01(\tR\ttoolchain\x12\x12\n" +
+	"\x04tier\x18\x06 \x01(\rR\x04tier\x12\x1a\n" +
+	"\binterest\x18\a \x01(\x01R\binterest\x12\x1c\n" +
+	"\temergency\x18\b \x01(\bR\temergency\x12\x14\n" +
+	"\x05state\x18\t \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\n" +
+	" \x01(\rR\aattempt\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06binary\x18\r \x01(\fR\x06binary\x12\x14\n" +
+	"\x05order\x18\x0e \x01(\x04R\x05order\x12\"\n" +
+	"\fconservative\x18\x0f \x01(\bR\fconservative\x12\x1d\n" +
+	"\n" +
+	"compile_ms\x18\x10 \x01(\rR\tcompileMs:\x04\xe8\xf4\x18\x02\"z\n" +
+	"\x0eUrabraskRecord\x126\n" +
+	"\averdict\x18\x01 \x01(\v2\x1c.esper.assets.v2.StoreReportR\averdict\x12*\n" +
+	"\x11settled_kernel_id\x18\x02 \x01(\tR\x0fsettledKernelId:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -1537,7 +2148,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -1548,51 +2159,67 @@ var file_v2_state_proto_goTypes = []any{
 	(*LineageCommand)(nil),        // 6: esper.state.v2.LineageCommand
 	(*LineageEpoch)(nil),          // 7: esper.state.v2.LineageEpoch
 	(*Lineage)(nil),               // 8: esper.state.v2.Lineage
-	(*ModelExport)(nil),           // 9: esper.state.v2.ModelExport
-	(*CommandRecord)(nil),         // 10: esper.state.v2.CommandRecord
-	(*CoordinatorRecord)(nil),     // 11: esper.state.v2.CoordinatorRecord
-	(*TamiyoRecord)(nil),          // 12: esper.state.v2.TamiyoRecord
-	(*CheckpointHeader)(nil),      // 13: esper.state.v2.CheckpointHeader
-	(*AssetRecord)(nil),           // 14: esper.state.v2.AssetRecord
-	(*v2.SeedRef)(nil),            // 15: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 16: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 17: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 18: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 19: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 21: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 22: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 23: esper.operational.v2.FieldReport
+	(*LineageKernel)(nil),         // 9: esper.state.v2.LineageKernel
+	(*ModelExport)(nil),           // 10: esper.state.v2.ModelExport
+	(*CommandRecord)(nil),         // 11: esper.state.v2.CommandRecord
+	(*CoordinatorRecord)(nil),     // 12: esper.state.v2.CoordinatorRecord
+	(*TamiyoRecord)(nil),          // 13: esper.state.v2.TamiyoRecord
+	(*CheckpointHeader)(nil),      // 14: esper.state.v2.CheckpointHeader
+	(*AssetRecord)(nil),           // 15: esper.state.v2.AssetRecord
+	(*KarnRecord)(nil),            // 16: esper.state.v2.KarnRecord
+	(*KarnDesign)(nil),            // 17: esper.state.v2.KarnDesign
+	(*KarnReward)(nil),            // 18: esper.state.v2.KarnReward
+	(*CompileJob)(nil),            // 19: esper.state.v2.CompileJob
+	(*UrabraskRecord)(nil),        // 20: esper.state.v2.UrabraskRecord
+	(*v2.SeedRef)(nil),            // 21: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 22: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 23: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 24: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 25: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 27: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 28: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 29: esper.operational.v2.FieldReport
+	(v26.AssetStatus)(0),          // 30: esper.assets.v2.AssetStatus
+	(*v26.StoreReport)(nil),       // 31: esper.assets.v2.StoreReport
 }
 var file_v2_state_proto_depIdxs = []int32{
-	15, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	21, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	22, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	15, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	21, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	22, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	15, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	21, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	17, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	23, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
-	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
-	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
-	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	18, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	19, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	20, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	15, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	22, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	18, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
-	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	23, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	9,  // 11: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
+	8,  // 12: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
+	0,  // 13: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
+	3,  // 14: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
+	24, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	25, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	26, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	27, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	21, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	28, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	24, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	4,  // 22: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
+	29, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	17, // 24: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
+	30, // 25: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
+	18, // 26: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
+	26, // 27: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
+	26, // 28: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
+	26, // 29: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
+	31, // 30: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -1606,7 +2233,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

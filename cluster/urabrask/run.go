@@ -1,0 +1,222 @@
+package urabrask
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
+	"github.com/esper-sim/espersim/gpu"
+)
+
+// run is a validation. It lives in memory: a crash begins it anew.
+type run struct {
+	serial   int64
+	kernel   string
+	pipeline string
+	hardware string
+	b        *bench
+	step     int
+	began    time.Duration
+	ticket   breaker.Ticket
+}
+
+// steps of a validation, in order.
+var steps = []struct {
+	name string
+	do   func(*bench) error
+}{
+	{"SAFETY", (*bench).sandbox}, {"SAFETY", (*bench).leaks}, {"SAFETY", (*bench).gradients}, {"SAFETY", (*bench).chaos},
+	{"STRUCTURAL", (*bench).structure}, {"BENCHMARK", (*bench).latency},
+}
+
+// next begins a validation, if there is something to validate and nothing under
+// way.
+func (u *urabrask) next() {
+	now := u.env.Clock.Monotonic()
+	for u.run == nil && len(u.queue) > 0 && u.log.Usable() && u.env.Accel != nil {
+		if u.general.State(now) == breaker.Open || u.structural.State(now) == breaker.Open {
+			u.env.Clock.SetTimer("next", 0, max(u.general.RetryAfter(now), u.structural.RetryAfter(now), 100*time.Millisecond))
+			return
+		}
+		id := u.queue[0]
+		u.queue = u.queue[1:]
+		if u.verdicts[id] != nil {
+			continue
+		}
+		ticket, _ := u.general.Allow(now) // one at a time: there is always a probe left
+		u.serial++
+		u.run = &run{serial: u.serial, kernel: id, began: now, ticket: ticket}
+		u.tell(id, "RECEIVED", "")
+		u.fetch(u.run)
+	}
+}
+
+// fetch gets a kernel's bytes.
+func (u *urabrask) fetch(r *run) {
+	serial := r.serial
+	u.library.Ask("kernel/"+r.kernel, &assetsv2.FetchKernel{KernelArtifactId: r.kernel}, func(m canon.Message) {
+		f, ok := m.(*assetsv2.FetchKernelReply)
+		if r := u.run; !ok || r == nil || r.serial != serial {
+			return
+		}
+		r := u.run
+		status := f.Kernel.GetStatus()
+		switch {
+		case f.Status == assetsv2.AssetStatus_DAMAGED:
+			u.end(r, true)
+			u.conclude(r.kernel, &measured{wrong: []string{"its bytes are damaged: " + f.Reason}, risk: 1}, "", "", 0)
+			return
+		case f.Status != assetsv2.AssetStatus_EXISTS || status != blueprintv2.KernelStatus_PENDING_BENCHMARKING && status != blueprintv2.KernelStatus_BENCHMARKING:
+			// It has its verdict, or is not there.
+			u.end(r, true)
+			u.next()
+			return
+		}
+		r.pipeline, r.hardware = strings.Clone(f.Kernel.CompilationPipeline), hardwareOf(r.kernel)
+		binary := append([]byte(nil), f.Binary...)
+		sum := sha256.Sum256(binary)
+		r.b = &bench{dev: u.env.Accel}
+		if string(sum[:]) != string(f.BinarySha256) || f.Kernel.KernelBinaryRef != "object/"+hex.EncodeToString(sum[:]) {
+			r.b.m.reject("its bytes do not have its digest")
+		}
+		u.library.Ask("benchmarking/"+r.kernel, &assetsv2.MoveAsset{AssetId: r.kernel, Kernel: blueprintv2.KernelStatus_BENCHMARKING, Reason: "a device has it"}, func(canon.Message) {})
+		s, err := u.env.Accel.Alloc(sliceBytes)
+		if err != nil {
+			u.broken(r, err)
+			return
+		}
+		r.b.slice = s
+		u.slice(r, false)
+		if err := r.b.setUp(r.kernel, binary); err != nil {
+			u.broken(r, err)
+			return
+		}
+		u.env.Clock.Work(gpu.KernelLoad, 1)
+		u.env.Clock.SetTimer("step", r.serial, 0)
+	})
+}
+
+// hardwareOf reads a kernel's id.
+func hardwareOf(id string) string {
+	if parts := strings.SplitN(id, "-", 3); len(parts) == 3 {
+		return parts[1]
+	}
+	return ""
+}
+
+// advance does the next step of a validation, and what follows from the last.
+func (u *urabrask) advance(r *run) {
+	if r.step < len(steps) && (r.step > 0 || r.b.m.passed()) && !(r.step == 1 && !r.b.m.passed()) {
+		s := steps[r.step]
+		r.step++
+		u.tell(r.kernel, s.name, "")
+		if err := s.do(r.b); err != nil {
+			if s.name == "STRUCTURAL" {
+				now := u.env.Clock.Monotonic()
+				if t, ok := u.structural.Allow(now); ok {
+					u.structural.Done(now, t, false)
+				}
+			}
+			u.broken(r, err)
+			return
+		}
+		u.env.Clock.Work(gpu.Launch, r.b.units)
+		r.b.units = 0
+		u.env.Clock.SetTimer("step", r.serial, u.o.Pause)
+		return
+	}
+	// Nothing was run, or the sandbox failed, or all is done.
+	m := &r.b.m
+	m.judge()
+	u.end(r, true)
+	u.conclude(r.kernel, m, r.pipeline, r.hardware, u.env.Clock.Monotonic()-r.began)
+}
+
+// broken ends a validation that the device failed: the kernel is tried again.
+func (u *urabrask) broken(r *run, err error) {
+	u.env.Log.Warn(r.kernel + ": " + err.Error())
+	u.end(r, false)
+	u.tell(r.kernel, "RETRY", err.Error())
+	u.enqueue(r.kernel)
+	u.env.Clock.SetTimer("next", 0, 100*time.Millisecond)
+}
+
+// end gives back what a validation holds.
+func (u *urabrask) end(r *run, ok bool) {
+	u.run = nil
+	if r.b != nil {
+		if err := r.b.tearDown(); err != nil {
+			u.env.Log.Error(err.Error())
+		} else {
+			u.slice(r, true)
+		}
+	}
+	u.general.Done(u.env.Clock.Monotonic(), r.ticket, ok)
+}
+
+func (u *urabrask) slice(r *run, freed bool) {
+	if r.b.slice == 0 {
+		return
+	}
+	u.env.Facts.Record(&evidencev2.SliceFact{Subsystem: Subsystem, Slice: uint64(r.serial), Freed: freed, Bytes: sliceBytes})
+}
+
+// conclude logs a verdict, and has the library take it.
+func (u *urabrask) conclude(id string, m *measured, pipeline, hardware string, took time.Duration) {
+	report := &blueprintv2.UrabraskValidationReport{PassedValidation: m.passed(), GeneratedTags: m.tags(pipeline, u.latencies),
+		ReportTimestamp: timestamppb.New(u.env.Clock.Now()),
+		HardwareContext: []*blueprintv2.HardwareAttribute{{AttributeName: "device", AttributeValue: u.env.Accel.Name()}, {AttributeName: "compiled-for", AttributeValue: hardware}},
+		BenchmarkResults: []*blueprintv2.BenchmarkResult{{MetricName: "latency_ms", MetricValue: m.latency}, {MetricName: "latency_cv", MetricValue: m.latencyCV},
+			{MetricName: "memory_mb", MetricValue: float64(m.bytes) / (1 << 20)}, {MetricName: "gradient_norm", MetricValue: m.gradient},
+			{MetricName: "gradient_cv", MetricValue: m.gradientCV}, {MetricName: "parameters", MetricValue: float64(m.params)}, {MetricName: "risk", MetricValue: m.risk}}}
+	if len(u.latencies) > 0 && m.latency > 0 {
+		mean, _ := spread(u.latencies)
+		report.BaselineComparisons = []*blueprintv2.BaselineComparison{{BaselineName: "mean-latency", ComparisonValue: m.latency / mean}}
+	}
+	confidence := eventsv2.Confidence_HIGH
+	if m.measurements > 1 {
+		confidence = eventsv2.Confidence_MODERATE
+	}
+	v := &assetsv2.StoreReport{KernelArtifactId: id, Report: report, Status: blueprintv2.KernelStatus_REJECTED,
+		Announce: &eventsv2.KernelCharacterizedEvent{RiskScore: m.risk, Confidence: confidence, Mode: eventsv2.ValidationMode_VALIDATION_STANDARD,
+			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: u.env.Accel.Name()}}
+	if m.passed() {
+		v.Status = blueprintv2.KernelStatus_VALIDATED
+	}
+	u.env.Probe.Reached("urabrask/before-verdict")
+	if !u.log.Write(&statev2.UrabraskRecord{Verdict: v}) {
+		return // it is validated again
+	}
+	u.tell(id, v.Status.String(), m.reason())
+	u.deliver(id)
+	u.next()
+}
+
+// deliver has the library take a verdict that the log has.
+func (u *urabrask) deliver(id string) {
+	v := u.verdicts[id]
+	if v == nil || u.settled[id] {
+		return
+	}
+	u.library.Ask("report/"+id, v, func(m canon.Message) {
+		// CONFLICT or REFUSED: it has one already, or is not there any more.
+		if _, ok := m.(*assetsv2.StoreReply); ok {
+			u.log.Write(&statev2.UrabraskRecord{SettledKernelId: id})
+		}
+	})
+}
+
+func (u *urabrask) tell(id, state, why string) {
+	u.env.Facts.Record(&evidencev2.JobFact{JobId: id, Subsystem: Subsystem, State: state, Reason: why})
+}

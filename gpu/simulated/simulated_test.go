@@ -1,0 +1,123 @@
+package simulated_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
+)
+
+// double is a program that doubles its input.
+type double struct{ f gpu.Footprint }
+
+func (p double) Footprint(int) gpu.Footprint { return p.f }
+func (double) Run(out, in []float32) {
+	for i, v := range in {
+		out[i] = 2 * v
+	}
+}
+
+func device(t interface{ Fatal(...any) }, memory int64, fault func(string) *gpu.Error) *simulated.Device {
+	p, err := gpu.ByName("a100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return simulated.New(simulated.Config{Profile: p, Memory: memory, Now: func() time.Duration { return 0 }, Fault: fault})
+}
+
+// Whatever is taken and given back, the account is right, and nothing is taken
+// beyond the limit.
+func TestMemoryIsAccountedFor(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const limit = 1000
+		d := device(t, limit, nil)
+		held := map[gpu.Slice]int64{}
+		var order []gpu.Slice
+		sum := int64(0)
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			if len(order) > 0 && rapid.Bool().Draw(t, "free") {
+				i := rapid.IntRange(0, len(order)-1).Draw(t, "which")
+				s := order[i]
+				order = append(order[:i], order[i+1:]...)
+				if err := d.Free(s); err != nil {
+					t.Fatal(err)
+				}
+				sum -= held[s]
+				var bad *gpu.Error
+				if err := d.Free(s); !errors.As(err, &bad) || bad.Kind != gpu.InvalidHandle {
+					t.Fatalf("freed twice: %v", err)
+				}
+			} else {
+				n := int64(rapid.IntRange(0, 600).Draw(t, "bytes"))
+				s, err := d.Alloc(n)
+				if fits := sum+n <= limit; (err == nil) != fits {
+					t.Fatalf("%d bytes with %d taken: %v", n, sum, err)
+				}
+				if err == nil {
+					held[s], order = n, append(order, s)
+					sum += n
+				}
+			}
+			if used, _ := d.Memory(); used != sum {
+				t.Fatalf("%d bytes are taken, want %d", used, sum)
+			}
+		}
+	})
+}
+
+// Launches compute, wait for each other, and cost what the profile says.
+func TestLaunches(t *testing.T) {
+	d := device(t, 1000, nil)
+	m, err := d.Load(double{gpu.Footprint{Passes: 4, Bytes: 100, Retained: 7}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, 2)
+	first, err := d.Run(m, out, []float32{1, 3})
+	if err != nil || out[0] != 2 || out[1] != 6 {
+		t.Fatalf("%v %v", out, err)
+	}
+	if first.Ran != 24*time.Microsecond || first.Queued != 0 || first.Units != 20 {
+		t.Errorf("the first launch: %+v", first)
+	}
+	second, err := d.Run(m, out, []float32{1, 3})
+	if err != nil || second.Queued != first.Ran || second.Units != 40 {
+		t.Errorf("the second waits for the first: %+v, %v", second, err)
+	}
+	if err := d.Unload(m); err != nil {
+		t.Fatal(err)
+	}
+	if used, _ := d.Memory(); used != 7 {
+		t.Errorf("%d bytes are taken after unloading, 7 are retained", used)
+	}
+	if _, err := d.Run(m, out, out); err == nil {
+		t.Error("an unloaded program runs")
+	}
+	if err := d.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if used, _ := d.Memory(); used != 0 {
+		t.Errorf("%d bytes are taken after a reset", used)
+	}
+}
+
+// A fault is the outcome of the operation, and nothing else happens.
+func TestFaults(t *testing.T) {
+	d := device(t, 1000, func(op string) *gpu.Error {
+		if op == "alloc" {
+			return &gpu.Error{Op: op, Kind: gpu.Uncorrectable}
+		}
+		return nil
+	})
+	var bad *gpu.Error
+	if _, err := d.Alloc(1); !errors.As(err, &bad) || bad.Kind != gpu.Uncorrectable || bad.Error() != "accelerator: alloc: uncorrectable memory error" {
+		t.Errorf("%v", bad)
+	}
+	if used, _ := d.Memory(); used != 0 {
+		t.Error("it took memory all the same")
+	}
+}
