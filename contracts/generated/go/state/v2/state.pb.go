@@ -13,7 +13,9 @@ import (
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1010,6 +1012,7 @@ type CoordinatorRecord struct {
 	Participants     []string               `protobuf:"bytes,10,rep,name=participants,proto3" json:"participants,omitempty"`
 	Event            *v24.EpochEvent        `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`
 	PublishedEventId string                 `protobuf:"bytes,12,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"`
+	ConfigRevision   uint64                 `protobuf:"varint,13,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"` // of step CONFIG: in force from the epoch on
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1126,6 +1129,13 @@ func (x *CoordinatorRecord) GetPublishedEventId() string {
 		return x.PublishedEventId
 	}
 	return ""
+}
+
+func (x *CoordinatorRecord) GetConfigRevision() uint64 {
+	if x != nil {
+		return x.ConfigRevision
+	}
+	return 0
 }
 
 // TamiyoRecord is one record of Tamiyo's log. One of issued, opened, report,
@@ -1378,11 +1388,265 @@ func (x *AssetRecord) GetObjects() []string {
 	return nil
 }
 
+// NissaRecord is one record of Nissa's log. One of its fields is set.
+type NissaRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Audit            *v26.AuditRecord       `protobuf:"bytes,1,opt,name=audit,proto3" json:"audit,omitempty"`
+	Alert            *v27.AlertEvent        `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	PublishedEventId string                 `protobuf:"bytes,3,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *NissaRecord) Reset() {
+	*x = NissaRecord{}
+	mi := &file_v2_state_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NissaRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NissaRecord) ProtoMessage() {}
+
+func (x *NissaRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NissaRecord.ProtoReflect.Descriptor instead.
+func (*NissaRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *NissaRecord) GetAudit() *v26.AuditRecord {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *NissaRecord) GetAlert() *v27.AlertEvent {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+func (x *NissaRecord) GetPublishedEventId() string {
+	if x != nil {
+		return x.PublishedEventId
+	}
+	return ""
+}
+
+// NarsetRecord is one record of Narset's log. One of its fields is set.
+type NarsetRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Summary          *v26.RegionSummary     `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	PublishedEventId string                 `protobuf:"bytes,2,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *NarsetRecord) Reset() {
+	*x = NarsetRecord{}
+	mi := &file_v2_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NarsetRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NarsetRecord) ProtoMessage() {}
+
+func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NarsetRecord.ProtoReflect.Descriptor instead.
+func (*NarsetRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *NarsetRecord) GetSummary() *v26.RegionSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *NarsetRecord) GetPublishedEventId() string {
+	if x != nil {
+		return x.PublishedEventId
+	}
+	return ""
+}
+
+// MycosynthRecord is one record of Mycosynth's log. A request stands with its
+// answer; a change is announced, then sealed, then decided.
+type MycosynthRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *v26.ConfigRequest     `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Reply         *v26.ConfigReply       `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"`
+	Change        *v26.ConfigChange      `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	Sealed        uint64                 `protobuf:"varint,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Decision      *v26.ConfigDecision    `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MycosynthRecord) Reset() {
+	*x = MycosynthRecord{}
+	mi := &file_v2_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MycosynthRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MycosynthRecord) ProtoMessage() {}
+
+func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MycosynthRecord.ProtoReflect.Descriptor instead.
+func (*MycosynthRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *MycosynthRecord) GetRequest() *v26.ConfigRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetReply() *v26.ConfigReply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetChange() *v26.ConfigChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetSealed() uint64 {
+	if x != nil {
+		return x.Sealed
+	}
+	return 0
+}
+
+func (x *MycosynthRecord) GetDecision() *v26.ConfigDecision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+// ConfigRecord is one record of a subsystem's log of the configuration: what it
+// holds, or from where on it sees it.
+type ConfigRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *v26.ConfigChange      `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Snapshot      *v26.ConfigSnapshot    `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Crossed       *v26.ConfigDecision    `protobuf:"bytes,3,opt,name=crossed,proto3" json:"crossed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigRecord) Reset() {
+	*x = ConfigRecord{}
+	mi := &file_v2_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigRecord) ProtoMessage() {}
+
+func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigRecord.ProtoReflect.Descriptor instead.
+func (*ConfigRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ConfigRecord) GetChange() *v26.ConfigChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ConfigRecord) GetSnapshot() *v26.ConfigSnapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *ConfigRecord) GetCrossed() *v26.ConfigDecision {
+	if x != nil {
+		return x.Crossed
+	}
+	return nil
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -1480,7 +1744,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x14published_command_id\x18\x04 \x01(\tR\x12publishedCommandId\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\fR\x05nonce\x127\n" +
 	"\tsigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12\x19\n" +
-	"\breply_to\x18\a \x01(\tR\areplyTo\"\xba\x03\n" +
+	"\breply_to\x18\a \x01(\tR\areplyTo\"\xe9\x03\n" +
 	"\x11CoordinatorRecord\x12\x1f\n" +
 	"\vrollback_id\x18\x01 \x01(\tR\n" +
 	"rollbackId\x12\x12\n" +
@@ -1497,7 +1761,8 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fparticipants\x18\n" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
-	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\x9c\x03\n" +
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\x12-\n" +
+	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\x9c\x03\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -1523,7 +1788,24 @@ const file_v2_state_proto_rawDesc = "" +
 	"\vAssetRecord\x12\x19\n" +
 	"\basset_id\x18\x01 \x01(\tR\aassetId\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
-	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02\"\xae\x01\n" +
+	"\vNissaRecord\x126\n" +
+	"\x05audit\x18\x01 \x01(\v2 .esper.operations.v2.AuditRecordR\x05audit\x123\n" +
+	"\x05alert\x18\x02 \x01(\v2\x1d.esper.platform.v2.AlertEventR\x05alert\x12,\n" +
+	"\x12published_event_id\x18\x03 \x01(\tR\x10publishedEventId:\x04\xe8\xf4\x18\x02\"\x80\x01\n" +
+	"\fNarsetRecord\x12<\n" +
+	"\asummary\x18\x01 \x01(\v2\".esper.operations.v2.RegionSummaryR\asummary\x12,\n" +
+	"\x12published_event_id\x18\x02 \x01(\tR\x10publishedEventId:\x04\xe8\xf4\x18\x02\"\xa1\x02\n" +
+	"\x0fMycosynthRecord\x12<\n" +
+	"\arequest\x18\x01 \x01(\v2\".esper.operations.v2.ConfigRequestR\arequest\x126\n" +
+	"\x05reply\x18\x02 \x01(\v2 .esper.operations.v2.ConfigReplyR\x05reply\x129\n" +
+	"\x06change\x18\x03 \x01(\v2!.esper.operations.v2.ConfigChangeR\x06change\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\x04R\x06sealed\x12?\n" +
+	"\bdecision\x18\x05 \x01(\v2#.esper.operations.v2.ConfigDecisionR\bdecision:\x04\xe8\xf4\x18\x02\"\xcf\x01\n" +
+	"\fConfigRecord\x129\n" +
+	"\x06change\x18\x01 \x01(\v2!.esper.operations.v2.ConfigChangeR\x06change\x12?\n" +
+	"\bsnapshot\x18\x02 \x01(\v2#.esper.operations.v2.ConfigSnapshotR\bsnapshot\x12=\n" +
+	"\acrossed\x18\x03 \x01(\v2#.esper.operations.v2.ConfigDecisionR\acrossed:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -1537,7 +1819,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -1554,45 +1836,67 @@ var file_v2_state_proto_goTypes = []any{
 	(*TamiyoRecord)(nil),          // 12: esper.state.v2.TamiyoRecord
 	(*CheckpointHeader)(nil),      // 13: esper.state.v2.CheckpointHeader
 	(*AssetRecord)(nil),           // 14: esper.state.v2.AssetRecord
-	(*v2.SeedRef)(nil),            // 15: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 16: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 17: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 18: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 19: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 21: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 22: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 23: esper.operational.v2.FieldReport
+	(*NissaRecord)(nil),           // 15: esper.state.v2.NissaRecord
+	(*NarsetRecord)(nil),          // 16: esper.state.v2.NarsetRecord
+	(*MycosynthRecord)(nil),       // 17: esper.state.v2.MycosynthRecord
+	(*ConfigRecord)(nil),          // 18: esper.state.v2.ConfigRecord
+	(*v2.SeedRef)(nil),            // 19: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 20: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 21: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 22: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 23: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 25: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 26: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 27: esper.operational.v2.FieldReport
+	(*v26.AuditRecord)(nil),       // 28: esper.operations.v2.AuditRecord
+	(*v27.AlertEvent)(nil),        // 29: esper.platform.v2.AlertEvent
+	(*v26.RegionSummary)(nil),     // 30: esper.operations.v2.RegionSummary
+	(*v26.ConfigRequest)(nil),     // 31: esper.operations.v2.ConfigRequest
+	(*v26.ConfigReply)(nil),       // 32: esper.operations.v2.ConfigReply
+	(*v26.ConfigChange)(nil),      // 33: esper.operations.v2.ConfigChange
+	(*v26.ConfigDecision)(nil),    // 34: esper.operations.v2.ConfigDecision
+	(*v26.ConfigSnapshot)(nil),    // 35: esper.operations.v2.ConfigSnapshot
 }
 var file_v2_state_proto_depIdxs = []int32{
-	15, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	19, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	20, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	15, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	19, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	20, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	15, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	19, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	17, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	21, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	18, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	19, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	20, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	15, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	22, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	18, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	22, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	23, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	24, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	25, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	19, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	26, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	22, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	23, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	27, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	28, // 23: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
+	29, // 24: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
+	30, // 25: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
+	31, // 26: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
+	32, // 27: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
+	33, // 28: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
+	34, // 29: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
+	33, // 30: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
+	35, // 31: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
+	34, // 32: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -1606,7 +1910,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
