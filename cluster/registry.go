@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/nissa"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
@@ -61,6 +62,23 @@ var roles = map[string]Role{
 		Doc:     "the asset library: blueprints, kernels and reports, for ever, in files and SQLite",
 		Options: func() any { return urza.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return urza.New(j, *o.(*urza.Options)) },
+	},
+	"nissa": {
+		Doc:     "operations: metrics, alerts, error budgets, dead letters and the audit trail",
+		Options: func() any { return nissa.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return nissa.New(j, *o.(*nissa.Options)) },
+	},
+	"reporter": {
+		Doc:      "a subsystem as Nissa sees it: reports its health, good and bad",
+		Callback: true,
+		Options:  func() any { return client.ReporterDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewReporter(j, *o.(*client.ReporterOptions)) },
+	},
+	"viewer": {
+		Doc:      "a person at the dashboard: reads metrics and status, and answers alerts",
+		Callback: true,
+		Options:  func() any { return client.ViewerDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewViewer(j, *o.(*client.ViewerOptions)) },
 	},
 	"donor": {
 		Doc:      "a client of the asset library: stores designs, kernels or reports, in place of the subsystems that do",

@@ -60,6 +60,9 @@ func (b *Box) Renew() {
 	}
 }
 
+// Limit changes how many entries it takes at once, from the next Renew on.
+func (b *Box) Limit(inFlight uint32) { b.sub.MaxInFlight = inFlight }
+
 // Open is the published envelope and payload of a delivery, valid until Receive
 // returns. One that cannot be read is given back, and comes again until the bus
 // gives it up.
