@@ -269,7 +269,7 @@ func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Durati
 		if p.Type == telemetryv2.MetricType_COUNTER {
 			v = float64(p.IntValue)
 		}
-		b.gauge(n, "Told by "+m.SourceSubsystem+".", v, stamp, labels...)
+		b.gauge(n, "Told by its source.", v, stamp, labels...)
 	}
 	for _, ev := range m.Events {
 		b.count("esper_log_events_total", "Events that subsystems tell of.", at, 1, source, label{"name", ev.Name}, label{"level", ev.Level.String()})
