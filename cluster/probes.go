@@ -16,6 +16,7 @@ var probes = []Probe{
 	{"command/newer-than-known", "a command asks for what this version does not know"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
+	{"narset/reopen", "Narset opens her log anew after a failed write"},
 	{"nissa/reopen", "Nissa opens her log anew after a failed write"},
 	{"nissa/replayed", "Nissa has read what the bus still had"},
 	{"oona/no-space", "the bus's disk is full"},

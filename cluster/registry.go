@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/narset"
 	"github.com/esper-sim/espersim/cluster/nissa"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
@@ -67,6 +68,17 @@ var roles = map[string]Role{
 		Doc:     "operations: metrics, alerts, error budgets, dead letters and the audit trail",
 		Options: func() any { return nissa.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return nissa.New(j, *o.(*nissa.Options)) },
+	},
+	"narset": {
+		Doc:     "regions: sums up the telemetry of seeds, and passes emergencies on",
+		Options: func() any { return narset.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return narset.New(j, *o.(*narset.Options)) },
+	},
+	"sensor": {
+		Doc:      "a source of telemetry: reports of seeds in some regions, and emergencies",
+		Callback: true,
+		Options:  func() any { return client.SensorDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSensor(j, *o.(*client.SensorOptions)) },
 	},
 	"reporter": {
 		Doc:      "a subsystem as Nissa sees it: reports its health, good and bad",

@@ -63,9 +63,11 @@ const (
 
 func (m mode) String() string { return [...]string{"NORMAL", "CONSERVATIVE", "EMERGENCY"}[m] }
 
-// In NORMAL and CONSERVATIVE mode: entries in flight, and records a sync.
+// By mode: entries in flight, and records a sync. In EMERGENCY mode nothing is
+// taken, but the bus must go on to know the group: one that it forgot in a crash
+// would have its entries trimmed.
 var (
-	inFlight = [...]uint32{200, 50, 50}
+	inFlight = [...]uint32{200, 50, 1}
 	batch    = [...]int{1000, 100, 100}
 )
 
@@ -134,6 +136,7 @@ func (n *nissa) Start() error {
 		n.replay[t] = 1
 	}
 	n.open()
+	n.in.Renew()
 	n.read()
 	n.env.Clock.SetTimer("evaluate", 0, n.o.Evaluate)
 	return nil
@@ -148,7 +151,6 @@ func (n *nissa) open() {
 		n.breaker.Done(n.env.Clock.Monotonic(), ticket, err == nil)
 		if err == nil {
 			n.recall()
-			n.in.Renew()
 			if n.mode == emergency {
 				n.enter(conservative, "the log is open again")
 			}
@@ -231,9 +233,7 @@ func (n *nissa) Receive(from actor.ID, m canon.Message) error {
 func (n *nissa) timer(name string) {
 	switch name {
 	case inbox.Timer:
-		if n.journal.log != nil {
-			n.in.Renew()
-		}
+		n.in.Renew()
 	case outbox.Timer:
 		n.box.Tick()
 	case "flush":
@@ -277,8 +277,14 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 
 // dead takes a dead letter: bytes that some group could not end.
 func (n *nissa) dead(d *busv2.Delivery) {
-	e, _, err := n.codec.Open(d.Envelope)
+	e, m, err := n.codec.Open(d.Envelope)
 	n.letters.add(d.Offset, n.env.Clock.Monotonic(), d.Envelope, err == nil)
+	if err == nil {
+		// It may be one that was given up on for Nissa herself.
+		if r := record(e.Topic, e, m); r != nil {
+			n.audit(r)
+		}
+	}
 	id := fmt.Sprint(deadLetters, "/", d.Offset)
 	r := &operationsv2.AuditRecord{EventId: id, Principal: "unknown", Action: "dead-letter", Subject: id, Outcome: "not readable", RecordedAt: stamp(n.env)}
 	if err == nil {
