@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/mycosynth"
 	"github.com/esper-sim/espersim/cluster/narset"
 	"github.com/esper-sim/espersim/cluster/nissa"
 	"github.com/esper-sim/espersim/cluster/oona"
@@ -68,6 +69,19 @@ var roles = map[string]Role{
 		Doc:     "operations: metrics, alerts, error budgets, dead letters and the audit trail",
 		Options: func() any { return nissa.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return nissa.New(j, *o.(*nissa.Options)) },
+	},
+	"mycosynth": {
+		Doc:     "the configuration: versioned keys, in force everywhere from the same epoch on",
+		Options: func() any { return mycosynth.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return mycosynth.New(j, *o.(*mycosynth.Options)) },
+	},
+	"administrator": {
+		Doc:      "a person at the configuration: asks for changes, and now and then for a wrong one",
+		Callback: true,
+		Options:  func() any { return client.AdministratorDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewAdministrator(j, *o.(*client.AdministratorOptions))
+		},
 	},
 	"narset": {
 		Doc:     "regions: sums up the telemetry of seeds, and passes emergencies on",

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
-	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 // ViewerOptions of a viewer.
@@ -27,7 +27,7 @@ type viewer struct {
 	env    actor.Env
 	job    *job.Job
 	o      ViewerOptions
-	signer *signer
+	signer *command.Signer
 	n      int
 	series string // that it looks at next
 }
@@ -35,8 +35,8 @@ type viewer struct {
 // NewViewer makes the constructor of a viewer.
 func NewViewer(j *job.Job, o ViewerOptions) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		s, err := wire.NewHMACSigner("run", j.Key[:])
-		return &viewer{env: env, job: j, o: o, signer: &signer{env: env, s: s}}, err
+		s, err := command.NewSigner(env, j.Key[:])
+		return &viewer{env: env, job: j, o: o, signer: s}, err
 	}
 }
 

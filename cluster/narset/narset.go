@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
@@ -27,12 +30,14 @@ const Subsystem = "narset"
 const (
 	telemetry = "telemetry.seed.health"
 	summaries = "telemetry.region.summaries"
+	epochs    = "system.events.epoch"
 )
 
 // Options of Narset.
 type Options struct {
 	FanIn   int           `set:"fan-in" doc:"most reports a summary"`
 	Wait    time.Duration `set:"wait" doc:"how long a report waits for others of its region"`
+	Config  bool          `set:"config" doc:"she follows the configuration"`
 	Reopen  time.Duration `set:"reopen" doc:"how long it waits before it opens a log anew that failed"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -62,6 +67,7 @@ type narset struct {
 	o       Options
 	in      *inbox.Box
 	box     *outbox.Box
+	conf    *config.Box // nil: she follows none
 	journal journal
 	regions map[string]*region
 	held    map[string]bool // reports that wait
@@ -80,15 +86,27 @@ func New(j *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
 		n := &narset{env: env, job: j, o: o, box: outbox.New(env, j.Oona, 1024), regions: map[string]*region{}, held: map[string]bool{}}
 		n.journal = journal{env: env, o: &n.o}
-		n.in = inbox.New(env, j.Oona, Subsystem, uint32(max(4*o.FanIn, 1)), telemetry)
+		if o.Config {
+			n.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, Subsystem+"/config")})
+		}
+		n.in = inbox.New(env, j.Oona, Subsystem, uint32(max(4*o.FanIn, 1)), n.topics()...)
 		return n, nil
 	}
+}
+
+// topics are what Narset hears: epochs only for the sake of the configuration.
+func (n *narset) topics() []string {
+	if n.o.Config {
+		return []string{telemetry, epochs}
+	}
+	return []string{telemetry}
 }
 
 // Start implements actor.Actor.
 func (n *narset) Start() error {
 	n.open()
 	n.in.Renew()
+	n.conf.Start()
 	return nil
 }
 
@@ -122,6 +140,9 @@ func (n *narset) failed() {
 
 // Receive implements actor.Actor.
 func (n *narset) Receive(from actor.ID, m canon.Message) error {
+	if n.conf.Receive(m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *localv2.TimerFired:
 		n.timer(m.Name)
@@ -161,6 +182,9 @@ func (n *narset) deliver(d *busv2.Delivery) {
 	if !ok {
 		return
 	}
+	if ev, ok := p.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
+		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
+	}
 	m, ok := p.(*telemetryv2.SeedTelemetry)
 	switch {
 	case !ok || m.TelemetryId == "" || n.journal.known[m.TelemetryId]:
@@ -184,7 +208,7 @@ func (n *narset) deliver(d *busv2.Delivery) {
 	a.e.EventId = e.EventId
 	r.reports, r.acks = append(r.reports, reportOf(m)), append(r.acks, a)
 	n.held[m.TelemetryId] = true
-	if len(r.reports) >= n.o.FanIn {
+	if len(r.reports) >= n.conf.Int(config.FanIn, n.o.FanIn) {
 		n.sum(name)
 	}
 }

@@ -54,8 +54,12 @@ func TestRules(t *testing.T) {
 			b.packet(packet("tezzeret", "CLOSED", true), at, now+time.Hour)
 		}, off: func(b *book, _ *budgets, at int64, now time.Duration) {
 			b.packet(packet("tezzeret", "CLOSED", false), at, now+time.Hour)
-		}, almost: func(b *book, _ *budgets, at int64, now time.Duration) { b.packet(packet("karn", "CLOSED", true), at, now) }},
-		{rule: "breaker-open", on: func(b *book, _ *budgets, at int64, now time.Duration) { b.packet(packet("urza", "OPEN", false), at, now) },
+		}, almost: func(b *book, _ *budgets, at int64, now time.Duration) {
+			b.packet(packet("karn", "CLOSED", true), at, now)
+		}},
+		{rule: "breaker-open", on: func(b *book, _ *budgets, at int64, now time.Duration) {
+			b.packet(packet("urza", "OPEN", false), at, now)
+		},
 			off: func(b *book, _ *budgets, at int64, now time.Duration) {
 				b.packet(packet("urza", "CLOSED", false), at, now)
 			}, almost: func(b *book, _ *budgets, at int64, now time.Duration) {

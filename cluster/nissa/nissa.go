@@ -8,12 +8,15 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
@@ -41,6 +44,7 @@ type Options struct {
 	Flush    time.Duration `set:"flush" doc:"how long audit records gather before one sync makes them durable"`
 	Calm     time.Duration `set:"calm" doc:"how long she must be in health before conservative mode ends"`
 	Requests int           `set:"requests" doc:"queries a minute that are answered"`
+	Config   bool          `set:"config" doc:"she follows the configuration"`
 	Reopen   time.Duration `set:"reopen" doc:"how long she waits before she opens a log anew that failed"`
 	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -77,6 +81,7 @@ type nissa struct {
 	o       Options
 	in      *inbox.Box
 	box     *outbox.Box
+	conf    *config.Box // nil: she follows none
 	codec   *wire.Codec
 	journal journal
 
@@ -111,6 +116,9 @@ func New(j *job.Job, o Options) actor.Constructor {
 		n := &nissa{env: env, job: j, o: o, box: outbox.New(env, j.Oona, 1024), codec: wire.NewCodecAs(env.Schema),
 			book: newBook(o.Series, o.Points), alerts: newAlerts(), letters: newLetters(), depths: map[string]uint64{}}
 		n.journal = journal{env: env, o: &n.o}
+		if o.Config {
+			n.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, Subsystem+"/config")})
+		}
 		for _, t := range slices.Sorted(maps.Keys(wire.Topics)) {
 			if t != alertTopic {
 				n.topics = append(n.topics, t)
@@ -137,6 +145,7 @@ func (n *nissa) Start() error {
 	}
 	n.open()
 	n.in.Renew()
+	n.conf.Start()
 	n.read()
 	n.env.Clock.SetTimer("evaluate", 0, n.o.Evaluate)
 	return nil
@@ -205,6 +214,9 @@ func (n *nissa) enter(m mode, why string) {
 
 // Receive implements actor.Actor.
 func (n *nissa) Receive(from actor.ID, m canon.Message) error {
+	if n.conf.Receive(m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *localv2.TimerFired:
 		n.timer(m.Name)
@@ -245,7 +257,8 @@ func (n *nissa) timer(name string) {
 		}
 	case "evaluate":
 		n.evaluate()
-		n.env.Clock.SetTimer("evaluate", 0, n.o.Evaluate)
+		every := time.Duration(n.conf.Int(config.EvaluateEvery, int(n.o.Evaluate/time.Millisecond))) * time.Millisecond
+		n.env.Clock.SetTimer("evaluate", 0, every)
 	}
 }
 
@@ -266,6 +279,9 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 		return
 	}
 	n.book.take(d.Topic, d.Offset, e, m, now, n.env.Clock.Now().UnixMilli())
+	if ev, ok := m.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
+		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
+	}
 	r := record(d.Topic, e, m)
 	if r == nil {
 		n.in.Ack(d, e)
