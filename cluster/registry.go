@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/leyline"
 	"github.com/esper-sim/espersim/cluster/mycosynth"
 	"github.com/esper-sim/espersim/cluster/narset"
 	"github.com/esper-sim/espersim/cluster/nissa"
@@ -69,6 +70,18 @@ var roles = map[string]Role{
 		Doc:     "operations: metrics, alerts, error budgets, dead letters and the audit trail",
 		Options: func() any { return nissa.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return nissa.New(j, *o.(*nissa.Options)) },
+	},
+	"leyline": {
+		Doc:      "the registry of the contracts: who speaks which version, and which one may be written",
+		Callback: true,
+		Options:  func() any { return leyline.Defaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return leyline.New(j, *o.(*leyline.Options)) },
+	},
+	"process": {
+		Doc:      "a process as Leyline sees it: tells which version of the contracts it speaks, rightly or wrongly",
+		Callback: true,
+		Options:  func() any { return client.ProcessDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewProcess(j, *o.(*client.ProcessOptions)) },
 	},
 	"mycosynth": {
 		Doc:     "the configuration: versioned keys, in force everywhere from the same epoch on",

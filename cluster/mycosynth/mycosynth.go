@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
+	"github.com/esper-sim/espersim/cluster/contract"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -27,12 +28,13 @@ const Subsystem = "mycosynth"
 
 // Options of Mycosynth.
 type Options struct {
-	Members string        `set:"members" doc:"subsystems whose acknowledgement is awaited while they live, separated by commas"`
-	Lead    int           `set:"lead" doc:"how many epochs ahead a change is announced"`
-	Lease   time.Duration `set:"lease" doc:"how long a subsystem counts as live after it was heard"`
-	Every   time.Duration `set:"every" doc:"between two looks at what can go on"`
-	Segment int           `set:"segment" doc:"bytes a segment of the log"`
-	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
+	Members  string        `set:"members" doc:"subsystems whose acknowledgement is awaited while they live, separated by commas"`
+	Lead     int           `set:"lead" doc:"how many epochs ahead a change is announced"`
+	Lease    time.Duration `set:"lease" doc:"how long a subsystem counts as live after it was heard"`
+	Every    time.Duration `set:"every" doc:"between two looks at what can go on"`
+	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
+	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
+	Versions bool          `set:"versions" doc:"it tells Leyline which version of the contracts it speaks"`
 }
 
 // Defaults are the options of a Mycosynth that sets none.
@@ -46,6 +48,7 @@ type mycosynth struct {
 	o       Options
 	in      *inbox.Box
 	box     *outbox.Box
+	speaks  *contract.Box // nil: it tells nobody
 	signer  *command.Signer
 	log     *wal.Log
 	refused error
@@ -75,6 +78,9 @@ func New(j *job.Job, o Options) actor.Constructor {
 		for _, name := range strings.Split(o.Members, ",") {
 			m.members = append(m.members, &member{name: name})
 		}
+		if o.Versions && err == nil {
+			m.speaks, err = contract.New(env, j, Subsystem)
+		}
 		return m, err
 	}
 }
@@ -84,6 +90,7 @@ func (m *mycosynth) Start() error {
 	m.started = m.env.Clock.Monotonic()
 	m.open()
 	m.in.Renew()
+	m.speaks.Start()
 	m.env.Clock.SetTimer("look", 0, m.o.Every)
 	return nil
 }
@@ -143,6 +150,9 @@ func (m *mycosynth) write(r *statev2.MycosynthRecord) bool {
 
 // Receive implements actor.Actor.
 func (m *mycosynth) Receive(from actor.ID, msg canon.Message) error {
+	if m.speaks.Receive(msg) {
+		return nil
+	}
 	switch x := msg.(type) {
 	case *localv2.TimerFired:
 		switch x.Name {

@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
+	"github.com/esper-sim/espersim/cluster/contract"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -35,12 +36,13 @@ const (
 
 // Options of Narset.
 type Options struct {
-	FanIn   int           `set:"fan-in" doc:"most reports a summary"`
-	Wait    time.Duration `set:"wait" doc:"how long a report waits for others of its region"`
-	Config  bool          `set:"config" doc:"she follows the configuration"`
-	Reopen  time.Duration `set:"reopen" doc:"how long it waits before it opens a log anew that failed"`
-	Segment int           `set:"segment" doc:"bytes a segment of the log"`
-	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
+	FanIn    int           `set:"fan-in" doc:"most reports a summary"`
+	Wait     time.Duration `set:"wait" doc:"how long a report waits for others of its region"`
+	Config   bool          `set:"config" doc:"she follows the configuration"`
+	Reopen   time.Duration `set:"reopen" doc:"how long it waits before it opens a log anew that failed"`
+	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
+	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
+	Versions bool          `set:"versions" doc:"it tells Leyline which version of the contracts it speaks"`
 }
 
 // Defaults are the options of a Narset that sets none.
@@ -67,7 +69,8 @@ type narset struct {
 	o       Options
 	in      *inbox.Box
 	box     *outbox.Box
-	conf    *config.Box // nil: she follows none
+	speaks  *contract.Box // nil: it tells nobody
+	conf    *config.Box   // nil: she follows none
 	journal journal
 	regions map[string]*region
 	held    map[string]bool // reports that wait
@@ -90,7 +93,11 @@ func New(j *job.Job, o Options) actor.Constructor {
 			n.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, Subsystem+"/config")})
 		}
 		n.in = inbox.New(env, j.Oona, Subsystem, uint32(max(4*o.FanIn, 1)), n.topics()...)
-		return n, nil
+		var err error
+		if o.Versions {
+			n.speaks, err = contract.New(env, j, Subsystem)
+		}
+		return n, err
 	}
 }
 
@@ -107,6 +114,7 @@ func (n *narset) Start() error {
 	n.open()
 	n.in.Renew()
 	n.conf.Start()
+	n.speaks.Start()
 	return nil
 }
 
@@ -140,7 +148,7 @@ func (n *narset) failed() {
 
 // Receive implements actor.Actor.
 func (n *narset) Receive(from actor.ID, m canon.Message) error {
-	if n.conf.Receive(m) {
+	if n.conf.Receive(m) || n.speaks.Receive(m) {
 		return nil
 	}
 	switch m := m.(type) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
@@ -27,7 +28,7 @@ type book struct {
 
 func newBook(limit, points int) *book {
 	return &book{metrics: newRegistry(limit), series: newStore(limit, points), seen: newSeen(),
-		watch: watch{seeds: map[string]uint32{}, health: map[string]*vitals{}, contracts: map[string]contract{}}}
+		watch: watch{seeds: map[string]uint32{}, health: map[string]*vitals{}, contracts: map[string]schemas{}}}
 }
 
 // seen knows which entries of the bus were taken: all up to an offset, and some
@@ -95,12 +96,13 @@ type watch struct {
 	failures  window // of them, those that were refused or expired
 	depth     uint64
 	health    map[string]*vitals
-	contracts map[string]contract // by subsystem
+	contracts map[string]schemas // by subsystem
 }
 
-// contract is what Leyline told last of a subsystem's schemas.
-type contract struct {
+// schemas is what Leyline told last of a subsystem's schemas.
+type schemas struct {
 	at     int64
+	since  time.Duration // monotonic
 	bad    bool
 	detail string
 }
@@ -218,7 +220,10 @@ func (b *book) epoch(m *eventsv2.EpochEvent, at int64) {
 	if m.BoundaryDuration == nil {
 		return
 	}
-	d := m.BoundaryDuration.AsDuration()
+	d, err := durations.To(m.BoundaryDuration)
+	if err != nil {
+		return
+	}
 	b.duration("esper_boundary_seconds", "How long epoch boundaries take.", d, at)
 	w := &b.watch
 	w.epochs = append(w.epochs, epochSeen{m.RollbackGeneration, m.Epoch, d})
@@ -235,8 +240,8 @@ func (b *book) seed(m *telemetryv2.SeedTelemetry, at int64, when time.Duration) 
 	b.gauge("esper_seed_alpha", "How far a kernel is blended in.", float64(m.AlphaMilli)/1000, at, seed)
 	b.gauge("esper_seed_loss", "Local loss of a seed.", m.LocalLoss, at, seed)
 	b.gauge("esper_seed_isolation_violations", "Isolation violations of a seed.", float64(m.IsolationViolations), at, seed)
-	if m.ExecLatency != nil {
-		b.duration("esper_seed_latency_seconds", "How long a kernel takes.", m.ExecLatency.AsDuration(), at, seed)
+	if d, err := durations.To(m.ExecLatency); err == nil && m.ExecLatency != nil {
+		b.duration("esper_seed_latency_seconds", "How long a kernel takes.", d, at, seed)
 	}
 	w := &b.watch
 	if was := w.seeds[id]; m.IsolationViolations > was {
@@ -282,7 +287,7 @@ func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Durati
 		if ev.Name == mismatchEvent || ev.Name == matchEvent {
 			was, known := b.watch.contracts[who]
 			if (known && was.at <= at) || !known && len(b.watch.contracts) < alertLimit {
-				b.watch.contracts[who] = contract{at, ev.Name == mismatchEvent, ev.Message}
+				b.watch.contracts[who] = schemas{at, when, ev.Name == mismatchEvent, ev.Message}
 			}
 		}
 	}

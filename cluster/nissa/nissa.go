@@ -10,6 +10,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
+	"github.com/esper-sim/espersim/cluster/contract"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -48,6 +49,7 @@ type Options struct {
 	Reopen   time.Duration `set:"reopen" doc:"how long she waits before she opens a log anew that failed"`
 	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
+	Versions bool          `set:"versions" doc:"it tells Leyline which version of the contracts it speaks"`
 }
 
 // Defaults are the options of a Nissa that sets none.
@@ -81,7 +83,8 @@ type nissa struct {
 	o       Options
 	in      *inbox.Box
 	box     *outbox.Box
-	conf    *config.Box // nil: she follows none
+	speaks  *contract.Box // nil: it tells nobody
+	conf    *config.Box   // nil: she follows none
 	codec   *wire.Codec
 	journal journal
 
@@ -126,8 +129,13 @@ func New(j *job.Job, o Options) actor.Constructor {
 		}
 		n.topics = append(n.topics, deadLetters)
 		n.in = inbox.New(env, j.Oona, Subsystem, inFlight[normal], n.topics...)
-		s, _ := breaker.Find(Subsystem, "default")
 		var err error
+		if o.Versions {
+			if n.speaks, err = contract.New(env, j, Subsystem); err != nil {
+				return nil, err
+			}
+		}
+		s, _ := breaker.Find(Subsystem, "default")
 		n.breaker, err = breaker.New(s, func(t breaker.Transition) {
 			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: t.ID, From: t.From.String(), To: t.To.String()})
 		})
@@ -146,6 +154,7 @@ func (n *nissa) Start() error {
 	n.open()
 	n.in.Renew()
 	n.conf.Start()
+	n.speaks.Start()
 	n.read()
 	n.env.Clock.SetTimer("evaluate", 0, n.o.Evaluate)
 	return nil
@@ -214,7 +223,7 @@ func (n *nissa) enter(m mode, why string) {
 
 // Receive implements actor.Actor.
 func (n *nissa) Receive(from actor.ID, m canon.Message) error {
-	if n.conf.Receive(m) {
+	if n.conf.Receive(m) || n.speaks.Receive(m) {
 		return nil
 	}
 	switch m := m.(type) {

@@ -102,9 +102,11 @@ var rules = []rule{
 		}
 		return out
 	}},
-	{"contract-mismatch", platformv2.AlertSeverity_ALERT_CRITICAL, 0, func(b *book, _ *budgets, _ time.Duration) (out []finding) {
+	{"contract-mismatch", platformv2.AlertSeverity_ALERT_CRITICAL, 0, func(b *book, _ *budgets, now time.Duration) (out []finding) {
+		// Leyline repeats what is wrong: what it does not tell any more is over, or
+		// nobody knows.
 		for _, who := range slices.Sorted(maps.Keys(b.watch.contracts)) {
-			if c := b.watch.contracts[who]; c.bad {
+			if c := b.watch.contracts[who]; c.bad && now-c.since < stale {
 				out = append(out, finding{[]label{{"subsystem", who}}, 1, c.detail})
 			}
 		}
