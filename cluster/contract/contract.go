@@ -1,5 +1,5 @@
 // Package contract tells Leyline which version of the contracts a process speaks,
-// and remembers what the process may write.
+// and remembers what she thinks of it.
 package contract
 
 import (
@@ -58,12 +58,12 @@ func (t Table) Digest(v wire.Version) []byte {
 
 // Box is a process's word to Leyline. A nil box has none.
 type Box struct {
-	env    actor.Env
-	job    *job.Job
-	query  operationsv2.VersionQuery
-	n      uint64
-	reply  *operationsv2.VersionReply
-	latest string
+	env     actor.Env
+	job     *job.Job
+	query   operationsv2.VersionQuery
+	n       uint64
+	latest  string
+	trouble string
 }
 
 // New makes the box of a subsystem.
@@ -103,18 +103,22 @@ func (b *Box) Receive(m canon.Message) bool {
 		}
 	case *operationsv2.VersionReply:
 		if m.QueryId == b.latest {
-			b.reply = &operationsv2.VersionReply{QueryId: m.QueryId, Compatible: m.Compatible, WritesMinor: m.WritesMinor, Reason: m.Reason}
+			if b.trouble = m.Reason; m.Compatible {
+				b.trouble = ""
+			} else {
+				b.env.Log.Error("leyline does not know these contracts: " + m.Reason)
+			}
 		}
 		return true
 	}
 	return false
 }
 
-// Writes is the newest minor version that every live process reads: as far as is
-// known, no newer than the process's own.
-func (b *Box) Writes() uint32 {
-	if b == nil || b.reply == nil {
-		return 0
+// Trouble is why Leyline does not take the process for one of the system; empty
+// if it does, or has not answered.
+func (b *Box) Trouble() string {
+	if b == nil {
+		return ""
 	}
-	return min(b.reply.WritesMinor, b.env.Schema.Minor)
+	return b.trouble
 }

@@ -166,6 +166,10 @@ func (l *leyline) sweep() {
 	l.tell()
 }
 
+// metrics are what Leyline tells beside: how many processes she knows, and which
+// minor version may be written.
+var metrics = []string{"contract_processes", "contract_writes_minor"}
+
 // tell tells Nissa what does not agree, and what does again. It is repeated: a
 // Nissa that has lost it must not be silent, and one that was told by an earlier
 // life of Leyline must hear of the end.
@@ -174,6 +178,10 @@ func (l *leyline) tell() {
 	m := &telemetryv2.TelemetryPacket{PacketId: fmt.Sprint("leyline/", l.env.Incarnation, "/", l.n), Timestamp: timestamppb.New(l.env.Clock.Now()),
 		SourceSubsystem: Subsystem, Level: telemetryv2.Level_INFO, TrainingRunId: l.job.RunID,
 		Health: &telemetryv2.HealthReport{Status: telemetryv2.HealthStatus_HEALTHY}}
+	now := l.env.Clock.Monotonic()
+	for name, v := range []float64{float64(len(l.all)), float64(writes(l.all, now, l.o.Lease, now-l.started >= l.o.Lease))} {
+		m.Metrics = append(m.Metrics, &telemetryv2.MetricPoint{Name: metrics[name], Value: v, Type: telemetryv2.MetricType_GAUGE})
+	}
 	event := func(who, name, detail string, level telemetryv2.Level) {
 		m.Events = append(m.Events, &telemetryv2.TelemetryEvent{Name: name, Level: level, Message: detail,
 			Labels: []*telemetryv2.Label{{Key: "subsystem", Value: who}}, Timestamp: m.Timestamp})

@@ -180,6 +180,9 @@ func (n *nissa) status(q *operationsv2.StatusQuery) *operationsv2.StatusReply {
 	if n.mode != normal {
 		own.Status = telemetryv2.HealthStatus_DEGRADED
 	}
+	if why := n.speaks.Trouble(); why != "" {
+		own.Status, own.Summary = telemetryv2.HealthStatus_UNHEALTHY, why
+	}
 	r.Health = append(r.Health, &platformv2.HealthSummaryReport{Domain: Subsystem, Subsystems: []string{Subsystem}, Health: own, Timestamp: stamp(n.env)})
 	return r
 }
