@@ -32,5 +32,7 @@
 //   - A dead letter is tried again by Nissa, 5 times 60 s apart, which helps where
 //     she could not read it. She never publishes it anew: it would carry the
 //     signature of nobody.
+//   - Error budgets are counted from the start of the process. Less than a thousand
+//     events say nothing about a share of a thousandth, and spend nothing.
 //   - The depth of the bus is asked for, as the number of entries that it keeps.
 package nissa
