@@ -95,7 +95,7 @@ var layers = []struct {
 // subsystems are the processes: they never import each other, nor what runs
 // them.
 var subsystems = []string{"tolaria", "kasmina", "tamiyo", "oona", "ledger", "vault", "client",
-	"urza", "karn", "tezzeret", "urabrask"}
+	"urza", "karn", "tezzeret", "urabrask", "nissa", "narset", "mycosynth", "leyline"}
 
 func TestImportLayers(t *testing.T) {
 	files, _ := sources(t)

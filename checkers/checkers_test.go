@@ -29,7 +29,9 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -496,6 +498,38 @@ var cases = map[string]func(p *tape, guilty bool){
 		}
 		p.sentBy("kasmina", "oona", &busv2.Ack{Group: "kasmina", Consumer: "kasmina", Topic: "control.kasmina.commands", Offset: 1}, by)
 	},
+	"J2": func(p *tape, guilty bool) {
+		c := &operationsv2.ConfigChange{Revision: 1, EffectiveEpoch: 5, Entries: []*operationsv2.ConfigEntry{{Key: "k", Value: "1", Version: 1}}}
+		p.publish("mycosynth", "operations.config", "config/1", c)
+		sum := sha256.Sum256((&operationsv2.ConfigSnapshot{Entries: c.Entries}).AppendCanonical(nil))
+		none := sha256.Sum256(nil)
+		p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 5, Generation: 1, ConfigRevision: 1})
+		p.fact("kasmina", &evidencev2.ConfigFact{Subsystem: "kasmina", Revision: 1, Epoch: 5, Generation: 1, EntriesSha256: sum[:]})
+		f := &evidencev2.ConfigFact{Subsystem: "tamiyo", Revision: 1, Epoch: 5, Generation: 1, EntriesSha256: sum[:]}
+		if guilty { // it sees the change an epoch later
+			f.Revision, f.EntriesSha256 = 0, none[:]
+		}
+		p.fact("tamiyo", f)
+	},
+	"J3": func(p *tape, guilty bool) {
+		const topic = "telemetry.seed.health"
+		for i, id := range []string{"a", "b"} {
+			p.publish("kasmina", topic, id, &telemetryv2.SeedTelemetry{TelemetryId: id, RegionId: "r", Seed: &telemetryv2.SeedRef{LayerId: 1, SeedId: int32(i)}, LocalLoss: float64(1 + 2*i),
+				Health: &systemstatev2.SeedHealth{Status: systemstatev2.SeedHealth_HEALTHY}})
+		}
+		p.publish("narset", "telemetry.region.summaries", "s", &operationsv2.RegionSummary{SummaryId: "s", RegionId: "r", TelemetryIds: []string{"a", "b"},
+			MeanLoss: pick(guilty, 1.0, 2.0), Seeds: []*telemetryv2.SeedRef{{LayerId: 1}, {LayerId: 1, SeedId: 1}}})
+	},
+	"L6": func(p *tape, guilty bool) {
+		for range 30 {
+			p.mail("altered", "leyline", &operationsv2.VersionQuery{Subsystem: "altered", SchemaMajor: 2, DescriptorSetSha256: []byte("no such schemas")})
+			if !guilty {
+				p.publish("nissa", "operations.alerts", "x", &platformv2.AlertEvent{AlertId: "x", Rule: "contract-mismatch", State: platformv2.AlertState_FIRING,
+					Labels: []*telemetryv2.Label{{Key: "subsystem", Value: "altered"}}})
+			}
+			p.wait(time.Second)
+		}
+	},
 	"L1": func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
 		if !guilty {
@@ -648,12 +682,15 @@ func params() checkers.Params {
 	}
 }
 
-// liars are runs whose facts and answers say that all is well where the rest of
-// the trace says otherwise; and how they go when it is true.
-var liars = map[string]struct {
+// clause is a way to violate an invariant, and how the run goes that does not.
+type clause struct {
 	id  string
 	run func(p *tape, guilty bool)
-}{
+}
+
+// liars are runs whose facts and answers say that all is well where the rest of
+// the trace says otherwise; and how they go when it is true.
+var liars = map[string]clause{
 	"a pause that grants itself more time": {"A5", func(p *tape, guilty bool) {
 		p.command(pauseCommand(p.token("operator")))
 		p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p1", State: "PAUSED", MaxDurationNs: int64(time.Hour)})
@@ -1182,8 +1219,11 @@ var liars = map[string]struct {
 	}},
 }
 
-func TestLiars(t *testing.T) {
-	for name, l := range liars {
+func TestLiars(t *testing.T) { holds(t, liars) }
+
+// holds says whether the guilty runs are found guilty, and the others of nothing.
+func holds(t *testing.T, clauses map[string]clause) {
+	for name, l := range clauses {
 		t.Run(name, func(t *testing.T) {
 			for _, guilty := range []bool{false, true} {
 				s, err := checkers.NewSuite([]string{l.id}, params(), 10, nil)

@@ -7,8 +7,12 @@
 //	kasmina   seeds: kernels grafted into the host network
 //	tamiyo    decisions: commands, risk, field reports
 //	oona      the message bus
+//	nissa     operations: metrics, alerts, the audit trail
+//	narset    regions: summaries of telemetry, emergencies
+//	mycosynth the configuration
+//	leyline   who speaks which version of the contracts
 //
 // Beside them stand the libraries they share, by English names (wal, merkle,
-// checkpoint, breaker, trainer, graft), the clients that make the workload, and
+// checkpoint, breaker, trainer, graft, config, contract), the clients that make the workload, and
 // the ledger, which is a log alone.
 package cluster

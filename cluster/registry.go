@@ -10,6 +10,10 @@ import (
 	"github.com/esper-sim/espersim/cluster/karn"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
+	"github.com/esper-sim/espersim/cluster/leyline"
+	"github.com/esper-sim/espersim/cluster/mycosynth"
+	"github.com/esper-sim/espersim/cluster/narset"
+	"github.com/esper-sim/espersim/cluster/nissa"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
@@ -79,6 +83,59 @@ var roles = map[string]Role{
 		Doc:     "validates kernels: runs each on a device, measures it, and gives the one verdict",
 		Options: func() any { return urabrask.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return urabrask.New(j, *o.(*urabrask.Options)) },
+	},
+	"nissa": {
+		Doc:     "operations: metrics, alerts, error budgets, dead letters and the audit trail",
+		Options: func() any { return nissa.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return nissa.New(j, *o.(*nissa.Options)) },
+	},
+	"leyline": {
+		Doc:      "the registry of the contracts: who speaks which version, and which one may be written",
+		Callback: true,
+		Options:  func() any { return leyline.Defaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return leyline.New(j, *o.(*leyline.Options)) },
+	},
+	"process": {
+		Doc:      "a process as Leyline sees it: tells which version of the contracts it speaks, rightly or wrongly",
+		Callback: true,
+		Options:  func() any { return client.ProcessDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewProcess(j, *o.(*client.ProcessOptions)) },
+	},
+	"mycosynth": {
+		Doc:     "the configuration: versioned keys, in force everywhere from the same epoch on",
+		Options: func() any { return mycosynth.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return mycosynth.New(j, *o.(*mycosynth.Options)) },
+	},
+	"administrator": {
+		Doc:      "a person at the configuration: asks for changes, and now and then for a wrong one",
+		Callback: true,
+		Options:  func() any { return client.AdministratorDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewAdministrator(j, *o.(*client.AdministratorOptions))
+		},
+	},
+	"narset": {
+		Doc:     "regions: sums up the telemetry of seeds, and passes emergencies on",
+		Options: func() any { return narset.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return narset.New(j, *o.(*narset.Options)) },
+	},
+	"sensor": {
+		Doc:      "a source of telemetry: reports of seeds in some regions, and emergencies",
+		Callback: true,
+		Options:  func() any { return client.SensorDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSensor(j, *o.(*client.SensorOptions)) },
+	},
+	"reporter": {
+		Doc:      "a subsystem as Nissa sees it: reports its health, good and bad",
+		Callback: true,
+		Options:  func() any { return client.ReporterDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewReporter(j, *o.(*client.ReporterOptions)) },
+	},
+	"viewer": {
+		Doc:      "a person at the dashboard: reads metrics and status, and answers alerts",
+		Callback: true,
+		Options:  func() any { return client.ViewerDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewViewer(j, *o.(*client.ViewerOptions)) },
 	},
 	"donor": {
 		Doc:      "a client of the asset library: stores designs, kernels or reports, in place of the subsystems that do",

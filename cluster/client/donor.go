@@ -2,7 +2,6 @@ package client
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
@@ -10,14 +9,13 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
-	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
-	"github.com/esper-sim/espersim/contracts/wire"
 )
 
 // DonorOptions of a donor.
@@ -43,7 +41,7 @@ type donor struct {
 	env     actor.Env
 	job     *job.Job
 	o       DonorOptions
-	signer  *signer
+	signer  *command.Signer
 	next    int // number of the asset that is being stored, from 1
 	attempt uint32
 }
@@ -51,25 +49,9 @@ type donor struct {
 // NewDonor makes the constructor of a donor.
 func NewDonor(j *job.Job, o DonorOptions) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		s, err := wire.NewHMACSigner("run", j.Key[:])
-		return &donor{env: env, job: j, o: o, next: 1, signer: &signer{env: env, s: s}}, err
+		s, err := command.NewSigner(env, j.Key[:])
+		return &donor{env: env, job: j, o: o, next: 1, signer: s}, err
 	}
-}
-
-// signer signs with a fresh nonce at each use.
-type signer struct {
-	env actor.Env
-	s   *wire.HMACSigner
-	n   uint64
-}
-
-// Sign implements actor.Signer.
-func (s *signer) Sign(e *envelopev2.EventEnvelope, payload []byte) {
-	s.n++
-	binary.LittleEndian.PutUint64(s.s.Nonce[:8], s.env.Rand.For("nonce", s.n, s.env.Incarnation))
-	binary.LittleEndian.PutUint64(s.s.Nonce[8:], s.env.Rand.For("nonce-2", s.n, s.env.Incarnation))
-	s.s.SignedAt = s.env.Clock.Now()
-	s.s.Sign(e, payload)
 }
 
 // Start implements actor.Actor.

@@ -55,10 +55,19 @@ func New(env actor.Env, bus actor.ID, group string, inFlight uint32, topics ...s
 // nothing to consume.
 func (b *Box) Renew() {
 	if len(b.sub.Topics) > 0 {
-		b.env.Net.Send(b.bus, &b.sub, actor.SendOptions{Key: "subscribe/" + b.sub.Group})
+		b.Subscribe()
 		b.env.Clock.SetTimer(Timer, 0, Every)
 	}
 }
+
+// Subscribe is Renew for an owner with a timer of its own, such as one that lives
+// beside another box in the same process.
+func (b *Box) Subscribe() {
+	b.env.Net.Send(b.bus, &b.sub, actor.SendOptions{Key: "subscribe/" + b.sub.Group})
+}
+
+// Limit changes how many entries it takes at once, from the next Renew on.
+func (b *Box) Limit(inFlight uint32) { b.sub.MaxInFlight = inFlight }
 
 // Open is the published envelope and payload of a delivery, valid until Receive
 // returns. One that cannot be read is given back, and comes again until the bus

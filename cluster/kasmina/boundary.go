@@ -36,6 +36,7 @@ func accepts(c *adaptationv2.AdaptationCommand) error {
 // with Kasmina is decided by Tolaria, which may have stopped waiting.
 type crossing struct {
 	epoch    int64
+	revision uint64 // of the configuration, from there on
 	bed      *graft.Bed
 	outcomes []outcome
 	moves    []move
@@ -58,6 +59,9 @@ type move struct {
 // cross answers a request to cross an epoch boundary.
 func (k *kasmina) cross(from actor.ID, m *trainingv2.BoundaryRequest) error {
 	status := k.mayCross(m)
+	if status == trainingv2.ReplyStatus_OK && !k.conf.Ready(m.ConfigRevision) {
+		return nil // it is asked again, and stays out of the epoch if that does not help
+	}
 	if status == trainingv2.ReplyStatus_OK && !(k.ready != nil && k.ready.epoch == m.Epoch) && m.Epoch != k.crossed {
 		if k.ready != nil && m.Joined == k.ready.epoch+1 {
 			if err := k.enter(); err != nil {
@@ -118,7 +122,7 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 		k.reply.Part = &trainingv2.StatePart{CheckpointId: m.CheckpointId, Subsystem: Subsystem,
 			Epoch: m.Epoch, Generation: m.Generation, Data: data, Sha256: sum[:]}
 	}
-	x := &crossing{epoch: m.Epoch, bed: graft.New(k.grafts, k.job.Slots, k.catalogue(), k.job.Rules)}
+	x := &crossing{epoch: m.Epoch, revision: m.ConfigRevision, bed: graft.New(k.grafts, k.job.Slots, k.catalogue(), k.job.Rules)}
 	if err := x.bed.Restore(&state); err != nil {
 		return fmt.Errorf("kasmina: its own state: %w", err)
 	}
@@ -172,6 +176,7 @@ func (k *kasmina) enter() error {
 	x := k.ready
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
+	k.conf.Cross(k.part.gen, x.epoch, x.revision)
 	k.locks, k.faulty, k.sick = nil, nil, nil
 	for _, m := range x.moves {
 		k.moved(m.Change, m.cause)

@@ -20,6 +20,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/assets"
 	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -44,6 +45,7 @@ type Options struct {
 	TelemetryEvery int           `set:"telemetry-every" doc:"steps between two reports of an occupied seed; 0: at boundaries only"`
 	Segment        int           `set:"segment" doc:"bytes of a segment of the command log"`
 	Timeout        time.Duration `set:"timeout" doc:"deadline of one operation on the disk"`
+	Config         bool          `set:"config" doc:"it follows the configuration"`
 }
 
 // Defaults are the options of a Kasmina that sets none.
@@ -83,6 +85,7 @@ type kasmina struct {
 		ckpt  string
 		epoch int64
 	}
+	conf     *config.Box // nil: it follows none
 	fwd      trainingv2.ForwardReply
 	bwd      trainingv2.BackwardReply
 	query    trainingv2.RollbackQuery
@@ -111,6 +114,9 @@ func New(j *job.Job, o Options) actor.Constructor {
 			k.step.layers = append(k.step.layers, layer{id: int32(g.Layer), width: g.Width})
 		}
 		k.box = outbox.New(env, j.Oona, 256)
+		if o.Config {
+			k.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, "kasmina/config")})
+		}
 		return k, nil
 	}
 }
@@ -128,6 +134,7 @@ func (k *kasmina) Start() error {
 	k.desk.Renew()
 	k.order()
 	k.env.Clock.SetTimer("renew", 0, time.Second)
+	k.conf.Start()
 	// A process that begins with the run hears of it at once. One that began
 	// again asks.
 	first := 500 * time.Millisecond
@@ -140,6 +147,9 @@ func (k *kasmina) Start() error {
 
 // Receive implements actor.Actor.
 func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
+	if k.conf.Receive(m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *trainingv2.ForwardRequest:
 		return k.forward(from, m)
@@ -390,7 +400,8 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 				break
 			}
 			l.back, k.step.rate = true, float32(m.LearningRate)
-			if k.step.whole() && k.o.TelemetryEvery > 0 && int(r.step)%k.o.TelemetryEvery == 0 {
+			every := k.conf.Int(config.TelemetryEvery, k.o.TelemetryEvery)
+			if k.step.whole() && every > 0 && int(r.step)%every == 0 {
 				for _, s := range k.bed.Slots() {
 					if s.Kernel != nil {
 						k.report(s, "", 2)

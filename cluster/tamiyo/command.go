@@ -11,6 +11,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
@@ -119,7 +120,7 @@ func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
 
 // fill completes what all commands have.
 func (t *tamiyo) fill(c *adaptationv2.AdaptationCommand, epoch int64) {
-	c.TargetEpoch, c.TtlEpochs = epoch+1, int32(t.o.TTL)
+	c.TargetEpoch, c.TtlEpochs = epoch+1, int32(t.ttl())
 	c.CreatedAt = timestamppb.New(t.env.Clock.Now())
 	c.TrainingRunId, c.Issuer = t.job.RunID, Subsystem
 }
@@ -156,7 +157,7 @@ func (t *tamiyo) watchDelivery() {
 // have passed, whatever became of them.
 func (t *tamiyo) forget() {
 	t.pending = slices.DeleteFunc(t.pending, func(p *pending) bool {
-		return t.packets-p.packets > int64(t.o.TTL)+6
+		return t.packets-p.packets > int64(t.ttl())+6
 	})
 }
 
@@ -308,3 +309,6 @@ func (t *tamiyo) confirmCommand(p *pending) {
 	t.env.Net.Send(p.awaits, c, actor.SendOptions{Key: "confirm/" + p.id, Attempt: p.asked})
 	p.asked++
 }
+
+// ttl is in how many epochs a command is in force.
+func (t *tamiyo) ttl() int { return t.conf.Int(config.CommandTTL, t.o.TTL) }

@@ -26,6 +26,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/command"
+	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -66,6 +68,7 @@ type Options struct {
 	Asks    string        `set:"operator" doc:"node that confirms, with confirm operator"`
 	Retire  bool          `set:"retire" doc:"a seed that is given up has its slot closed for good; it takes version 2.1 of the contracts"`
 	Calm    time.Duration `set:"calm" doc:"how long conservative mode lasts after its last cause"`
+	Config  bool          `set:"config" doc:"it follows the configuration"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
 }
@@ -84,6 +87,7 @@ type tamiyo struct {
 	box     *outbox.Box
 	journal journal
 	stamp   *stamp
+	conf    *config.Box // nil: it follows none
 
 	mind    mind
 	p       participant
@@ -135,9 +139,13 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &tamiyo{env: env, grafts: model.Grafts(), job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
+		t := &tamiyo{env: env, grafts: model.Grafts(), job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
 			box: outbox.New(env, j.Oona, 256), mind: newMind(), stamp: &stamp{env: env, signer: signer},
-			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}, nil
+			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}
+		if o.Config {
+			t.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, "tamiyo/config")})
+		}
+		return t, nil
 	}
 }
 
@@ -147,6 +155,7 @@ func (t *tamiyo) Start() error {
 	t.journal.start()
 	t.recall()
 	t.renew()
+	t.conf.Start()
 	first := job.HeartbeatEvery
 	if t.env.Incarnation > 1 {
 		first = 0
@@ -175,6 +184,9 @@ func (t *tamiyo) repost() {
 
 // Receive implements actor.Actor.
 func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
+	if t.conf.Receive(m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *systemstatev2.SystemStatePacket:
 		t.packet(from, m)
@@ -264,6 +276,11 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 		t.answer(from)
 		return
 	}
+	// The packet tells which revision the epoch has: without its content Tamiyo
+	// does not decide, and the packet comes again.
+	if t.conf != nil && !t.conf.Cross(m.RollbackGeneration, m.Epoch, m.ConfigRevision) {
+		return
+	}
 	loss, rate := m.GetTrainingMetrics().GetLoss(), m.GetTrainingMetrics().GetLearningRate()
 	risk := Judge(t.vitals(m))
 	generation := t.p.generation
@@ -279,7 +296,7 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	}
 	t.mind.observe(epoch, loss, rate)
 	s := &operationalv2.AdaptationSignal{SignalId: fmt.Sprint("signal/", generation, "/", epoch),
-		CreatedAt: timestamppb.New(t.env.Clock.Now()), TtlEpochs: int32(t.o.TTL)}
+		CreatedAt: timestamppb.New(t.env.Clock.Now()), TtlEpochs: int32(t.ttl())}
 	for _, a := range actions {
 		if t.o.Retire && t.env.Schema.Minor >= 1 && a.Kind == MoveSeed && a.Op == adaptationv2.SeedOperation_CULL {
 			a.Op = adaptationv2.SeedOperation_RETIRE

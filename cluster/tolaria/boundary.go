@@ -31,6 +31,9 @@ func (t *tolaria) assemble() error {
 	t.env.Clock.Work(gpu.AssembleState, units)
 	p := &t.packet
 	p.PacketId = fmt.Sprintf("state/%s/%d/%d", t.job.RunID, t.gen, t.epoch)
+	if p.ConfigRevision = t.conf.revision(); t.o.Config || t.o.Watched {
+		p.RollbackGeneration = t.gen
+	}
 	p.Epoch, p.SourceSubsystem = t.epoch, Subsystem
 	p.Timestamp = timestamppb.New(t.env.Clock.Now())
 	p.TrainingMetrics = &systemstatev2.TrainingMetrics{Loss: t.val, LearningRate: t.rates.rate, GlobalStep: int64(t.host.GlobalStep)}
@@ -90,6 +93,9 @@ func (t *tolaria) signalled(m *operationalv2.AdaptationSignal) error {
 func (t *tolaria) apply(decided bool) error {
 	waited := t.env.Clock.Monotonic() - t.began
 	t.phase, t.decided = crossing, decided
+	if t.o.Watched {
+		t.env.Net.Send(t.job.Nissa, &t.packet, actor.SendOptions{Key: fmt.Sprint("state-copy/", t.epoch), RunID: t.job.RunID, Epoch: t.epoch})
+	}
 	t.env.Clock.Work(gpu.Apply, 1)
 	if err := t.obeyDue(); err != nil {
 		return err
@@ -112,6 +118,9 @@ func (t *tolaria) apply(decided bool) error {
 	if t.want != nil {
 		return t.roll(crossing)
 	}
+	if err := t.settleRevision(true); err != nil {
+		return err
+	}
 	return t.cross()
 }
 
@@ -126,6 +135,10 @@ func (t *tolaria) cross() error {
 	q := &t.crossReq
 	q.TrainingRunId, q.Epoch, q.Generation, q.ValidationLoss = t.job.RunID, t.next, t.gen, t.val
 	q.Settled, q.CheckpointId, q.Joined = &t.settled, "", t.last+1
+	if err := t.settleRevision(false); err != nil {
+		return err
+	}
+	q.ConfigRevision = t.conf.revision()
 	if t.shot != nil {
 		q.CheckpointId = t.shot.id
 	}
@@ -252,6 +265,7 @@ func (t *tolaria) gathered() error {
 	if t.member {
 		t.last = t.epoch
 	}
+	t.crossConfig()
 	if err := t.announce(eventsv2.EpochPhase_STARTED, t.epoch); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/wal"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
@@ -19,6 +20,7 @@ const (
 	stepDone      = "DONE"
 	stepAborted   = "ABORTED"
 	stepFailed    = "FAILED"
+	stepConfig    = "CONFIG"  // no rollback: a revision of the configuration is in force from an epoch on
 	stepPresent   = "PRESENT" // no rollback: the generation, for a log that is cut
 )
 
@@ -101,6 +103,8 @@ func (j *journal) note(m *statev2.CoordinatorRecord) {
 		j.committed[m.RollbackId] = true
 		j.t.gen = max(j.t.gen, m.Generation)
 		j.began = true
+	case stepConfig:
+		j.t.conf.since = &operationsv2.ConfigDecision{Revision: m.ConfigRevision, Epoch: m.Epoch, RollbackGeneration: m.Generation}
 	case stepPresent:
 		j.t.gen = max(j.t.gen, m.Generation)
 		j.began = true
@@ -133,7 +137,7 @@ func (j *journal) step(m *statev2.CoordinatorRecord) error {
 	if err == nil {
 		err = j.log.Sync()
 	}
-	if errors.Is(err, actor.ErrNoSpace) && m.Step == stepStarted {
+	if errors.Is(err, actor.ErrNoSpace) && (m.Step == stepStarted || m.Step == stepConfig) {
 		return errFull
 	}
 	if err != nil {
@@ -199,6 +203,13 @@ func (j *journal) trim() error {
 	lsn, err := j.append(&statev2.CoordinatorRecord{Step: stepPresent, Generation: j.t.gen, Culprits: j.t.locked})
 	if err != nil {
 		return nil //nolint:nilerr // it is tried again; a log that is broken says so at the next step
+	}
+	if d := j.t.conf.since; d != nil {
+		at, err := j.append(&statev2.CoordinatorRecord{Step: stepConfig, ConfigRevision: d.Revision, Epoch: d.Epoch, Generation: d.RollbackGeneration})
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		lsn = min(lsn, at)
 	}
 	if len(j.waiting) > 0 {
 		lsn = min(lsn, j.waiting[0].lsn)

@@ -377,6 +377,11 @@ func (t *tolaria) own() error {
 func (t *tolaria) done() error {
 	rb := t.rb
 	t.declare(evidencev2.RollbackStep_RB_CONFIRMED, "")
+	// The events below tell of the boundary, and may do so in a second life: it
+	// takes no new revision.
+	if err := t.settleRevision(false); err != nil {
+		return err
+	}
 	// The event is durable before the end is: if Tolaria died between the two
 	// the other way round, the next rollback would leave a generation out of
 	// the epochs on the bus (row T6).

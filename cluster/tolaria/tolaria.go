@@ -10,6 +10,8 @@
 //   - snapshot.go: checkpoints.
 //   - rollback.go, votes.go: the coordinator of rollbacks.
 //   - journal.go: what must survive a crash.
+//   - config.go: from which boundary on a revision of the configuration is in
+//     force.
 //
 // docs/protocols.md is the protocol.
 package tolaria
@@ -27,12 +29,14 @@ import (
 	"github.com/esper-sim/espersim/cluster/lineage"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -51,6 +55,8 @@ type Options struct {
 	Step     time.Duration `set:"step" doc:"how long it waits for Kasmina before a step takes the identity path"`
 	Boundary time.Duration `set:"boundary" doc:"how long it waits for Kasmina to cross an epoch boundary"`
 	Merkle   string        `set:"merkle" oneof:"hardened,hld" doc:"which root the checkpoint store uses"`
+	Config   bool          `set:"config" doc:"it follows the configuration, and decides from when on a revision is in force"`
+	Watched  bool          `set:"watched" doc:"it tells Nissa the state of the run, and how it is"`
 }
 
 // Defaults are the options of a Tolaria that sets none.
@@ -114,6 +120,9 @@ type tolaria struct {
 	lastShot  int64
 	inBudget  time.Duration // monotonic, since when boundaries keep their budget
 	started   ref           // the newest STARTED event
+
+	conf    configuration
+	reports int64
 
 	pause  pauseState
 	freeze string // the notice that froze, or is about to
@@ -201,11 +210,20 @@ func (t *tolaria) Start() error {
 	}
 	t.desk.Renew()
 	t.env.Clock.SetTimer("renew", 0, time.Second)
+	if err := t.startConfig(); err != nil {
+		return err
+	}
+	if t.o.Watched {
+		t.env.Clock.SetTimer("report", 0, reportEvery)
+	}
 	return t.recover()
 }
 
 // Receive implements actor.Actor.
 func (t *tolaria) Receive(from actor.ID, m canon.Message) error {
+	if t.conf.box.Receive(m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *trainingv2.ForwardReply:
 		return t.forwarded(m)
@@ -236,6 +254,8 @@ func (t *tolaria) Receive(from actor.ID, m canon.Message) error {
 		return t.queried(from, m)
 	case *trainingv2.CheckpointQuery:
 		t.info(from, m)
+	case *operationsv2.ConfigSeal:
+		t.seal(m)
 	case *telemetryv2.EmergencyNotice:
 		return t.emergency(from, m)
 	case *localv2.TimerFired:
@@ -251,6 +271,8 @@ func (t *tolaria) timer(m *localv2.TimerFired) error {
 	case "renew":
 		t.desk.Renew()
 		t.env.Clock.SetTimer("renew", 0, time.Second)
+	case "report":
+		t.report()
 	case "next":
 		if m.Arg == t.serial && t.phase == between {
 			return t.nextStep()
@@ -336,7 +358,10 @@ func (t *tolaria) announce(p eventsv2.EpochPhase, epoch int64) error {
 		TrainingRunId: t.job.RunID, Epoch: epoch, Phase: p, GlobalStep: int64(t.host.GlobalStep),
 		Timestamp: timestamppb.New(t.env.Clock.Now()), RollbackGeneration: t.gen, Mode: t.mode,
 		TrainingLoss: t.trained, ValidationLoss: t.val, ValidationAccuracy: t.accuracy,
-		ActiveSeeds: t.activeSeeds(),
+		ActiveSeeds: t.activeSeeds(), ConfigRevision: t.conf.revision(),
+	}
+	if t.o.Watched && p == eventsv2.EpochPhase_COMPLETED {
+		e.BoundaryDuration = durations.From(t.env.Clock.Monotonic() - t.assembled)
 	}
 	if p == eventsv2.EpochPhase_STARTED {
 		at := ref{epoch, 0, t.gen}

@@ -1,5 +1,3 @@
-// Package build has no code: the tests are of the files beside it, which
-// install the toolchain and build its image.
 package build
 
 import (

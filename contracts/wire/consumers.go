@@ -9,7 +9,11 @@ var Consumers = map[string][]string{
 	"control.kasmina.commands":        {"kasmina"},
 	"control.tolaria.commands":        {"tolaria"},
 	"innovation.field_reports":        {"karn", "simic"},
+	"operations.alerts":               {"nissa"}, // for those who watch: people and their pagers
+	"operations.config":               {"tolaria", "kasmina", "tamiyo", "nissa", "narset"},
 	"system.events.epoch":             {"tamiyo", "nissa"},
-	"telemetry.seed.health":           {"tamiyo", "nissa"},
+	"telemetry.region.summaries":      {"nissa"},
+	"telemetry.seed.health":           {"tamiyo", "nissa", "narset"},
+	"telemetry.subsystem.health":      {"nissa"},
 	"validation.kernel.characterized": {"tamiyo", "nissa", "karn"},
 }

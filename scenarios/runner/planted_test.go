@@ -24,6 +24,8 @@ import (
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -265,6 +267,37 @@ cluster:
 expect: clean
 `
 
+const alteredSchemas = `version: 1
+name: planted
+duration: 60s
+cluster:
+  hosts:
+    - {name: bus}
+    - {name: watch}
+    - {name: desk}
+  nodes:
+    - {name: oona, host: bus}
+    - {name: nissa, host: watch}
+    - {name: leyline, host: desk}
+    - {name: altered, is: process, host: desk, options: {wrong: 4s, for: 60s}}
+expect: clean
+`
+
+const regionsAlone = `version: 1
+name: planted
+duration: 10s
+cluster:
+  hosts:
+    - {name: bus}
+    - {name: tier}
+    - {name: desk}
+  nodes:
+    - {name: oona, host: bus}
+    - {name: narset, host: tier}
+    - {name: sensor, host: desk, options: {alarm: 0s}}
+expect: clean
+`
+
 // planted is a bug, and the invariant that it breaks.
 type planted struct {
 	id   string
@@ -290,6 +323,23 @@ var bugs = []planted{
 			m.SchemaMinor = wire.Newest.Minor
 			return m
 		})
+	}},
+	{id: "J2", role: "tolaria", bug: "tells Kasmina of a change of the configuration an epoch too late", file: "operations/config.yaml", liar: true, make: func() *hooks {
+		revision, epoch := uint64(0), int64(0)
+		return onSend(func(q *trainingv2.BoundaryRequest, _ *actor.SendOptions) bool {
+			if q.ConfigRevision > revision && (epoch == 0 || epoch == q.Epoch) {
+				epoch, q.ConfigRevision = q.Epoch, revision
+			} else {
+				revision, epoch = q.ConfigRevision, 0
+			}
+			return true
+		})
+	}},
+	{id: "J3", role: "narset", bug: "sums a region's losses up a little wrong", file: regionsAlone, liar: true, make: func() *hooks {
+		return onSend(func(s *operationsv2.RegionSummary, _ *actor.SendOptions) bool { s.MeanLoss *= 1.0001; return true })
+	}},
+	{id: "L6", role: "nissa", bug: "keeps her alerts to herself", file: alteredSchemas, liar: true, make: func() *hooks {
+		return onSend(func(*platformv2.AlertEvent, *actor.SendOptions) bool { return false })
 	}},
 	{id: "O1", role: "oona", bug: "alters what it appended before anybody has seen it", file: "triad-calm.yaml", liar: true, make: func() *hooks {
 		return onSend(func(d *busv2.Delivery, _ *actor.SendOptions) bool {

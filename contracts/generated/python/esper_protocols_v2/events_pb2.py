@@ -13,10 +13,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import blueprint_pb2 as v2_dot_blueprint__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fv2/events.proto\x12\x0f\x65sper.events.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12v2/blueprint.proto\"\x99\x03\n\nEpochEvent\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12*\n\x05phase\x18\x03 \x01(\x0e\x32\x1b.esper.events.v2.EpochPhase\x12\x13\n\x0bglobal_step\x18\x04 \x01(\x03\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13rollback_generation\x18\x06 \x01(\r\x12&\n\x04mode\x18\x07 \x01(\x0e\x32\x18.esper.events.v2.RunMode\x12\x15\n\rtraining_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x1b\n\x13validation_accuracy\x18\n \x01(\x01\x12\x34\n\x11\x62oundary_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rcheckpoint_id\x18\x0c \x01(\t\x12\x14\n\x0c\x61\x63tive_seeds\x18\r \x01(\r\"\xe8\x02\n\x17\x42lueprintSubmittedEvent\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x11\n\tir_sha256\x18\x02 \x01(\x0c\x12\x18\n\x10\x61rchitecture_ref\x18\x03 \x01(\t\x12\x19\n\x11\x63reator_subsystem\x18\x04 \x01(\t\x12\x1c\n\x14parent_blueprint_ids\x18\x05 \x03(\t\x12,\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.esper.events.v2.BlueprintTier\x12\x12\n\nrisk_score\x18\x07 \x01(\x01\x12\x18\n\x10\x63urriculum_stage\x18\x08 \x01(\x05\x12\x17\n\x0ftamiyo_interest\x18\t \x01(\x01\x12\x11\n\tpipelines\x18\n \x03(\t\x12\x17\n\x0ftarget_hardware\x18\x0b \x03(\t\x12\x30\n\x0csubmitted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x03\n\x10KernelReadyEvent\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x19\n\x11kernel_binary_ref\x18\x04 \x01(\t\x12\x15\n\rbinary_sha256\x18\x05 \x01(\x0c\x12\x19\n\x11\x62inary_size_bytes\x18\x06 \x01(\x03\x12\x17\n\x0ftarget_hardware\x18\x07 \x01(\t\x12\x16\n\x0etoolchain_hash\x18\x08 \x01(\t\x12:\n\x0b\x63ompilation\x18\t \x01(\x0b\x32%.esper.blueprint.v2.CompilationRecord\x12\x1a\n\x12wal_transaction_id\x18\n \x01(\t\x12,\n\x08ready_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63onservative\x18\x0c \x01(\x08\x12\x11\n\tsignature\x18\r \x01(\x0c\"\x85\x04\n\x18KernelCharacterizedEvent\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12/\n\x07verdict\x18\x03 \x01(\x0e\x32\x1e.esper.events.v2.KernelVerdict\x12\x12\n\nreport_ref\x18\x04 \x01(\t\x12\x15\n\rreport_sha256\x18\x05 \x01(\x0c\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x12\n\nrisk_score\x18\x07 \x01(\x01\x12/\n\nconfidence\x18\x08 \x01(\x0e\x32\x1b.esper.events.v2.Confidence\x12-\n\x04mode\x18\t \x01(\x0e\x32\x1f.esper.events.v2.ValidationMode\x12\x37\n\nbenchmarks\x18\n \x03(\x0b\x32#.esper.blueprint.v2.BenchmarkResult\x12\x18\n\x10rejection_reason\x18\x0b \x01(\t\x12\x36\n\x13validation_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10hardware_profile\x18\r \x01(\t\x12\x34\n\x10\x63haracterized_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp*}\n\nEpochPhase\x12\x1b\n\x17\x45POCH_PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\x0c\n\x08\x42OUNDARY\x10\x02\x12\r\n\tCOMPLETED\x10\x03\x12\n\n\x06PAUSED\x10\x04\x12\x0b\n\x07RESUMED\x10\x05\x12\x0f\n\x0bROLLED_BACK\x10\x06*M\n\x07RunMode\x12\x18\n\x14RUN_MODE_UNSPECIFIED\x10\x00\x12\n\n\x06NORMAL\x10\x01\x12\x10\n\x0c\x43ONSERVATIVE\x10\x02\x12\n\n\x06\x46ROZEN\x10\x03*Q\n\rBlueprintTier\x12\x1e\n\x1a\x42LUEPRINT_TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nPRODUCTION\x10\x01\x12\x10\n\x0c\x45XPERIMENTAL\x10\x02*Z\n\rKernelVerdict\x12\x1e\n\x1aKERNEL_VERDICT_UNSPECIFIED\x10\x00\x12\x14\n\x10KERNEL_VALIDATED\x10\x01\x12\x13\n\x0fKERNEL_REJECTED\x10\x02*Q\n\nConfidence\x12\x1a\n\x16\x43ONFIDENCE_UNSPECIFIED\x10\x00\x12\x08\n\x04HIGH\x10\x01\x12\x0c\n\x08MODERATE\x10\x02\x12\x0f\n\x0bSPECULATIVE\x10\x03*\xa5\x01\n\x0eValidationMode\x12\x1f\n\x1bVALIDATION_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14VALIDATION_EMERGENCY\x10\x01\x12\x17\n\x13VALIDATION_STANDARD\x10\x02\x12\x1c\n\x18VALIDATION_COMPREHENSIVE\x10\x03\x12!\n\x1dVALIDATION_STRUCTURED_PRUNING\x10\x04\x42IZGgithub.com/esper-sim/espersim/contracts/generated/go/events/v2;eventsv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fv2/events.proto\x12\x0f\x65sper.events.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/blueprint.proto\"\xb8\x03\n\nEpochEvent\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12*\n\x05phase\x18\x03 \x01(\x0e\x32\x1b.esper.events.v2.EpochPhase\x12\x13\n\x0bglobal_step\x18\x04 \x01(\x03\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13rollback_generation\x18\x06 \x01(\r\x12&\n\x04mode\x18\x07 \x01(\x0e\x32\x18.esper.events.v2.RunMode\x12\x15\n\rtraining_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x1b\n\x13validation_accuracy\x18\n \x01(\x01\x12\x34\n\x11\x62oundary_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rcheckpoint_id\x18\x0c \x01(\t\x12\x14\n\x0c\x61\x63tive_seeds\x18\r \x01(\r\x12\x1d\n\x0f\x63onfig_revision\x18\x0e \x01(\x04\x42\x04\xe0\xf3\x18\x02\"\xe8\x02\n\x17\x42lueprintSubmittedEvent\x12\x14\n\x0c\x62lueprint_id\x18\x01 \x01(\t\x12\x11\n\tir_sha256\x18\x02 \x01(\x0c\x12\x18\n\x10\x61rchitecture_ref\x18\x03 \x01(\t\x12\x19\n\x11\x63reator_subsystem\x18\x04 \x01(\t\x12\x1c\n\x14parent_blueprint_ids\x18\x05 \x03(\t\x12,\n\x04tier\x18\x06 \x01(\x0e\x32\x1e.esper.events.v2.BlueprintTier\x12\x12\n\nrisk_score\x18\x07 \x01(\x01\x12\x18\n\x10\x63urriculum_stage\x18\x08 \x01(\x05\x12\x17\n\x0ftamiyo_interest\x18\t \x01(\x01\x12\x11\n\tpipelines\x18\n \x03(\t\x12\x17\n\x0ftarget_hardware\x18\x0b \x03(\t\x12\x30\n\x0csubmitted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x03\n\x10KernelReadyEvent\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12\x19\n\x11kernel_binary_ref\x18\x04 \x01(\t\x12\x15\n\rbinary_sha256\x18\x05 \x01(\x0c\x12\x19\n\x11\x62inary_size_bytes\x18\x06 \x01(\x03\x12\x17\n\x0ftarget_hardware\x18\x07 \x01(\t\x12\x16\n\x0etoolchain_hash\x18\x08 \x01(\t\x12:\n\x0b\x63ompilation\x18\t \x01(\x0b\x32%.esper.blueprint.v2.CompilationRecord\x12\x1a\n\x12wal_transaction_id\x18\n \x01(\t\x12,\n\x08ready_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63onservative\x18\x0c \x01(\x08\x12\x11\n\tsignature\x18\r \x01(\x0c\"\x85\x04\n\x18KernelCharacterizedEvent\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x14\n\x0c\x62lueprint_id\x18\x02 \x01(\t\x12/\n\x07verdict\x18\x03 \x01(\x0e\x32\x1e.esper.events.v2.KernelVerdict\x12\x12\n\nreport_ref\x18\x04 \x01(\t\x12\x15\n\rreport_sha256\x18\x05 \x01(\x0c\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x12\n\nrisk_score\x18\x07 \x01(\x01\x12/\n\nconfidence\x18\x08 \x01(\x0e\x32\x1b.esper.events.v2.Confidence\x12-\n\x04mode\x18\t \x01(\x0e\x32\x1f.esper.events.v2.ValidationMode\x12\x37\n\nbenchmarks\x18\n \x03(\x0b\x32#.esper.blueprint.v2.BenchmarkResult\x12\x18\n\x10rejection_reason\x18\x0b \x01(\t\x12\x36\n\x13validation_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10hardware_profile\x18\r \x01(\t\x12\x34\n\x10\x63haracterized_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp*}\n\nEpochPhase\x12\x1b\n\x17\x45POCH_PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\x0c\n\x08\x42OUNDARY\x10\x02\x12\r\n\tCOMPLETED\x10\x03\x12\n\n\x06PAUSED\x10\x04\x12\x0b\n\x07RESUMED\x10\x05\x12\x0f\n\x0bROLLED_BACK\x10\x06*M\n\x07RunMode\x12\x18\n\x14RUN_MODE_UNSPECIFIED\x10\x00\x12\n\n\x06NORMAL\x10\x01\x12\x10\n\x0c\x43ONSERVATIVE\x10\x02\x12\n\n\x06\x46ROZEN\x10\x03*Q\n\rBlueprintTier\x12\x1e\n\x1a\x42LUEPRINT_TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nPRODUCTION\x10\x01\x12\x10\n\x0c\x45XPERIMENTAL\x10\x02*Z\n\rKernelVerdict\x12\x1e\n\x1aKERNEL_VERDICT_UNSPECIFIED\x10\x00\x12\x14\n\x10KERNEL_VALIDATED\x10\x01\x12\x13\n\x0fKERNEL_REJECTED\x10\x02*Q\n\nConfidence\x12\x1a\n\x16\x43ONFIDENCE_UNSPECIFIED\x10\x00\x12\x08\n\x04HIGH\x10\x01\x12\x0c\n\x08MODERATE\x10\x02\x12\x0f\n\x0bSPECULATIVE\x10\x03*\xa5\x01\n\x0eValidationMode\x12\x1f\n\x1bVALIDATION_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14VALIDATION_EMERGENCY\x10\x01\x12\x17\n\x13VALIDATION_STANDARD\x10\x02\x12\x1c\n\x18VALIDATION_COMPREHENSIVE\x10\x03\x12!\n\x1dVALIDATION_STRUCTURED_PRUNING\x10\x04\x42IZGgithub.com/esper-sim/espersim/contracts/generated/go/events/v2;eventsv2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.events_pb2', globals())
@@ -24,24 +25,26 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZGgithub.com/esper-sim/espersim/contracts/generated/go/events/v2;eventsv2'
-  _EPOCHPHASE._serialized_start=1806
-  _EPOCHPHASE._serialized_end=1931
-  _RUNMODE._serialized_start=1933
-  _RUNMODE._serialized_end=2010
-  _BLUEPRINTTIER._serialized_start=2012
-  _BLUEPRINTTIER._serialized_end=2093
-  _KERNELVERDICT._serialized_start=2095
-  _KERNELVERDICT._serialized_end=2185
-  _CONFIDENCE._serialized_start=2187
-  _CONFIDENCE._serialized_end=2268
-  _VALIDATIONMODE._serialized_start=2271
-  _VALIDATIONMODE._serialized_end=2436
-  _EPOCHEVENT._serialized_start=122
-  _EPOCHEVENT._serialized_end=531
-  _BLUEPRINTSUBMITTEDEVENT._serialized_start=534
-  _BLUEPRINTSUBMITTEDEVENT._serialized_end=894
-  _KERNELREADYEVENT._serialized_start=897
-  _KERNELREADYEVENT._serialized_end=1284
-  _KERNELCHARACTERIZEDEVENT._serialized_start=1287
-  _KERNELCHARACTERIZEDEVENT._serialized_end=1804
+  _EPOCHEVENT.fields_by_name['config_revision']._options = None
+  _EPOCHEVENT.fields_by_name['config_revision']._serialized_options = b'\340\363\030\002'
+  _EPOCHPHASE._serialized_start=1860
+  _EPOCHPHASE._serialized_end=1985
+  _RUNMODE._serialized_start=1987
+  _RUNMODE._serialized_end=2064
+  _BLUEPRINTTIER._serialized_start=2066
+  _BLUEPRINTTIER._serialized_end=2147
+  _KERNELVERDICT._serialized_start=2149
+  _KERNELVERDICT._serialized_end=2239
+  _CONFIDENCE._serialized_start=2241
+  _CONFIDENCE._serialized_end=2322
+  _VALIDATIONMODE._serialized_start=2325
+  _VALIDATIONMODE._serialized_end=2490
+  _EPOCHEVENT._serialized_start=145
+  _EPOCHEVENT._serialized_end=585
+  _BLUEPRINTSUBMITTEDEVENT._serialized_start=588
+  _BLUEPRINTSUBMITTEDEVENT._serialized_end=948
+  _KERNELREADYEVENT._serialized_start=951
+  _KERNELREADYEVENT._serialized_end=1338
+  _KERNELCHARACTERIZEDEVENT._serialized_start=1341
+  _KERNELCHARACTERIZEDEVENT._serialized_end=1858
 # @@protoc_insertion_point(module_scope)

@@ -16,7 +16,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from esper_protocols_options import options_pb2 as options_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15v2/system_state.proto\x12\x15\x65sper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\"\x83\x03\n\x11SystemStatePacket\x12\x11\n\tpacket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_subsystem\x18\x04 \x01(\t\x12@\n\x10training_metrics\x18\n \x01(\x0b\x32&.esper.system_state.v2.TrainingMetrics\x12\x36\n\x0bmodel_state\x18\x0b \x01(\x0b\x32!.esper.system_state.v2.ModelState\x12\x35\n\x0bseed_states\x18\x14 \x03(\x0b\x32 .esper.system_state.v2.SeedState\x12:\n\rsystem_health\x18\x1e \x01(\x0b\x32#.esper.system_state.v2.SystemHealthJ\x04\x08(\x10\x32R\x10\x64\x65precated_field\"\xe9\x01\n\x0fTrainingMetrics\x12\x0c\n\x04loss\x18\x01 \x01(\x01\x12\x15\n\rlearning_rate\x18\x02 \x01(\x01\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x03\x12\x31\n\x0e\x65poch_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tgrad_norm\x18\x05 \x01(\x01\x12\"\n\x1athroughput_samples_per_sec\x18\n \x01(\x01\x12\x17\n\x0fgpu_utilization\x18\x0b \x01(\x01\x12\x19\n\x11memory_used_bytes\x18\x0c \x01(\x03\"\x87\x01\n\nModelState\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0fparameter_count\x18\x02 \x01(\x03\x12\x30\n\x06layers\x18\x03 \x03(\x0b\x32 .esper.system_state.v2.LayerInfo\x12\x17\n\x0f\x63heckpoint_path\x18\x04 \x01(\t\"L\n\tLayerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0bparam_count\x18\x03 \x01(\x03\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\x08\"\x86\x01\n\tSeedState\x12\x0f\n\x07seed_id\x18\x01 \x01(\x05\x12\x11\n\tseed_type\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x12\n\nlocal_loss\x18\x04 \x01(\x01\x12\x31\n\x06health\x18\x05 \x01(\x0b\x32!.esper.system_state.v2.SeedHealth\"\xdb\x01\n\nSeedHealth\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32(.esper.system_state.v2.SeedHealth.Status\x12\x19\n\x11gradient_variance\x18\x02 \x01(\x01\x12\x14\n\x0cweight_drift\x18\x03 \x01(\x01\x12\x1c\n\x14\x63onsecutive_failures\x18\x04 \x01(\x05\"D\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07HEALTHY\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\x0c\n\x08\x43RITICAL\x10\x03\x1a\x04\x98\xf4\x18\x01\"\x90\x01\n\x0cSystemHealth\x12\x17\n\x0ftraining_stable\x18\x01 \x01(\x08\x12\x17\n\x0fmemory_pressure\x18\x02 \x01(\x08\x12\x10\n\x08warnings\x18\x03 \x03(\t\x12<\n\x0eresource_usage\x18\x04 \x03(\x0b\x32$.esper.system_state.v2.ResourceUsage\";\n\rResourceUsage\x12\x15\n\rresource_name\x18\x01 \x01(\t\x12\x13\n\x0busage_value\x18\x02 \x01(\x01\x42TZRgithub.com/esper-sim/espersim/contracts/generated/go/system_state/v2;systemstatev2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15v2/system_state.proto\x12\x15\x65sper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\"\xc5\x03\n\x11SystemStatePacket\x12\x11\n\tpacket_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_subsystem\x18\x04 \x01(\t\x12@\n\x10training_metrics\x18\n \x01(\x0b\x32&.esper.system_state.v2.TrainingMetrics\x12\x36\n\x0bmodel_state\x18\x0b \x01(\x0b\x32!.esper.system_state.v2.ModelState\x12\x35\n\x0bseed_states\x18\x14 \x03(\x0b\x32 .esper.system_state.v2.SeedState\x12:\n\rsystem_health\x18\x1e \x01(\x0b\x32#.esper.system_state.v2.SystemHealth\x12\x1d\n\x0f\x63onfig_revision\x18\x1f \x01(\x04\x42\x04\xe0\xf3\x18\x02\x12!\n\x13rollback_generation\x18  \x01(\rB\x04\xe0\xf3\x18\x02J\x04\x08(\x10\x32R\x10\x64\x65precated_field\"\xe9\x01\n\x0fTrainingMetrics\x12\x0c\n\x04loss\x18\x01 \x01(\x01\x12\x15\n\rlearning_rate\x18\x02 \x01(\x01\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x03\x12\x31\n\x0e\x65poch_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tgrad_norm\x18\x05 \x01(\x01\x12\"\n\x1athroughput_samples_per_sec\x18\n \x01(\x01\x12\x17\n\x0fgpu_utilization\x18\x0b \x01(\x01\x12\x19\n\x11memory_used_bytes\x18\x0c \x01(\x03\"\x87\x01\n\nModelState\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x17\n\x0fparameter_count\x18\x02 \x01(\x03\x12\x30\n\x06layers\x18\x03 \x03(\x0b\x32 .esper.system_state.v2.LayerInfo\x12\x17\n\x0f\x63heckpoint_path\x18\x04 \x01(\t\"L\n\tLayerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0bparam_count\x18\x03 \x01(\x03\x12\x0e\n\x06\x66rozen\x18\x04 \x01(\x08\"\x86\x01\n\tSeedState\x12\x0f\n\x07seed_id\x18\x01 \x01(\x05\x12\x11\n\tseed_type\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\x12\x12\n\nlocal_loss\x18\x04 \x01(\x01\x12\x31\n\x06health\x18\x05 \x01(\x0b\x32!.esper.system_state.v2.SeedHealth\"\xdb\x01\n\nSeedHealth\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32(.esper.system_state.v2.SeedHealth.Status\x12\x19\n\x11gradient_variance\x18\x02 \x01(\x01\x12\x14\n\x0cweight_drift\x18\x03 \x01(\x01\x12\x1c\n\x14\x63onsecutive_failures\x18\x04 \x01(\x05\"D\n\x06Status\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07HEALTHY\x10\x01\x12\x0c\n\x08\x44\x45GRADED\x10\x02\x12\x0c\n\x08\x43RITICAL\x10\x03\x1a\x04\x98\xf4\x18\x01\"\x90\x01\n\x0cSystemHealth\x12\x17\n\x0ftraining_stable\x18\x01 \x01(\x08\x12\x17\n\x0fmemory_pressure\x18\x02 \x01(\x08\x12\x10\n\x08warnings\x18\x03 \x03(\t\x12<\n\x0eresource_usage\x18\x04 \x03(\x0b\x32$.esper.system_state.v2.ResourceUsage\";\n\rResourceUsage\x12\x15\n\rresource_name\x18\x01 \x01(\t\x12\x13\n\x0busage_value\x18\x02 \x01(\x01\x42TZRgithub.com/esper-sim/espersim/contracts/generated/go/system_state/v2;systemstatev2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.system_state_pb2', globals())
@@ -24,24 +24,28 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZRgithub.com/esper-sim/espersim/contracts/generated/go/system_state/v2;systemstatev2'
+  _SYSTEMSTATEPACKET.fields_by_name['config_revision']._options = None
+  _SYSTEMSTATEPACKET.fields_by_name['config_revision']._serialized_options = b'\340\363\030\002'
+  _SYSTEMSTATEPACKET.fields_by_name['rollback_generation']._options = None
+  _SYSTEMSTATEPACKET.fields_by_name['rollback_generation']._serialized_options = b'\340\363\030\002'
   _SEEDHEALTH_STATUS._options = None
   _SEEDHEALTH_STATUS._serialized_options = b'\230\364\030\001'
   _SYSTEMSTATEPACKET._serialized_start=137
-  _SYSTEMSTATEPACKET._serialized_end=524
-  _TRAININGMETRICS._serialized_start=527
-  _TRAININGMETRICS._serialized_end=760
-  _MODELSTATE._serialized_start=763
-  _MODELSTATE._serialized_end=898
-  _LAYERINFO._serialized_start=900
-  _LAYERINFO._serialized_end=976
-  _SEEDSTATE._serialized_start=979
-  _SEEDSTATE._serialized_end=1113
-  _SEEDHEALTH._serialized_start=1116
-  _SEEDHEALTH._serialized_end=1335
-  _SEEDHEALTH_STATUS._serialized_start=1267
-  _SEEDHEALTH_STATUS._serialized_end=1335
-  _SYSTEMHEALTH._serialized_start=1338
-  _SYSTEMHEALTH._serialized_end=1482
-  _RESOURCEUSAGE._serialized_start=1484
-  _RESOURCEUSAGE._serialized_end=1543
+  _SYSTEMSTATEPACKET._serialized_end=590
+  _TRAININGMETRICS._serialized_start=593
+  _TRAININGMETRICS._serialized_end=826
+  _MODELSTATE._serialized_start=829
+  _MODELSTATE._serialized_end=964
+  _LAYERINFO._serialized_start=966
+  _LAYERINFO._serialized_end=1042
+  _SEEDSTATE._serialized_start=1045
+  _SEEDSTATE._serialized_end=1179
+  _SEEDHEALTH._serialized_start=1182
+  _SEEDHEALTH._serialized_end=1401
+  _SEEDHEALTH_STATUS._serialized_start=1333
+  _SEEDHEALTH_STATUS._serialized_end=1401
+  _SYSTEMHEALTH._serialized_start=1404
+  _SYSTEMHEALTH._serialized_end=1548
+  _RESOURCEUSAGE._serialized_start=1550
+  _RESOURCEUSAGE._serialized_end=1609
 # @@protoc_insertion_point(module_scope)

@@ -11,11 +11,12 @@ from google.protobuf import symbol_database as _symbol_database
 _sym_db = _symbol_database.Default()
 
 
+from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import envelope_pb2 as v2_dot_envelope__pb2
 from esper_protocols_v2 import telemetry_pb2 as v2_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11v2/training.proto\x12\x11\x65sper.training.v2\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\":\n\x07StepRef\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x12\n\ngeneration\x18\x03 \x01(\r\"\xa8\x01\n\nSettlement\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12-\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x12\n\nfull_steps\x18\x03 \x01(\x04\x12-\n\tlast_full\x18\x04 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\"\xd8\x01\n\x0e\x46orwardRequest\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x13\n\x0b\x61\x63tivations\x18\x05 \x03(\x02\x12\x10\n\x08training\x18\x06 \x01(\x08\x12.\n\x07settled\x18\x07 \x01(\x0b\x32\x1d.esper.training.v2.Settlement\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\"\x95\x01\n\tKernelUse\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61lpha_milli\x18\x03 \x01(\r\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\"\xd0\x01\n\x0c\x46orwardReply\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\x12\x13\n\x0b\x61\x63tivations\x18\x04 \x03(\x02\x12-\n\x07kernels\x18\x05 \x03(\x0b\x32\x1c.esper.training.v2.KernelUse\x12\x10\n\x08training\x18\x06 \x01(\x08\"\x95\x01\n\x0f\x42\x61\x63kwardRequest\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x11\n\tgradients\x18\x05 \x03(\x02\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"{\n\rBackwardReply\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\"\xce\x01\n\x0f\x42oundaryRequest\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12.\n\x07settled\x18\x04 \x01(\x0b\x32\x1d.esper.training.v2.Settlement\x12\x17\n\x0fvalidation_loss\x18\x05 \x01(\x01\x12\x15\n\rcheckpoint_id\x18\x06 \x01(\t\x12\x0f\n\x07present\x18\x07 \x03(\t\x12\x0e\n\x06joined\x18\x08 \x01(\x03\"\xd1\x01\n\rBoundaryReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\x12+\n\x05seeds\x18\x04 \x03(\x0b\x32\x1c.esper.training.v2.KernelUse\x12\x14\n\x0cstate_digest\x18\x05 \x01(\x0c\x12*\n\x04part\x18\x06 \x01(\x0b\x32\x1c.esper.training.v2.StatePart\"L\n\x10StatePartRequest\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\"v\n\tStatePart\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x9f\x01\n\x0bRestorePart\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12*\n\x04part\x18\x02 \x01(\x0b\x32\x1c.esper.training.v2.StatePart\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0c\n\x04root\x18\x04 \x01(\x0c\x12-\n\x08\x63ulprits\x18\x05 \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\"K\n\rRollbackQuery\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\r\"#\n\x0f\x43heckpointQuery\x12\x10\n\x08query_id\x18\x01 \x01(\t\"j\n\x0e\x43heckpointInfo\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\r\x12\x0c\n\x04root\x18\x05 \x01(\x0c\"\xb5\x01\n\x10OptimizerCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x14\n\x0coptimizer_id\x18\x02 \x01(\t\x12\x38\n\toperation\x18\x03 \x01(\x0e\x32%.esper.training.v2.OptimizerOperation\x12\x16\n\x0egrad_clip_norm\x18\x04 \x01(\x01\x12%\n\x04\x61uth\x18\x05 \x01(\x0b\x32\x17.esper.envelope.v2.Auth*A\n\nStepEffect\x12\x1b\n\x17STEP_EFFECT_UNSPECIFIED\x10\x00\x12\x08\n\x04\x46ULL\x10\x01\x12\x0c\n\x08IDENTITY\x10\x02*g\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x06\n\x02OK\x10\x01\x12\x0f\n\x0bOUT_OF_SYNC\x10\x02\x12\n\n\x06\x46\x45NCED\x10\x03\x12\t\n\x05STALE\x10\x04\x12\n\n\x06PAUSED\x10\x05*\x82\x01\n\x12OptimizerOperation\x12#\n\x1fOPTIMIZER_OPERATION_UNSPECIFIED\x10\x00\x12\x0b\n\x07REBUILD\x10\x01\x12\x12\n\x0e\x41\x44\x44_PARAMETERS\x10\x02\x12\x12\n\x0e\x43LIP_GRADIENTS\x10\x03\x12\x12\n\x0eZERO_GRADIENTS\x10\x04\x42MZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11v2/training.proto\x12\x11\x65sper.training.v2\x1a\x15options/options.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\":\n\x07StepRef\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x12\n\ngeneration\x18\x03 \x01(\r\"\xa8\x01\n\nSettlement\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12-\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x12\n\nfull_steps\x18\x03 \x01(\x04\x12-\n\tlast_full\x18\x04 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\"\xd8\x01\n\x0e\x46orwardRequest\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x13\n\x0b\x61\x63tivations\x18\x05 \x03(\x02\x12\x10\n\x08training\x18\x06 \x01(\x08\x12.\n\x07settled\x18\x07 \x01(\x0b\x32\x1d.esper.training.v2.Settlement\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\"\x95\x01\n\tKernelUse\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x02 \x01(\t\x12\x13\n\x0b\x61lpha_milli\x18\x03 \x01(\r\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\"\xd0\x01\n\x0c\x46orwardReply\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\x12\x13\n\x0b\x61\x63tivations\x18\x04 \x03(\x02\x12-\n\x07kernels\x18\x05 \x03(\x0b\x32\x1c.esper.training.v2.KernelUse\x12\x10\n\x08training\x18\x06 \x01(\x08\"\x95\x01\n\x0f\x42\x61\x63kwardRequest\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x11\n\tgradients\x18\x05 \x03(\x02\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"{\n\rBackwardReply\x12(\n\x04step\x18\x01 \x01(\x0b\x32\x1a.esper.training.v2.StepRef\x12\x10\n\x08layer_id\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\"\xed\x01\n\x0f\x42oundaryRequest\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12.\n\x07settled\x18\x04 \x01(\x0b\x32\x1d.esper.training.v2.Settlement\x12\x17\n\x0fvalidation_loss\x18\x05 \x01(\x01\x12\x15\n\rcheckpoint_id\x18\x06 \x01(\t\x12\x0f\n\x07present\x18\x07 \x03(\t\x12\x0e\n\x06joined\x18\x08 \x01(\x03\x12\x1d\n\x0f\x63onfig_revision\x18\t \x01(\x04\x42\x04\xe0\xf3\x18\x02\"\xd1\x01\n\rBoundaryReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.esper.training.v2.ReplyStatus\x12+\n\x05seeds\x18\x04 \x03(\x0b\x32\x1c.esper.training.v2.KernelUse\x12\x14\n\x0cstate_digest\x18\x05 \x01(\x0c\x12*\n\x04part\x18\x06 \x01(\x0b\x32\x1c.esper.training.v2.StatePart\"L\n\x10StatePartRequest\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\"v\n\tStatePart\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x9f\x01\n\x0bRestorePart\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12*\n\x04part\x18\x02 \x01(\x0b\x32\x1c.esper.training.v2.StatePart\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0c\n\x04root\x18\x04 \x01(\x0c\x12-\n\x08\x63ulprits\x18\x05 \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\"K\n\rRollbackQuery\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\r\"#\n\x0f\x43heckpointQuery\x12\x10\n\x08query_id\x18\x01 \x01(\t\"j\n\x0e\x43heckpointInfo\x12\x10\n\x08query_id\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x12\n\ngeneration\x18\x04 \x01(\r\x12\x0c\n\x04root\x18\x05 \x01(\x0c\"\xb5\x01\n\x10OptimizerCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x14\n\x0coptimizer_id\x18\x02 \x01(\t\x12\x38\n\toperation\x18\x03 \x01(\x0e\x32%.esper.training.v2.OptimizerOperation\x12\x16\n\x0egrad_clip_norm\x18\x04 \x01(\x01\x12%\n\x04\x61uth\x18\x05 \x01(\x0b\x32\x17.esper.envelope.v2.Auth*A\n\nStepEffect\x12\x1b\n\x17STEP_EFFECT_UNSPECIFIED\x10\x00\x12\x08\n\x04\x46ULL\x10\x01\x12\x0c\n\x08IDENTITY\x10\x02*g\n\x0bReplyStatus\x12\x1c\n\x18REPLY_STATUS_UNSPECIFIED\x10\x00\x12\x06\n\x02OK\x10\x01\x12\x0f\n\x0bOUT_OF_SYNC\x10\x02\x12\n\n\x06\x46\x45NCED\x10\x03\x12\t\n\x05STALE\x10\x04\x12\n\n\x06PAUSED\x10\x05*\x82\x01\n\x12OptimizerOperation\x12#\n\x1fOPTIMIZER_OPERATION_UNSPECIFIED\x10\x00\x12\x0b\n\x07REBUILD\x10\x01\x12\x12\n\x0e\x41\x44\x44_PARAMETERS\x10\x02\x12\x12\n\x0e\x43LIP_GRADIENTS\x10\x03\x12\x12\n\x0eZERO_GRADIENTS\x10\x04\x42MZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.training_pb2', globals())
@@ -23,42 +24,44 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZKgithub.com/esper-sim/espersim/contracts/generated/go/training/v2;trainingv2'
-  _STEPEFFECT._serialized_start=2356
-  _STEPEFFECT._serialized_end=2421
-  _REPLYSTATUS._serialized_start=2423
-  _REPLYSTATUS._serialized_end=2526
-  _OPTIMIZEROPERATION._serialized_start=2529
-  _OPTIMIZEROPERATION._serialized_end=2659
-  _STEPREF._serialized_start=79
-  _STEPREF._serialized_end=137
-  _SETTLEMENT._serialized_start=140
-  _SETTLEMENT._serialized_end=308
-  _FORWARDREQUEST._serialized_start=311
-  _FORWARDREQUEST._serialized_end=527
-  _KERNELUSE._serialized_start=530
-  _KERNELUSE._serialized_end=679
-  _FORWARDREPLY._serialized_start=682
-  _FORWARDREPLY._serialized_end=890
-  _BACKWARDREQUEST._serialized_start=893
-  _BACKWARDREQUEST._serialized_end=1042
-  _BACKWARDREPLY._serialized_start=1044
-  _BACKWARDREPLY._serialized_end=1167
-  _BOUNDARYREQUEST._serialized_start=1170
-  _BOUNDARYREQUEST._serialized_end=1376
-  _BOUNDARYREPLY._serialized_start=1379
-  _BOUNDARYREPLY._serialized_end=1588
-  _STATEPARTREQUEST._serialized_start=1590
-  _STATEPARTREQUEST._serialized_end=1666
-  _STATEPART._serialized_start=1668
-  _STATEPART._serialized_end=1786
-  _RESTOREPART._serialized_start=1789
-  _RESTOREPART._serialized_end=1948
-  _ROLLBACKQUERY._serialized_start=1950
-  _ROLLBACKQUERY._serialized_end=2025
-  _CHECKPOINTQUERY._serialized_start=2027
-  _CHECKPOINTQUERY._serialized_end=2062
-  _CHECKPOINTINFO._serialized_start=2064
-  _CHECKPOINTINFO._serialized_end=2170
-  _OPTIMIZERCOMMAND._serialized_start=2173
-  _OPTIMIZERCOMMAND._serialized_end=2354
+  _BOUNDARYREQUEST.fields_by_name['config_revision']._options = None
+  _BOUNDARYREQUEST.fields_by_name['config_revision']._serialized_options = b'\340\363\030\002'
+  _STEPEFFECT._serialized_start=2410
+  _STEPEFFECT._serialized_end=2475
+  _REPLYSTATUS._serialized_start=2477
+  _REPLYSTATUS._serialized_end=2580
+  _OPTIMIZEROPERATION._serialized_start=2583
+  _OPTIMIZEROPERATION._serialized_end=2713
+  _STEPREF._serialized_start=102
+  _STEPREF._serialized_end=160
+  _SETTLEMENT._serialized_start=163
+  _SETTLEMENT._serialized_end=331
+  _FORWARDREQUEST._serialized_start=334
+  _FORWARDREQUEST._serialized_end=550
+  _KERNELUSE._serialized_start=553
+  _KERNELUSE._serialized_end=702
+  _FORWARDREPLY._serialized_start=705
+  _FORWARDREPLY._serialized_end=913
+  _BACKWARDREQUEST._serialized_start=916
+  _BACKWARDREQUEST._serialized_end=1065
+  _BACKWARDREPLY._serialized_start=1067
+  _BACKWARDREPLY._serialized_end=1190
+  _BOUNDARYREQUEST._serialized_start=1193
+  _BOUNDARYREQUEST._serialized_end=1430
+  _BOUNDARYREPLY._serialized_start=1433
+  _BOUNDARYREPLY._serialized_end=1642
+  _STATEPARTREQUEST._serialized_start=1644
+  _STATEPARTREQUEST._serialized_end=1720
+  _STATEPART._serialized_start=1722
+  _STATEPART._serialized_end=1840
+  _RESTOREPART._serialized_start=1843
+  _RESTOREPART._serialized_end=2002
+  _ROLLBACKQUERY._serialized_start=2004
+  _ROLLBACKQUERY._serialized_end=2079
+  _CHECKPOINTQUERY._serialized_start=2081
+  _CHECKPOINTQUERY._serialized_end=2116
+  _CHECKPOINTINFO._serialized_start=2118
+  _CHECKPOINTINFO._serialized_end=2224
+  _OPTIMIZERCOMMAND._serialized_start=2227
+  _OPTIMIZERCOMMAND._serialized_end=2408
 # @@protoc_insertion_point(module_scope)

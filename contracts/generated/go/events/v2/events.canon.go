@@ -27,6 +27,7 @@ var schemaOfEpochEvent = canon.Schema{
 		{Number: 11, Name: "boundary_duration", Wire: 2, Elem: 2},
 		{Number: 12, Name: "checkpoint_id", Wire: 2, Elem: 2},
 		{Number: 13, Name: "active_seeds", Wire: 0, Elem: 2},
+		{Number: 14, Name: "config_revision", Wire: 0, Elem: 2},
 	},
 }
 
@@ -81,6 +82,9 @@ func (m *EpochEvent) CanonicalSize() int {
 	if m.ActiveSeeds != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.ActiveSeeds))
 	}
+	if m.ConfigRevision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ConfigRevision))
+	}
 	return n
 }
 
@@ -100,6 +104,11 @@ func (m *EpochEvent) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.ConfigRevision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ConfigRevision))
+		i--
+		b[i] = 0x70
 	}
 	if m.ActiveSeeds != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ActiveSeeds))
@@ -376,6 +385,19 @@ func (m *EpochEvent) ParseCanonical(b []byte) error {
 	} else {
 		m.ActiveSeeds = 0
 	}
+	if tag == 0x70 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfEpochEvent.Fail(14, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfEpochEvent.Fail(14, canon.ExplicitZero, i)
+		}
+		m.ConfigRevision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ConfigRevision = 0
+	}
 	if tag != canon.End {
 		return schemaOfEpochEvent.Unexpected(b, tag, i)
 	}
@@ -431,7 +453,23 @@ func (m *EpochEvent) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 13)
 		h = canon.Mix(h, uint64(uint64(m.ActiveSeeds)))
 	}
+	if m.ConfigRevision != 0 {
+		h = canon.Mix(h, 14)
+		h = canon.Mix(h, uint64(uint64(m.ConfigRevision)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *EpochEvent) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.ConfigRevision != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfBlueprintSubmittedEvent = canon.Schema{

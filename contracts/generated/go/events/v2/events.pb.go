@@ -10,6 +10,7 @@ package eventsv2
 
 import (
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -364,8 +365,10 @@ type EpochEvent struct {
 	BoundaryDuration   *durationpb.Duration `protobuf:"bytes,11,opt,name=boundary_duration,json=boundaryDuration,proto3" json:"boundary_duration,omitempty"`
 	CheckpointId       string               `protobuf:"bytes,12,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
 	ActiveSeeds        uint32               `protobuf:"varint,13,opt,name=active_seeds,json=activeSeeds,proto3" json:"active_seeds,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The revision of the configuration that is in force in the epoch; 0: none.
+	ConfigRevision uint64 `protobuf:"varint,14,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *EpochEvent) Reset() {
@@ -485,6 +488,13 @@ func (x *EpochEvent) GetCheckpointId() string {
 func (x *EpochEvent) GetActiveSeeds() uint32 {
 	if x != nil {
 		return x.ActiveSeeds
+	}
+	return 0
+}
+
+func (x *EpochEvent) GetConfigRevision() uint64 {
+	if x != nil {
+		return x.ConfigRevision
 	}
 	return 0
 }
@@ -916,7 +926,7 @@ var File_v2_events_proto protoreflect.FileDescriptor
 
 const file_v2_events_proto_rawDesc = "" +
 	"\n" +
-	"\x0fv2/events.proto\x12\x0fesper.events.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12v2/blueprint.proto\"\xc6\x04\n" +
+	"\x0fv2/events.proto\x12\x0fesper.events.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/blueprint.proto\"\xf5\x04\n" +
 	"\n" +
 	"EpochEvent\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x14\n" +
@@ -933,7 +943,8 @@ const file_v2_events_proto_rawDesc = "" +
 	" \x01(\x01R\x12validationAccuracy\x12F\n" +
 	"\x11boundary_duration\x18\v \x01(\v2\x19.google.protobuf.DurationR\x10boundaryDuration\x12#\n" +
 	"\rcheckpoint_id\x18\f \x01(\tR\fcheckpointId\x12!\n" +
-	"\factive_seeds\x18\r \x01(\rR\vactiveSeeds\"\x90\x04\n" +
+	"\factive_seeds\x18\r \x01(\rR\vactiveSeeds\x12-\n" +
+	"\x0fconfig_revision\x18\x0e \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\x90\x04\n" +
 	"\x17BlueprintSubmittedEvent\x12!\n" +
 	"\fblueprint_id\x18\x01 \x01(\tR\vblueprintId\x12\x1b\n" +
 	"\tir_sha256\x18\x02 \x01(\fR\birSha256\x12)\n" +

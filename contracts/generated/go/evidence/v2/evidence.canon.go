@@ -4307,3 +4307,196 @@ func (m *SliceFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfConfigFact = canon.Schema{
+	Name: "esper.evidence.v2.ConfigFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "subsystem", Wire: 2, Elem: 2},
+		{Number: 2, Name: "revision", Wire: 0, Elem: 2},
+		{Number: 3, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 4, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 5, Name: "entries_sha256", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ConfigFact) FullName() string { return schemaOfConfigFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ConfigFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Subsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Subsystem))
+	}
+	if m.Revision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Revision))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if len(m.EntriesSha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.EntriesSha256))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ConfigFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ConfigFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.EntriesSha256) != 0 {
+		i = canon.PutBytes(b, i, m.EntriesSha256)
+		i--
+		b[i] = 0x2a
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x20
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x18
+	}
+	if m.Revision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Revision))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Subsystem) != 0 {
+		i = canon.PutString(b, i, m.Subsystem)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ConfigFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfConfigFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfConfigFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfConfigFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Subsystem != string(b[at:n]) {
+			m.Subsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Subsystem = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Revision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Revision = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfConfigFact.Fail(4, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfConfigFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfConfigFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfConfigFact.Fail(5, canon.ExplicitZero, i)
+		}
+		m.EntriesSha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.EntriesSha256 = nil
+	}
+	if tag != canon.End {
+		return schemaOfConfigFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ConfigFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Subsystem) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Subsystem)
+	}
+	if m.Revision != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Revision)))
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.EntriesSha256) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixBytes(h, m.EntriesSha256)
+	}
+	return canon.Mix(h, 0)
+}

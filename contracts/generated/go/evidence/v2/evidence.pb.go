@@ -1946,6 +1946,84 @@ func (x *SliceFact) GetBytes() uint64 {
 	return 0
 }
 
+// ConfigFact says which revision of the configuration a subsystem sees from a
+// boundary on.
+type ConfigFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subsystem     string                 `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Epoch         int64                  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Generation    uint32                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	EntriesSha256 []byte                 `protobuf:"bytes,5,opt,name=entries_sha256,json=entriesSha256,proto3" json:"entries_sha256,omitempty"` // of the whole configuration, in canonical encoding
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigFact) Reset() {
+	*x = ConfigFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigFact) ProtoMessage() {}
+
+func (x *ConfigFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigFact.ProtoReflect.Descriptor instead.
+func (*ConfigFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ConfigFact) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *ConfigFact) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ConfigFact) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ConfigFact) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ConfigFact) GetEntriesSha256() []byte {
+	if x != nil {
+		return x.EntriesSha256
+	}
+	return nil
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -2105,7 +2183,16 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x14\n" +
 	"\x05slice\x18\x02 \x01(\x04R\x05slice\x12\x14\n" +
 	"\x05freed\x18\x03 \x01(\bR\x05freed\x12\x14\n" +
-	"\x05bytes\x18\x04 \x01(\x04R\x05bytes*\xd0\x01\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"\xa3\x01\n" +
+	"\n" +
+	"ConfigFact\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\rR\n" +
+	"generation\x12%\n" +
+	"\x0eentries_sha256\x18\x05 \x01(\fR\rentriesSha256*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2175,7 +2262,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
@@ -2201,21 +2288,22 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*AssetFact)(nil),      // 21: esper.evidence.v2.AssetFact
 	(*JobFact)(nil),        // 22: esper.evidence.v2.JobFact
 	(*SliceFact)(nil),      // 23: esper.evidence.v2.SliceFact
-	(*v2.SeedRef)(nil),     // 24: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 25: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 26: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 27: esper.training.v2.StepEffect
+	(*ConfigFact)(nil),     // 24: esper.evidence.v2.ConfigFact
+	(*v2.SeedRef)(nil),     // 25: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),      // 26: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),    // 27: esper.training.v2.StepRef
+	(v21.StepEffect)(0),    // 28: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	24, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	25, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	25, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	25, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	26, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	26, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	26, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	27, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	27, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	28, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	24, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	25, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
@@ -2238,7 +2326,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -837,6 +837,18 @@ func (m *StatusReply) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *StatusReply) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.State != nil {
+		n = max(n, m.State.MinorNeeded())
+	}
+	return n
+}
+
 var schemaOfAlertCommand = canon.Schema{
 	Name: "esper.operations.v2.AlertCommand",
 	Fields: []canon.Field{
@@ -2389,6 +2401,253 @@ func (m *ConfigAck) IdentityHash(h uint64) uint64 {
 	if len(m.Subsystem) != 0 {
 		h = canon.Mix(h, 2)
 		h = canon.MixString(h, m.Subsystem)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfConfigSeal = canon.Schema{
+	Name: "esper.operations.v2.ConfigSeal",
+	Fields: []canon.Field{
+		{Number: 1, Name: "revision", Wire: 0, Elem: 2},
+		{Number: 2, Name: "effective_epoch", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ConfigSeal) FullName() string { return schemaOfConfigSeal.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ConfigSeal) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Revision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Revision))
+	}
+	if m.EffectiveEpoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.EffectiveEpoch))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ConfigSeal) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ConfigSeal) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.EffectiveEpoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.EffectiveEpoch))
+		i--
+		b[i] = 0x10
+	}
+	if m.Revision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Revision))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ConfigSeal) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigSeal.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigSeal.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Revision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Revision = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigSeal.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigSeal.Fail(2, canon.ExplicitZero, i)
+		}
+		m.EffectiveEpoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.EffectiveEpoch = 0
+	}
+	if tag != canon.End {
+		return schemaOfConfigSeal.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ConfigSeal) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Revision != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Revision)))
+	}
+	if m.EffectiveEpoch != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.EffectiveEpoch)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfConfigDecision = canon.Schema{
+	Name: "esper.operations.v2.ConfigDecision",
+	Fields: []canon.Field{
+		{Number: 1, Name: "revision", Wire: 0, Elem: 2},
+		{Number: 2, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 3, Name: "rollback_generation", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ConfigDecision) FullName() string { return schemaOfConfigDecision.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ConfigDecision) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Revision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Revision))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.RollbackGeneration != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.RollbackGeneration))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ConfigDecision) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ConfigDecision) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.RollbackGeneration != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.RollbackGeneration))
+		i--
+		b[i] = 0x18
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x10
+	}
+	if m.Revision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Revision))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ConfigDecision) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigDecision.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigDecision.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Revision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Revision = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigDecision.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfConfigDecision.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfConfigDecision.Fail(3, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfConfigDecision.Fail(3, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfConfigDecision.Fail(3, canon.ExplicitZero, i)
+		}
+		m.RollbackGeneration = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RollbackGeneration = 0
+	}
+	if tag != canon.End {
+		return schemaOfConfigDecision.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ConfigDecision) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Revision != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Revision)))
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
 	}
 	return canon.Mix(h, 0)
 }

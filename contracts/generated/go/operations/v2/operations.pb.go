@@ -725,9 +725,9 @@ func (x *ConfigEntry) GetVersion() uint64 {
 	return 0
 }
 
-// ConfigChange announces a revision of the configuration. Every subsystem applies
-// it at the boundary into the epoch that it names; one that cannot any more
-// takes the whole snapshot and says so.
+// ConfigChange announces a revision of the configuration, to be made durable by
+// every subsystem. It is in force when a boundary says so, which is not before
+// the epoch that it names; one that lacks it then takes the whole snapshot first.
 type ConfigChange struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Revision           uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -972,6 +972,121 @@ func (x *ConfigAck) GetSubsystem() string {
 	return ""
 }
 
+// ConfigSeal tells Tolaria that every live subsystem has a revision durable: it
+// may be put in force at a boundary into the epoch that it names, or a later one.
+type ConfigSeal struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Revision       uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	EffectiveEpoch int64                  `protobuf:"varint,2,opt,name=effective_epoch,json=effectiveEpoch,proto3" json:"effective_epoch,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ConfigSeal) Reset() {
+	*x = ConfigSeal{}
+	mi := &file_v2_operations_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigSeal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigSeal) ProtoMessage() {}
+
+func (x *ConfigSeal) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_operations_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigSeal.ProtoReflect.Descriptor instead.
+func (*ConfigSeal) Descriptor() ([]byte, []int) {
+	return file_v2_operations_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfigSeal) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ConfigSeal) GetEffectiveEpoch() int64 {
+	if x != nil {
+		return x.EffectiveEpoch
+	}
+	return 0
+}
+
+// ConfigDecision is Tolaria's: the boundary from which on a revision is in force.
+type ConfigDecision struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Revision           uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Epoch              int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	RollbackGeneration uint32                 `protobuf:"varint,3,opt,name=rollback_generation,json=rollbackGeneration,proto3" json:"rollback_generation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ConfigDecision) Reset() {
+	*x = ConfigDecision{}
+	mi := &file_v2_operations_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigDecision) ProtoMessage() {}
+
+func (x *ConfigDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_operations_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigDecision.ProtoReflect.Descriptor instead.
+func (*ConfigDecision) Descriptor() ([]byte, []int) {
+	return file_v2_operations_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ConfigDecision) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ConfigDecision) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ConfigDecision) GetRollbackGeneration() uint32 {
+	if x != nil {
+		return x.RollbackGeneration
+	}
+	return 0
+}
+
 // VersionQuery tells Leyline which version a process speaks, and asks what it
 // may.
 type VersionQuery struct {
@@ -987,7 +1102,7 @@ type VersionQuery struct {
 
 func (x *VersionQuery) Reset() {
 	*x = VersionQuery{}
-	mi := &file_v2_operations_proto_msgTypes[14]
+	mi := &file_v2_operations_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1114,7 @@ func (x *VersionQuery) String() string {
 func (*VersionQuery) ProtoMessage() {}
 
 func (x *VersionQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_operations_proto_msgTypes[14]
+	mi := &file_v2_operations_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1127,7 @@ func (x *VersionQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionQuery.ProtoReflect.Descriptor instead.
 func (*VersionQuery) Descriptor() ([]byte, []int) {
-	return file_v2_operations_proto_rawDescGZIP(), []int{14}
+	return file_v2_operations_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VersionQuery) GetQueryId() string {
@@ -1063,7 +1178,7 @@ type VersionReply struct {
 
 func (x *VersionReply) Reset() {
 	*x = VersionReply{}
-	mi := &file_v2_operations_proto_msgTypes[15]
+	mi := &file_v2_operations_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1190,7 @@ func (x *VersionReply) String() string {
 func (*VersionReply) ProtoMessage() {}
 
 func (x *VersionReply) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_operations_proto_msgTypes[15]
+	mi := &file_v2_operations_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1203,7 @@ func (x *VersionReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionReply.ProtoReflect.Descriptor instead.
 func (*VersionReply) Descriptor() ([]byte, []int) {
-	return file_v2_operations_proto_rawDescGZIP(), []int{15}
+	return file_v2_operations_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VersionReply) GetQueryId() string {
@@ -1139,7 +1254,7 @@ type RegionSummary struct {
 
 func (x *RegionSummary) Reset() {
 	*x = RegionSummary{}
-	mi := &file_v2_operations_proto_msgTypes[16]
+	mi := &file_v2_operations_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1266,7 @@ func (x *RegionSummary) String() string {
 func (*RegionSummary) ProtoMessage() {}
 
 func (x *RegionSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_operations_proto_msgTypes[16]
+	mi := &file_v2_operations_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1279,7 @@ func (x *RegionSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionSummary.ProtoReflect.Descriptor instead.
 func (*RegionSummary) Descriptor() ([]byte, []int) {
-	return file_v2_operations_proto_rawDescGZIP(), []int{16}
+	return file_v2_operations_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RegionSummary) GetSummaryId() string {
@@ -1249,7 +1364,7 @@ type PressureLevel struct {
 
 func (x *PressureLevel) Reset() {
 	*x = PressureLevel{}
-	mi := &file_v2_operations_proto_msgTypes[17]
+	mi := &file_v2_operations_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1376,7 @@ func (x *PressureLevel) String() string {
 func (*PressureLevel) ProtoMessage() {}
 
 func (x *PressureLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_operations_proto_msgTypes[17]
+	mi := &file_v2_operations_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1389,7 @@ func (x *PressureLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PressureLevel.ProtoReflect.Descriptor instead.
 func (*PressureLevel) Descriptor() ([]byte, []int) {
-	return file_v2_operations_proto_rawDescGZIP(), []int{17}
+	return file_v2_operations_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PressureLevel) GetLevel() float64 {
@@ -1375,7 +1490,15 @@ const file_v2_operations_proto_rawDesc = "" +
 	"\tannounced\x18\x04 \x03(\v2!.esper.operations.v2.ConfigChangeR\tannounced:\x04\xe8\xf4\x18\x02\"K\n" +
 	"\tConfigAck\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1c\n" +
-	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem:\x04\xe8\xf4\x18\x02\"\xc7\x01\n" +
+	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem:\x04\xe8\xf4\x18\x02\"W\n" +
+	"\n" +
+	"ConfigSeal\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12'\n" +
+	"\x0feffective_epoch\x18\x02 \x01(\x03R\x0eeffectiveEpoch:\x04\xe8\xf4\x18\x02\"y\n" +
+	"\x0eConfigDecision\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12/\n" +
+	"\x13rollback_generation\x18\x03 \x01(\rR\x12rollbackGeneration:\x04\xe8\xf4\x18\x02\"\xc7\x01\n" +
 	"\fVersionQuery\x12\x19\n" +
 	"\bquery_id\x18\x01 \x01(\tR\aqueryId\x12\x1c\n" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12!\n" +
@@ -1421,7 +1544,7 @@ func file_v2_operations_proto_rawDescGZIP() []byte {
 	return file_v2_operations_proto_rawDescData
 }
 
-var file_v2_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_v2_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_v2_operations_proto_goTypes = []any{
 	(*MetricsQuery)(nil),            // 0: esper.operations.v2.MetricsQuery
 	(*Sample)(nil),                  // 1: esper.operations.v2.Sample
@@ -1437,30 +1560,32 @@ var file_v2_operations_proto_goTypes = []any{
 	(*ConfigSnapshotRequest)(nil),   // 11: esper.operations.v2.ConfigSnapshotRequest
 	(*ConfigSnapshot)(nil),          // 12: esper.operations.v2.ConfigSnapshot
 	(*ConfigAck)(nil),               // 13: esper.operations.v2.ConfigAck
-	(*VersionQuery)(nil),            // 14: esper.operations.v2.VersionQuery
-	(*VersionReply)(nil),            // 15: esper.operations.v2.VersionReply
-	(*RegionSummary)(nil),           // 16: esper.operations.v2.RegionSummary
-	(*PressureLevel)(nil),           // 17: esper.operations.v2.PressureLevel
-	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
-	(*v2.SystemStatePacket)(nil),    // 19: esper.system_state.v2.SystemStatePacket
-	(*v21.HealthSummaryReport)(nil), // 20: esper.platform.v2.HealthSummaryReport
-	(*v21.AlertEvent)(nil),          // 21: esper.platform.v2.AlertEvent
-	(v21.AlertState)(0),             // 22: esper.platform.v2.AlertState
-	(*v22.SeedRef)(nil),             // 23: esper.telemetry.v2.SeedRef
+	(*ConfigSeal)(nil),              // 14: esper.operations.v2.ConfigSeal
+	(*ConfigDecision)(nil),          // 15: esper.operations.v2.ConfigDecision
+	(*VersionQuery)(nil),            // 16: esper.operations.v2.VersionQuery
+	(*VersionReply)(nil),            // 17: esper.operations.v2.VersionReply
+	(*RegionSummary)(nil),           // 18: esper.operations.v2.RegionSummary
+	(*PressureLevel)(nil),           // 19: esper.operations.v2.PressureLevel
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*v2.SystemStatePacket)(nil),    // 21: esper.system_state.v2.SystemStatePacket
+	(*v21.HealthSummaryReport)(nil), // 22: esper.platform.v2.HealthSummaryReport
+	(*v21.AlertEvent)(nil),          // 23: esper.platform.v2.AlertEvent
+	(v21.AlertState)(0),             // 24: esper.platform.v2.AlertState
+	(*v22.SeedRef)(nil),             // 25: esper.telemetry.v2.SeedRef
 }
 var file_v2_operations_proto_depIdxs = []int32{
-	18, // 0: esper.operations.v2.MetricsQuery.from:type_name -> google.protobuf.Timestamp
-	18, // 1: esper.operations.v2.MetricsQuery.to:type_name -> google.protobuf.Timestamp
+	20, // 0: esper.operations.v2.MetricsQuery.from:type_name -> google.protobuf.Timestamp
+	20, // 1: esper.operations.v2.MetricsQuery.to:type_name -> google.protobuf.Timestamp
 	1,  // 2: esper.operations.v2.MetricsReply.samples:type_name -> esper.operations.v2.Sample
-	19, // 3: esper.operations.v2.StatusReply.state:type_name -> esper.system_state.v2.SystemStatePacket
-	20, // 4: esper.operations.v2.StatusReply.health:type_name -> esper.platform.v2.HealthSummaryReport
-	21, // 5: esper.operations.v2.StatusReply.alerts:type_name -> esper.platform.v2.AlertEvent
-	22, // 6: esper.operations.v2.AlertCommand.state:type_name -> esper.platform.v2.AlertState
-	18, // 7: esper.operations.v2.AuditRecord.recorded_at:type_name -> google.protobuf.Timestamp
+	21, // 3: esper.operations.v2.StatusReply.state:type_name -> esper.system_state.v2.SystemStatePacket
+	22, // 4: esper.operations.v2.StatusReply.health:type_name -> esper.platform.v2.HealthSummaryReport
+	23, // 5: esper.operations.v2.StatusReply.alerts:type_name -> esper.platform.v2.AlertEvent
+	24, // 6: esper.operations.v2.AlertCommand.state:type_name -> esper.platform.v2.AlertState
+	20, // 7: esper.operations.v2.AuditRecord.recorded_at:type_name -> google.protobuf.Timestamp
 	9,  // 8: esper.operations.v2.ConfigChange.entries:type_name -> esper.operations.v2.ConfigEntry
 	9,  // 9: esper.operations.v2.ConfigSnapshot.entries:type_name -> esper.operations.v2.ConfigEntry
 	10, // 10: esper.operations.v2.ConfigSnapshot.announced:type_name -> esper.operations.v2.ConfigChange
-	23, // 11: esper.operations.v2.RegionSummary.seeds:type_name -> esper.telemetry.v2.SeedRef
+	25, // 11: esper.operations.v2.RegionSummary.seeds:type_name -> esper.telemetry.v2.SeedRef
 	12, // [12:12] is the sub-list for method output_type
 	12, // [12:12] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
@@ -1479,7 +1604,7 @@ func file_v2_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_operations_proto_rawDesc), len(file_v2_operations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,8 @@ import (
 	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	v28 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -2971,6 +2973,7 @@ var schemaOfCoordinatorRecord = canon.Schema{
 		{Number: 10, Name: "participants", Wire: 2, Elem: 2, List: true},
 		{Number: 11, Name: "event", Wire: 2, Elem: 2},
 		{Number: 12, Name: "published_event_id", Wire: 2, Elem: 2},
+		{Number: 13, Name: "config_revision", Wire: 0, Elem: 2},
 	},
 }
 
@@ -3028,6 +3031,9 @@ func (m *CoordinatorRecord) CanonicalSize() int {
 	if len(m.PublishedEventId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.PublishedEventId))
 	}
+	if m.ConfigRevision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ConfigRevision))
+	}
 	return n
 }
 
@@ -3047,6 +3053,11 @@ func (m *CoordinatorRecord) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.ConfigRevision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ConfigRevision))
+		i--
+		b[i] = 0x68
 	}
 	if len(m.PublishedEventId) != 0 {
 		i = canon.PutString(b, i, m.PublishedEventId)
@@ -3311,6 +3322,19 @@ func (m *CoordinatorRecord) ParseCanonical(b []byte) error {
 	} else {
 		m.PublishedEventId = ""
 	}
+	if tag == 0x68 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(13, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfCoordinatorRecord.Fail(13, canon.ExplicitZero, i)
+		}
+		m.ConfigRevision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ConfigRevision = 0
+	}
 	if tag != canon.End {
 		return schemaOfCoordinatorRecord.Unexpected(b, tag, i)
 	}
@@ -3370,7 +3394,26 @@ func (m *CoordinatorRecord) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 12)
 		h = canon.MixString(h, m.PublishedEventId)
 	}
+	if m.ConfigRevision != 0 {
+		h = canon.Mix(h, 13)
+		h = canon.Mix(h, uint64(uint64(m.ConfigRevision)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *CoordinatorRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Event != nil {
+		n = max(n, m.Event.MinorNeeded())
+	}
+	if m.ConfigRevision != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfTamiyoRecord = canon.Schema{
@@ -5449,6 +5492,620 @@ func (m *UrabraskRecord) IdentityHash(h uint64) uint64 {
 	if len(m.SettledKernelId) != 0 {
 		h = canon.Mix(h, 2)
 		h = canon.MixString(h, m.SettledKernelId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfNissaRecord = canon.Schema{
+	Name: "esper.state.v2.NissaRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "audit", Wire: 2, Elem: 2},
+		{Number: 2, Name: "alert", Wire: 2, Elem: 2},
+		{Number: 3, Name: "published_event_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *NissaRecord) FullName() string { return schemaOfNissaRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *NissaRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Audit != nil {
+		n += 1 + canon.SizeSpan(m.Audit.CanonicalSize())
+	}
+	if m.Alert != nil {
+		n += 1 + canon.SizeSpan(m.Alert.CanonicalSize())
+	}
+	if len(m.PublishedEventId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PublishedEventId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *NissaRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *NissaRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.PublishedEventId) != 0 {
+		i = canon.PutString(b, i, m.PublishedEventId)
+		i--
+		b[i] = 0x1a
+	}
+	if m.Alert != nil {
+		at := m.Alert.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x12
+	}
+	if m.Audit != nil {
+		at := m.Audit.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *NissaRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Audit == nil {
+			m.Audit = new(v27.AuditRecord)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNissaRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Audit.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Audit = nil
+	}
+	if tag == 0x12 {
+		if m.Alert == nil {
+			m.Alert = new(v28.AlertEvent)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNissaRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if err := m.Alert.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Alert = nil
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNissaRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfNissaRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfNissaRecord.Fail(3, canon.BadUTF8, at)
+		}
+		if m.PublishedEventId != string(b[at:n]) {
+			m.PublishedEventId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PublishedEventId = ""
+	}
+	if tag != canon.End {
+		return schemaOfNissaRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *NissaRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Audit != nil {
+		h = canon.Mix(h, 1)
+		h = m.Audit.IdentityHash(h)
+	}
+	if m.Alert != nil {
+		h = canon.Mix(h, 2)
+		h = m.Alert.IdentityHash(h)
+	}
+	if len(m.PublishedEventId) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.PublishedEventId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfNarsetRecord = canon.Schema{
+	Name: "esper.state.v2.NarsetRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "summary", Wire: 2, Elem: 2},
+		{Number: 2, Name: "published_event_id", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *NarsetRecord) FullName() string { return schemaOfNarsetRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *NarsetRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Summary != nil {
+		n += 1 + canon.SizeSpan(m.Summary.CanonicalSize())
+	}
+	if len(m.PublishedEventId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PublishedEventId))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *NarsetRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *NarsetRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.PublishedEventId) != 0 {
+		i = canon.PutString(b, i, m.PublishedEventId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Summary != nil {
+		at := m.Summary.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *NarsetRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Summary == nil {
+			m.Summary = new(v27.RegionSummary)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNarsetRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Summary.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Summary = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNarsetRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfNarsetRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfNarsetRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.PublishedEventId != string(b[at:n]) {
+			m.PublishedEventId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PublishedEventId = ""
+	}
+	if tag != canon.End {
+		return schemaOfNarsetRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *NarsetRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Summary != nil {
+		h = canon.Mix(h, 1)
+		h = m.Summary.IdentityHash(h)
+	}
+	if len(m.PublishedEventId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.PublishedEventId)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfMycosynthRecord = canon.Schema{
+	Name: "esper.state.v2.MycosynthRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "request", Wire: 2, Elem: 2},
+		{Number: 2, Name: "reply", Wire: 2, Elem: 2},
+		{Number: 3, Name: "change", Wire: 2, Elem: 2},
+		{Number: 4, Name: "sealed", Wire: 0, Elem: 2},
+		{Number: 5, Name: "decision", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *MycosynthRecord) FullName() string { return schemaOfMycosynthRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *MycosynthRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Request != nil {
+		n += 1 + canon.SizeSpan(m.Request.CanonicalSize())
+	}
+	if m.Reply != nil {
+		n += 1 + canon.SizeSpan(m.Reply.CanonicalSize())
+	}
+	if m.Change != nil {
+		n += 1 + canon.SizeSpan(m.Change.CanonicalSize())
+	}
+	if m.Sealed != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Sealed))
+	}
+	if m.Decision != nil {
+		n += 1 + canon.SizeSpan(m.Decision.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *MycosynthRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *MycosynthRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Decision != nil {
+		at := m.Decision.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if m.Sealed != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Sealed))
+		i--
+		b[i] = 0x20
+	}
+	if m.Change != nil {
+		at := m.Change.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x1a
+	}
+	if m.Reply != nil {
+		at := m.Reply.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x12
+	}
+	if m.Request != nil {
+		at := m.Request.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *MycosynthRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Request == nil {
+			m.Request = new(v27.ConfigRequest)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfMycosynthRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Request.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Request = nil
+	}
+	if tag == 0x12 {
+		if m.Reply == nil {
+			m.Reply = new(v27.ConfigReply)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfMycosynthRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if err := m.Reply.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reply = nil
+	}
+	if tag == 0x1a {
+		if m.Change == nil {
+			m.Change = new(v27.ConfigChange)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfMycosynthRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if err := m.Change.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Change = nil
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMycosynthRecord.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfMycosynthRecord.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Sealed = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Sealed = 0
+	}
+	if tag == 0x2a {
+		if m.Decision == nil {
+			m.Decision = new(v27.ConfigDecision)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfMycosynthRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Decision.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Decision = nil
+	}
+	if tag != canon.End {
+		return schemaOfMycosynthRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *MycosynthRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Request != nil {
+		h = canon.Mix(h, 1)
+		h = m.Request.IdentityHash(h)
+	}
+	if m.Reply != nil {
+		h = canon.Mix(h, 2)
+		h = m.Reply.IdentityHash(h)
+	}
+	if m.Change != nil {
+		h = canon.Mix(h, 3)
+		h = m.Change.IdentityHash(h)
+	}
+	if m.Sealed != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.Sealed)))
+	}
+	if m.Decision != nil {
+		h = canon.Mix(h, 5)
+		h = m.Decision.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfConfigRecord = canon.Schema{
+	Name: "esper.state.v2.ConfigRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "change", Wire: 2, Elem: 2},
+		{Number: 2, Name: "snapshot", Wire: 2, Elem: 2},
+		{Number: 3, Name: "crossed", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ConfigRecord) FullName() string { return schemaOfConfigRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ConfigRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Change != nil {
+		n += 1 + canon.SizeSpan(m.Change.CanonicalSize())
+	}
+	if m.Snapshot != nil {
+		n += 1 + canon.SizeSpan(m.Snapshot.CanonicalSize())
+	}
+	if m.Crossed != nil {
+		n += 1 + canon.SizeSpan(m.Crossed.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ConfigRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ConfigRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Crossed != nil {
+		at := m.Crossed.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x1a
+	}
+	if m.Snapshot != nil {
+		at := m.Snapshot.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x12
+	}
+	if m.Change != nil {
+		at := m.Change.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ConfigRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Change == nil {
+			m.Change = new(v27.ConfigChange)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfConfigRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Change.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Change = nil
+	}
+	if tag == 0x12 {
+		if m.Snapshot == nil {
+			m.Snapshot = new(v27.ConfigSnapshot)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfConfigRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if err := m.Snapshot.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Snapshot = nil
+	}
+	if tag == 0x1a {
+		if m.Crossed == nil {
+			m.Crossed = new(v27.ConfigDecision)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfConfigRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if err := m.Crossed.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Crossed = nil
+	}
+	if tag != canon.End {
+		return schemaOfConfigRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ConfigRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Change != nil {
+		h = canon.Mix(h, 1)
+		h = m.Change.IdentityHash(h)
+	}
+	if m.Snapshot != nil {
+		h = canon.Mix(h, 2)
+		h = m.Snapshot.IdentityHash(h)
+	}
+	if m.Crossed != nil {
+		h = canon.Mix(h, 3)
+		h = m.Crossed.IdentityHash(h)
 	}
 	return canon.Mix(h, 0)
 }

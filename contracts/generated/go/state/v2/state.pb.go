@@ -14,7 +14,9 @@ import (
 	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
+	v28 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1080,6 +1082,7 @@ type CoordinatorRecord struct {
 	Participants     []string               `protobuf:"bytes,10,rep,name=participants,proto3" json:"participants,omitempty"`
 	Event            *v24.EpochEvent        `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`
 	PublishedEventId string                 `protobuf:"bytes,12,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"`
+	ConfigRevision   uint64                 `protobuf:"varint,13,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"` // of step CONFIG: in force from the epoch on
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1196,6 +1199,13 @@ func (x *CoordinatorRecord) GetPublishedEventId() string {
 		return x.PublishedEventId
 	}
 	return ""
+}
+
+func (x *CoordinatorRecord) GetConfigRevision() uint64 {
+	if x != nil {
+		return x.ConfigRevision
+	}
+	return 0
 }
 
 // TamiyoRecord is one record of Tamiyo's log. One of issued, opened, report,
@@ -1932,11 +1942,265 @@ func (x *UrabraskRecord) GetSettledKernelId() string {
 	return ""
 }
 
+// NissaRecord is one record of Nissa's log. One of its fields is set.
+type NissaRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Audit            *v27.AuditRecord       `protobuf:"bytes,1,opt,name=audit,proto3" json:"audit,omitempty"`
+	Alert            *v28.AlertEvent        `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	PublishedEventId string                 `protobuf:"bytes,3,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *NissaRecord) Reset() {
+	*x = NissaRecord{}
+	mi := &file_v2_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NissaRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NissaRecord) ProtoMessage() {}
+
+func (x *NissaRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NissaRecord.ProtoReflect.Descriptor instead.
+func (*NissaRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *NissaRecord) GetAudit() *v27.AuditRecord {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *NissaRecord) GetAlert() *v28.AlertEvent {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+func (x *NissaRecord) GetPublishedEventId() string {
+	if x != nil {
+		return x.PublishedEventId
+	}
+	return ""
+}
+
+// NarsetRecord is one record of Narset's log. One of its fields is set.
+type NarsetRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Summary          *v27.RegionSummary     `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	PublishedEventId string                 `protobuf:"bytes,2,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *NarsetRecord) Reset() {
+	*x = NarsetRecord{}
+	mi := &file_v2_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NarsetRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NarsetRecord) ProtoMessage() {}
+
+func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NarsetRecord.ProtoReflect.Descriptor instead.
+func (*NarsetRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *NarsetRecord) GetSummary() *v27.RegionSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *NarsetRecord) GetPublishedEventId() string {
+	if x != nil {
+		return x.PublishedEventId
+	}
+	return ""
+}
+
+// MycosynthRecord is one record of Mycosynth's log. A request stands with its
+// answer; a change is announced, then sealed, then decided.
+type MycosynthRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *v27.ConfigRequest     `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Reply         *v27.ConfigReply       `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"`
+	Change        *v27.ConfigChange      `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	Sealed        uint64                 `protobuf:"varint,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Decision      *v27.ConfigDecision    `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MycosynthRecord) Reset() {
+	*x = MycosynthRecord{}
+	mi := &file_v2_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MycosynthRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MycosynthRecord) ProtoMessage() {}
+
+func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MycosynthRecord.ProtoReflect.Descriptor instead.
+func (*MycosynthRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *MycosynthRecord) GetRequest() *v27.ConfigRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetReply() *v27.ConfigReply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetChange() *v27.ConfigChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *MycosynthRecord) GetSealed() uint64 {
+	if x != nil {
+		return x.Sealed
+	}
+	return 0
+}
+
+func (x *MycosynthRecord) GetDecision() *v27.ConfigDecision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+// ConfigRecord is one record of a subsystem's log of the configuration: what it
+// holds, or from where on it sees it.
+type ConfigRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *v27.ConfigChange      `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Snapshot      *v27.ConfigSnapshot    `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Crossed       *v27.ConfigDecision    `protobuf:"bytes,3,opt,name=crossed,proto3" json:"crossed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigRecord) Reset() {
+	*x = ConfigRecord{}
+	mi := &file_v2_state_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigRecord) ProtoMessage() {}
+
+func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigRecord.ProtoReflect.Descriptor instead.
+func (*ConfigRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ConfigRecord) GetChange() *v27.ConfigChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ConfigRecord) GetSnapshot() *v27.ConfigSnapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *ConfigRecord) GetCrossed() *v27.ConfigDecision {
+	if x != nil {
+		return x.Crossed
+	}
+	return nil
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -2039,7 +2303,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x14published_command_id\x18\x04 \x01(\tR\x12publishedCommandId\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\fR\x05nonce\x127\n" +
 	"\tsigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12\x19\n" +
-	"\breply_to\x18\a \x01(\tR\areplyTo\"\xba\x03\n" +
+	"\breply_to\x18\a \x01(\tR\areplyTo\"\xe9\x03\n" +
 	"\x11CoordinatorRecord\x12\x1f\n" +
 	"\vrollback_id\x18\x01 \x01(\tR\n" +
 	"rollbackId\x12\x12\n" +
@@ -2056,7 +2320,8 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fparticipants\x18\n" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
-	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\x9c\x03\n" +
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\x12-\n" +
+	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\x9c\x03\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -2134,7 +2399,24 @@ const file_v2_state_proto_rawDesc = "" +
 	"compile_ms\x18\x10 \x01(\rR\tcompileMs:\x04\xe8\xf4\x18\x02\"z\n" +
 	"\x0eUrabraskRecord\x126\n" +
 	"\averdict\x18\x01 \x01(\v2\x1c.esper.assets.v2.StoreReportR\averdict\x12*\n" +
-	"\x11settled_kernel_id\x18\x02 \x01(\tR\x0fsettledKernelId:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\x11settled_kernel_id\x18\x02 \x01(\tR\x0fsettledKernelId:\x04\xe8\xf4\x18\x02\"\xae\x01\n" +
+	"\vNissaRecord\x126\n" +
+	"\x05audit\x18\x01 \x01(\v2 .esper.operations.v2.AuditRecordR\x05audit\x123\n" +
+	"\x05alert\x18\x02 \x01(\v2\x1d.esper.platform.v2.AlertEventR\x05alert\x12,\n" +
+	"\x12published_event_id\x18\x03 \x01(\tR\x10publishedEventId:\x04\xe8\xf4\x18\x02\"\x80\x01\n" +
+	"\fNarsetRecord\x12<\n" +
+	"\asummary\x18\x01 \x01(\v2\".esper.operations.v2.RegionSummaryR\asummary\x12,\n" +
+	"\x12published_event_id\x18\x02 \x01(\tR\x10publishedEventId:\x04\xe8\xf4\x18\x02\"\xa1\x02\n" +
+	"\x0fMycosynthRecord\x12<\n" +
+	"\arequest\x18\x01 \x01(\v2\".esper.operations.v2.ConfigRequestR\arequest\x126\n" +
+	"\x05reply\x18\x02 \x01(\v2 .esper.operations.v2.ConfigReplyR\x05reply\x129\n" +
+	"\x06change\x18\x03 \x01(\v2!.esper.operations.v2.ConfigChangeR\x06change\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\x04R\x06sealed\x12?\n" +
+	"\bdecision\x18\x05 \x01(\v2#.esper.operations.v2.ConfigDecisionR\bdecision:\x04\xe8\xf4\x18\x02\"\xcf\x01\n" +
+	"\fConfigRecord\x129\n" +
+	"\x06change\x18\x01 \x01(\v2!.esper.operations.v2.ConfigChangeR\x06change\x12?\n" +
+	"\bsnapshot\x18\x02 \x01(\v2#.esper.operations.v2.ConfigSnapshotR\bsnapshot\x12=\n" +
+	"\acrossed\x18\x03 \x01(\v2#.esper.operations.v2.ConfigDecisionR\acrossed:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -2148,7 +2430,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -2171,55 +2453,77 @@ var file_v2_state_proto_goTypes = []any{
 	(*KarnReward)(nil),            // 18: esper.state.v2.KarnReward
 	(*CompileJob)(nil),            // 19: esper.state.v2.CompileJob
 	(*UrabraskRecord)(nil),        // 20: esper.state.v2.UrabraskRecord
-	(*v2.SeedRef)(nil),            // 21: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 22: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 23: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 24: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 25: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 27: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 28: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 29: esper.operational.v2.FieldReport
-	(v26.AssetStatus)(0),          // 30: esper.assets.v2.AssetStatus
-	(*v26.StoreReport)(nil),       // 31: esper.assets.v2.StoreReport
+	(*NissaRecord)(nil),           // 21: esper.state.v2.NissaRecord
+	(*NarsetRecord)(nil),          // 22: esper.state.v2.NarsetRecord
+	(*MycosynthRecord)(nil),       // 23: esper.state.v2.MycosynthRecord
+	(*ConfigRecord)(nil),          // 24: esper.state.v2.ConfigRecord
+	(*v2.SeedRef)(nil),            // 25: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 26: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 27: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 28: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 29: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 31: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 32: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 33: esper.operational.v2.FieldReport
+	(v26.AssetStatus)(0),          // 34: esper.assets.v2.AssetStatus
+	(*v26.StoreReport)(nil),       // 35: esper.assets.v2.StoreReport
+	(*v27.AuditRecord)(nil),       // 36: esper.operations.v2.AuditRecord
+	(*v28.AlertEvent)(nil),        // 37: esper.platform.v2.AlertEvent
+	(*v27.RegionSummary)(nil),     // 38: esper.operations.v2.RegionSummary
+	(*v27.ConfigRequest)(nil),     // 39: esper.operations.v2.ConfigRequest
+	(*v27.ConfigReply)(nil),       // 40: esper.operations.v2.ConfigReply
+	(*v27.ConfigChange)(nil),      // 41: esper.operations.v2.ConfigChange
+	(*v27.ConfigDecision)(nil),    // 42: esper.operations.v2.ConfigDecision
+	(*v27.ConfigSnapshot)(nil),    // 43: esper.operations.v2.ConfigSnapshot
 }
 var file_v2_state_proto_depIdxs = []int32{
-	21, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	22, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	25, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	26, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	21, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	22, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	25, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	26, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	21, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	25, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	23, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	27, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	9,  // 11: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
 	8,  // 12: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 13: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 14: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	24, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	25, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	26, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	27, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	21, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	28, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	24, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	28, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	29, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	30, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	31, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	25, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	32, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	28, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 22: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	29, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	33, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
 	17, // 24: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
-	30, // 25: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
+	34, // 25: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
 	18, // 26: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
-	26, // 27: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
-	26, // 28: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
-	26, // 29: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
-	31, // 30: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	30, // 27: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
+	30, // 28: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
+	30, // 29: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
+	35, // 30: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
+	36, // 31: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
+	37, // 32: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
+	38, // 33: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
+	39, // 34: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
+	40, // 35: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
+	41, // 36: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
+	42, // 37: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
+	41, // 38: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
+	43, // 39: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
+	42, // 40: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -2233,7 +2537,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,8 @@ var schemaOfSystemStatePacket = canon.Schema{
 		{Number: 11, Name: "model_state", Wire: 2, Elem: 2},
 		{Number: 20, Name: "seed_states", Wire: 2, Elem: 2, List: true},
 		{Number: 30, Name: "system_health", Wire: 2, Elem: 2},
+		{Number: 31, Name: "config_revision", Wire: 0, Elem: 2},
+		{Number: 32, Name: "rollback_generation", Wire: 0, Elem: 2},
 	},
 }
 
@@ -63,6 +65,12 @@ func (m *SystemStatePacket) CanonicalSize() int {
 	if m.SystemHealth != nil {
 		n += 2 + canon.SizeSpan(m.SystemHealth.CanonicalSize())
 	}
+	if m.ConfigRevision != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.ConfigRevision))
+	}
+	if m.RollbackGeneration != 0 {
+		n += 2 + canon.SizeUvarint(uint64(m.RollbackGeneration))
+	}
 	return n
 }
 
@@ -82,6 +90,18 @@ func (m *SystemStatePacket) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.RollbackGeneration != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.RollbackGeneration))
+		i -= 2
+		b[i+1] = 0x02
+		b[i] = 0x80
+	}
+	if m.ConfigRevision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ConfigRevision))
+		i -= 2
+		b[i+1] = 0x01
+		b[i] = 0xf8
 	}
 	if m.SystemHealth != nil {
 		at := m.SystemHealth.BackwardCanonical(b[:i])
@@ -260,6 +280,35 @@ func (m *SystemStatePacket) ParseCanonical(b []byte) error {
 	} else {
 		m.SystemHealth = nil
 	}
+	if tag == 0xf8 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSystemStatePacket.Fail(31, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfSystemStatePacket.Fail(31, canon.ExplicitZero, i)
+		}
+		m.ConfigRevision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ConfigRevision = 0
+	}
+	if tag == 0x100 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSystemStatePacket.Fail(32, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfSystemStatePacket.Fail(32, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfSystemStatePacket.Fail(32, canon.ExplicitZero, i)
+		}
+		m.RollbackGeneration = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RollbackGeneration = 0
+	}
 	if tag != canon.End {
 		return schemaOfSystemStatePacket.Unexpected(b, tag, i)
 	}
@@ -297,7 +346,26 @@ func (m *SystemStatePacket) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 30)
 		h = m.SystemHealth.IdentityHash(h)
 	}
+	if m.ConfigRevision != 0 {
+		h = canon.Mix(h, 31)
+		h = canon.Mix(h, uint64(uint64(m.ConfigRevision)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SystemStatePacket) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.ConfigRevision != 0 {
+		n = max(n, 2)
+	}
+	if m.RollbackGeneration != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfTrainingMetrics = canon.Schema{

@@ -91,8 +91,12 @@ type SystemStatePacket struct {
 	ModelState      *ModelState            `protobuf:"bytes,11,opt,name=model_state,json=modelState,proto3" json:"model_state,omitempty"`
 	SeedStates      []*SeedState           `protobuf:"bytes,20,rep,name=seed_states,json=seedStates,proto3" json:"seed_states,omitempty"`
 	SystemHealth    *SystemHealth          `protobuf:"bytes,30,opt,name=system_health,json=systemHealth,proto3" json:"system_health,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The revision of the configuration in this epoch, and the generation that
+	// the epoch is one of. 0: not told.
+	ConfigRevision     uint64 `protobuf:"varint,31,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
+	RollbackGeneration uint32 `protobuf:"varint,32,opt,name=rollback_generation,json=rollbackGeneration,proto3" json:"rollback_generation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *SystemStatePacket) Reset() {
@@ -179,6 +183,20 @@ func (x *SystemStatePacket) GetSystemHealth() *SystemHealth {
 		return x.SystemHealth
 	}
 	return nil
+}
+
+func (x *SystemStatePacket) GetConfigRevision() uint64 {
+	if x != nil {
+		return x.ConfigRevision
+	}
+	return 0
+}
+
+func (x *SystemStatePacket) GetRollbackGeneration() uint32 {
+	if x != nil {
+		return x.RollbackGeneration
+	}
+	return 0
 }
 
 type TrainingMetrics struct {
@@ -685,7 +703,7 @@ var File_v2_system_state_proto protoreflect.FileDescriptor
 
 const file_v2_system_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15v2/system_state.proto\x12\x15esper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\"\xe7\x03\n" +
+	"\x15v2/system_state.proto\x12\x15esper.system_state.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\"\xcd\x04\n" +
 	"\x11SystemStatePacket\x12\x1b\n" +
 	"\tpacket_id\x18\x01 \x01(\tR\bpacketId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x128\n" +
@@ -697,7 +715,9 @@ const file_v2_system_state_proto_rawDesc = "" +
 	"modelState\x12A\n" +
 	"\vseed_states\x18\x14 \x03(\v2 .esper.system_state.v2.SeedStateR\n" +
 	"seedStates\x12H\n" +
-	"\rsystem_health\x18\x1e \x01(\v2#.esper.system_state.v2.SystemHealthR\fsystemHealthJ\x04\b(\x102R\x10deprecated_field\"\xdc\x02\n" +
+	"\rsystem_health\x18\x1e \x01(\v2#.esper.system_state.v2.SystemHealthR\fsystemHealth\x12-\n" +
+	"\x0fconfig_revision\x18\x1f \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\x125\n" +
+	"\x13rollback_generation\x18  \x01(\rB\x04\xe0\xf3\x18\x02R\x12rollbackGenerationJ\x04\b(\x102R\x10deprecated_field\"\xdc\x02\n" +
 	"\x0fTrainingMetrics\x12\x12\n" +
 	"\x04loss\x18\x01 \x01(\x01R\x04loss\x12#\n" +
 	"\rlearning_rate\x18\x02 \x01(\x01R\flearningRate\x12\x1f\n" +

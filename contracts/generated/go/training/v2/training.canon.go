@@ -1455,6 +1455,7 @@ var schemaOfBoundaryRequest = canon.Schema{
 		{Number: 6, Name: "checkpoint_id", Wire: 2, Elem: 2},
 		{Number: 7, Name: "present", Wire: 2, Elem: 2, List: true},
 		{Number: 8, Name: "joined", Wire: 0, Elem: 2},
+		{Number: 9, Name: "config_revision", Wire: 0, Elem: 2},
 	},
 }
 
@@ -1497,6 +1498,9 @@ func (m *BoundaryRequest) CanonicalSize() int {
 	if m.Joined != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.Joined))
 	}
+	if m.ConfigRevision != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.ConfigRevision))
+	}
 	return n
 }
 
@@ -1516,6 +1520,11 @@ func (m *BoundaryRequest) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.ConfigRevision != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.ConfigRevision))
+		i--
+		b[i] = 0x48
 	}
 	if m.Joined != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.Joined))
@@ -1685,6 +1694,19 @@ func (m *BoundaryRequest) ParseCanonical(b []byte) error {
 	} else {
 		m.Joined = 0
 	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBoundaryRequest.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfBoundaryRequest.Fail(9, canon.ExplicitZero, i)
+		}
+		m.ConfigRevision = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ConfigRevision = 0
+	}
 	if tag != canon.End {
 		return schemaOfBoundaryRequest.Unexpected(b, tag, i)
 	}
@@ -1726,7 +1748,23 @@ func (m *BoundaryRequest) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 8)
 		h = canon.Mix(h, uint64(uint64(m.Joined)))
 	}
+	if m.ConfigRevision != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.ConfigRevision)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *BoundaryRequest) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.ConfigRevision != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfBoundaryReply = canon.Schema{

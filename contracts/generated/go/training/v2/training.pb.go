@@ -12,6 +12,7 @@ package trainingv2
 
 import (
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -740,9 +741,11 @@ type BoundaryRequest struct {
 	Present        []string               `protobuf:"bytes,7,rep,name=present,proto3" json:"present,omitempty"`                               // subsystems that took part in the boundary so far
 	// The newest epoch of this generation that runs with Kasmina, plus one; 0 is
 	// none. It makes a crossing final that Kasmina was ready for.
-	Joined        int64 `protobuf:"varint,8,opt,name=joined,proto3" json:"joined,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Joined int64 `protobuf:"varint,8,opt,name=joined,proto3" json:"joined,omitempty"`
+	// The revision of the configuration that is in force from here; 0: none.
+	ConfigRevision uint64 `protobuf:"varint,9,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *BoundaryRequest) Reset() {
@@ -827,6 +830,13 @@ func (x *BoundaryRequest) GetPresent() []string {
 func (x *BoundaryRequest) GetJoined() int64 {
 	if x != nil {
 		return x.Joined
+	}
+	return 0
+}
+
+func (x *BoundaryRequest) GetConfigRevision() uint64 {
+	if x != nil {
+		return x.ConfigRevision
 	}
 	return 0
 }
@@ -1406,7 +1416,7 @@ var File_v2_training_proto protoreflect.FileDescriptor
 
 const file_v2_training_proto_rawDesc = "" +
 	"\n" +
-	"\x11v2/training.proto\x12\x11esper.training.v2\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"S\n" +
+	"\x11v2/training.proto\x12\x11esper.training.v2\x1a\x15options/options.proto\x1a\x11v2/envelope.proto\x1a\x12v2/telemetry.proto\"S\n" +
 	"\aStepRef\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\x05R\x04step\x12\x1e\n" +
@@ -1452,7 +1462,7 @@ const file_v2_training_proto_rawDesc = "" +
 	"\rBackwardReply\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x126\n" +
-	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\xa8\x02\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x1e.esper.training.v2.ReplyStatusR\x06status\"\xd7\x02\n" +
 	"\x0fBoundaryRequest\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
@@ -1463,7 +1473,8 @@ const file_v2_training_proto_rawDesc = "" +
 	"\x0fvalidation_loss\x18\x05 \x01(\x01R\x0evalidationLoss\x12#\n" +
 	"\rcheckpoint_id\x18\x06 \x01(\tR\fcheckpointId\x12\x18\n" +
 	"\apresent\x18\a \x03(\tR\apresent\x12\x16\n" +
-	"\x06joined\x18\b \x01(\x03R\x06joined\"\x86\x02\n" +
+	"\x06joined\x18\b \x01(\x03R\x06joined\x12-\n" +
+	"\x0fconfig_revision\x18\t \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\x86\x02\n" +
 	"\rBoundaryReply\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
