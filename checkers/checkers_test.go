@@ -934,6 +934,16 @@ var liars = map[string]clause{
 		}
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r2", 6, 3)
 	}},
+	"a rollback that died with its coordinator and is forgotten": {"T3", func(p *tape, guilty bool) {
+		p.wholeRollback([3]int64{4, 4, 4})
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r2", 4, 3)
+		p.event(trace.NodeCrashed, "tolaria", func(*trace.Event) {})
+		p.event(trace.NodeStarted, "tolaria", func(*trace.Event) {})
+		if !guilty {
+			p.rollback("tolaria", evidencev2.RollbackStep_RB_ABORTED, "r2", 4, 3)
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r3", 4, 3)
+	}},
 	"a rollback that goes on after its end": {"T3", func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)

@@ -21,6 +21,7 @@ type duties struct {
 	last   int64
 	asked  map[string]*publication // by event id: its publisher has no answer
 	front  map[string]*publication // by ordered topic: what was published last
+	held   map[string]bool         // event ids whose readers do not know what they hold yet
 	dead   map[string]*publication // by the dead letter's event id: not appended
 	letter map[string]bool         // dead letters that were appended
 	trim   map[string]int64        // by topic: trimmed up to
@@ -54,7 +55,7 @@ const lastCopy = int64(250 * time.Millisecond)
 
 func newDuties(p Params) Checker {
 	return &duties{settle: p.Settled, front: map[string]*publication{}, asked: map[string]*publication{}, dead: map[string]*publication{},
-		letter: map[string]bool{}, trim: map[string]int64{}}
+		letter: map[string]bool{}, trim: map[string]int64{}, held: map[string]bool{}}
 }
 
 func (*duties) Invariants() []string { return []string{"O1", "O2", "L5"} }
@@ -73,6 +74,10 @@ func (c *duties) Observe(e *Event, j *Judge) {
 	case trace.MessageDelivered:
 		if m, ok := e.Mail.Payload.(*busv2.PublishAck); ok {
 			delete(c.asked, m.EventId)
+			// One that its readers do not know yet waits for them, and holds up nobody.
+			if delete(c.held, m.EventId); m.Status == busv2.PublishStatus_TOO_NEW {
+				c.held[m.EventId] = true
+			}
 			j.Judged("L5")
 		}
 	case trace.FactDeclared:
@@ -89,7 +94,7 @@ func (c *duties) published(e *Event, topic, event string, j *Judge) {
 		c.asked[event] = a
 	}
 	a.last = e.At
-	if inOrder[topic] != e.Node {
+	if inOrder[topic] != e.Node || c.held[event] {
 		return
 	}
 	before := c.front[topic]

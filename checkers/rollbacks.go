@@ -21,6 +21,7 @@ type rollbacks struct {
 	p      Params
 	life   downtime
 	active *rollback
+	orphan *rollback                          // begun by a life of Tolaria that died before it decided
 	at     map[string]position                // by subsystem
 	held   map[string]*hold                   // subsystems that are PREPARED or FENCED
 	left   map[string]*rollback               // participants that a rollback was done without
@@ -105,9 +106,9 @@ func (c *rollbacks) Observe(e *Event, j *Judge) {
 			c.active.stood = 0 // its own limit begins anew with the restart
 			if !c.active.decided {
 				// Without a COMMIT in the log there was no decision: the rollback
-				// died with its coordinator, who need not even have written that it
-				// began.
-				c.active = nil
+				// died with its coordinator.
+				// The next life finds it in its log, and ends it before it begins another.
+				c.orphan, c.active = c.active, nil
 			}
 		}
 		return
@@ -234,6 +235,10 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 				j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins %v after %d in a row were aborted, because %s", f.RollbackId, time.Duration(waited), n, f.Reason))
 			}
 		}
+		if o := c.orphan; o != nil && o.id != f.RollbackId && !c.p.Damaged {
+			j.Violate("T3", e.Node, fmt.Sprintf("the rollback %s begins, and %s, which a life before began, was never ended", f.RollbackId, o.id), o.seq)
+		}
+		c.orphan = nil
 		if c.active != nil && c.active.id != f.RollbackId {
 			j.Violate("T4", e.Node, fmt.Sprintf("the rollback %s begins while %s is under way", f.RollbackId, c.active.id), c.active.seq)
 		}
@@ -312,6 +317,10 @@ func (c *rollbacks) ended(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 			j.Judged("T4")
 		}
 		return
+	}
+	if c.orphan != nil && c.orphan.id == f.RollbackId {
+		c.orphan = nil
+		j.Judged("T3")
 	}
 	if len(c.over) > remembered {
 		clear(c.over)

@@ -46,7 +46,9 @@ func (b *oona) open() {
 	// The newest batch may have become durable without anybody being told: by
 	// recovery itself. Nobody may be surprised by its entries.
 	for _, p := range r.last {
-		b.appended(p.topic.name, p.topic.at(p.offset), p.offset, "")
+		if e := p.topic.at(p.offset); e != nil { // it may have been trimmed since
+			b.appended(p.topic.name, e, p.offset, "")
+		}
 	}
 	for _, t := range b.s.topics {
 		for _, c := range t.cursors {
