@@ -7,12 +7,17 @@
 //	kasmina   seeds: kernels grafted into the host network
 //	tamiyo    decisions: commands, risk, field reports
 //	oona      the message bus
+//	karn      designs: blueprints from templates
+//	urza      the asset library: blueprints, kernels, reports
+//	tezzeret  compiles blueprints to kernels
+//	urabrask  validates kernels by running them
 //	nissa     operations: metrics, alerts, the audit trail
 //	narset    regions: summaries of telemetry, emergencies
 //	mycosynth the configuration
 //	leyline   who speaks which version of the contracts
 //
 // Beside them stand the libraries they share, by English names (wal, merkle,
-// checkpoint, breaker, trainer, graft, config, contract), the clients that make the workload, and
-// the ledger, which is a log alone.
+// checkpoint, sqlite, breaker, trainer, graft, kernel, config, contract, inbox,
+// outbox, journal, assets), the clients that make the workload, and the ledger,
+// which is a log alone.
 package cluster
