@@ -16,12 +16,14 @@ from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import adaptation_pb2 as v2_dot_adaptation__pb2
 from esper_protocols_v2 import events_pb2 as v2_dot_events__pb2
 from esper_protocols_v2 import operational_pb2 as v2_dot_operational__pb2
+from esper_protocols_v2 import policy_pb2 as v2_dot_policy__pb2
+from esper_protocols_v2 import pruning_pb2 as v2_dot_pruning__pb2
 from esper_protocols_v2 import rollback_pb2 as v2_dot_rollback__pb2
 from esper_protocols_v2 import telemetry_pb2 as v2_dot_telemetry__pb2
 from esper_protocols_v2 import training_pb2 as v2_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ev2/state.proto\x12\x0e\x65sper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xeb\x01\n\tHostState\x12\x0f\n\x07weights\x18\x01 \x03(\x02\x12\x10\n\x08momentum\x18\x02 \x03(\x02\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x04\x12\x12\n\nfull_steps\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x1b\n\x13sample_order_sha256\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x18\n\x10\x63heckpoint_every\x18\n \x01(\x05\"O\n\x0bKernelState\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x03(\x02\x12\x10\n\x08momentum\x18\x03 \x03(\x02\"\xfb\x02\n\tSlotState\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12,\n\x05stage\x18\x02 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12+\n\x06kernel\x18\x03 \x01(\x0b\x32\x1b.esper.state.v2.KernelState\x12\x17\n\x0f\x65pochs_in_stage\x18\x04 \x01(\x03\x12\x16\n\x0esteps_in_stage\x18\x05 \x01(\x03\x12\x13\n\x0b\x61lpha_milli\x18\x06 \x01(\r\x12\x1b\n\x13\x65mbargo_until_epoch\x18\x07 \x01(\x03\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x12\n\ngate_score\x18\t \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\n \x01(\x01\x12\x1c\n\x14isolation_violations\x18\x0b \x01(\r\x12\x12\n\ncommand_id\x18\x0c \x01(\t\x12\x12\n\nbest_epoch\x18\r \x01(\x03\"x\n\x0cKasminaState\x12(\n\x05slots\x18\x01 \x03(\x0b\x32\x19.esper.state.v2.SlotState\x12\x12\n\nfull_steps\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x1b\n\x13\x61pplied_command_ids\x18\x04 \x03(\t\"\xc2\x01\n\x0eOpenAdaptation\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x03 \x01(\t\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x13\n\x0bsince_epoch\x18\x05 \x01(\x03\x12\x12\n\npre_metric\x18\x06 \x01(\x01\"\xb6\x01\n\x0bTamiyoState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\x12\x15\n\rrecent_losses\x18\x03 \x03(\x01\x12\x33\n\x0b\x61\x64\x61ptations\x18\x04 \x03(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x1d\n\x15last_adaptation_epoch\x18\x05 \x01(\x03\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"~\n\x0eLineageCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x1a\n\x12kernel_artifact_id\x18\x04 \x01(\t\"\xd3\x01\n\x0cLineageEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x15\n\rlearning_rate\x18\x03 \x01(\x01\x12\x0e\n\x06joined\x18\x04 \x01(\x08\x12\x30\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1e.esper.state.v2.LineageCommand\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x17\n\x0fvalidation_loss\x18\x07 \x01(\x01\"d\n\x07Lineage\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\x12\n\nmodel_seed\x18\x02 \x01(\x04\x12,\n\x06\x65pochs\x18\x03 \x03(\x0b\x32\x1c.esper.state.v2.LineageEpoch\"\xc5\x01\n\x0bModelExport\x12\r\n\x05graph\x18\x01 \x01(\t\x12(\n\x07lineage\x18\x02 \x01(\x0b\x32\x17.esper.state.v2.Lineage\x12\'\n\x04host\x18\x03 \x01(\x0b\x32\x19.esper.state.v2.HostState\x12,\n\x06grafts\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.KasminaState\x12\x16\n\x0eweights_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x88\x02\n\rCommandRecord\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32\".esper.adaptation.v2.CommandResult\x12\x1c\n\x14\x63onfirmed_command_id\x18\x03 \x01(\t\x12\x1c\n\x14published_command_id\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12-\n\tsigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08reply_to\x18\x07 \x01(\t\"\xc2\x02\n\x11\x43oordinatorRecord\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12%\n\x04tier\x18\x03 \x01(\x0e\x32\x17.esper.rollback.v2.Tier\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x0c\n\x04root\x18\x07 \x01(\x0c\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12-\n\x08\x63ulprits\x18\t \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x14\n\x0cparticipants\x18\n \x03(\t\x12*\n\x05\x65vent\x18\x0b \x01(\x0b\x32\x1b.esper.events.v2.EpochEvent\x12\x1a\n\x12published_event_id\x18\x0c \x01(\t\"\xb5\x02\n\x0cTamiyoRecord\x12\x36\n\x06issued\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12.\n\x06opened\x18\x02 \x01(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x31\n\x06report\x18\x03 \x01(\x0b\x32!.esper.operational.v2.FieldReport\x12\x1e\n\x16\x61\x63knowledged_report_id\x18\x04 \x01(\t\x12\x10\n\x08pause_id\x18\x05 \x01(\t\x12\x10\n\x08token_id\x18\x06 \x01(\t\x12\x0f\n\x07granted\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\ngeneration\x18\t \x01(\r\x12\x12\n\npre_metric\x18\n \x01(\x01\"]\n\x10\x43heckpointHeader\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\x0c\"F\n\x0b\x41ssetRecord\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x03(\t:\x04\xe8\xf4\x18\x02\x42GZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ev2/state.proto\x12\x0e\x65sper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x0fv2/policy.proto\x1a\x10v2/pruning.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xeb\x01\n\tHostState\x12\x0f\n\x07weights\x18\x01 \x03(\x02\x12\x10\n\x08momentum\x18\x02 \x03(\x02\x12\x13\n\x0bglobal_step\x18\x03 \x01(\x04\x12\x12\n\nfull_steps\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x1b\n\x13sample_order_sha256\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\x08 \x01(\x01\x12\x17\n\x0fvalidation_loss\x18\t \x01(\x01\x12\x18\n\x10\x63heckpoint_every\x18\n \x01(\x05\"O\n\x0bKernelState\x12\x1a\n\x12kernel_artifact_id\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x03(\x02\x12\x10\n\x08momentum\x18\x03 \x03(\x02\"\xfb\x02\n\tSlotState\x12)\n\x04seed\x18\x01 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12,\n\x05stage\x18\x02 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12+\n\x06kernel\x18\x03 \x01(\x0b\x32\x1b.esper.state.v2.KernelState\x12\x17\n\x0f\x65pochs_in_stage\x18\x04 \x01(\x03\x12\x16\n\x0esteps_in_stage\x18\x05 \x01(\x03\x12\x13\n\x0b\x61lpha_milli\x18\x06 \x01(\r\x12\x1b\n\x13\x65mbargo_until_epoch\x18\x07 \x01(\x03\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x12\n\ngate_score\x18\t \x01(\x01\x12\x1c\n\x14\x62\x65st_validation_loss\x18\n \x01(\x01\x12\x1c\n\x14isolation_violations\x18\x0b \x01(\r\x12\x12\n\ncommand_id\x18\x0c \x01(\t\x12\x12\n\nbest_epoch\x18\r \x01(\x03\"x\n\x0cKasminaState\x12(\n\x05slots\x18\x01 \x03(\x0b\x32\x19.esper.state.v2.SlotState\x12\x12\n\nfull_steps\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x1b\n\x13\x61pplied_command_ids\x18\x04 \x03(\t\"\xc2\x01\n\x0eOpenAdaptation\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x1a\n\x12kernel_artifact_id\x18\x03 \x01(\t\x12,\n\x05stage\x18\x04 \x01(\x0e\x32\x1d.esper.telemetry.v2.SeedStage\x12\x13\n\x0bsince_epoch\x18\x05 \x01(\x03\x12\x12\n\npre_metric\x18\x06 \x01(\x01\"\xb6\x01\n\x0bTamiyoState\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\x12\x15\n\rrecent_losses\x18\x03 \x03(\x01\x12\x33\n\x0b\x61\x64\x61ptations\x18\x04 \x03(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x1d\n\x15last_adaptation_epoch\x18\x05 \x01(\x03\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\"~\n\x0eLineageCommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12)\n\x04seed\x18\x02 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x1a\n\x12kernel_artifact_id\x18\x04 \x01(\t\"\xd3\x01\n\x0cLineageEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x15\n\rlearning_rate\x18\x03 \x01(\x01\x12\x0e\n\x06joined\x18\x04 \x01(\x08\x12\x30\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1e.esper.state.v2.LineageCommand\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0e\x32\x1d.esper.training.v2.StepEffect\x12\x17\n\x0fvalidation_loss\x18\x07 \x01(\x01\"d\n\x07Lineage\x12\x17\n\x0ftraining_run_id\x18\x01 \x01(\t\x12\x12\n\nmodel_seed\x18\x02 \x01(\x04\x12,\n\x06\x65pochs\x18\x03 \x03(\x0b\x32\x1c.esper.state.v2.LineageEpoch\"\xc5\x01\n\x0bModelExport\x12\r\n\x05graph\x18\x01 \x01(\t\x12(\n\x07lineage\x18\x02 \x01(\x0b\x32\x17.esper.state.v2.Lineage\x12\'\n\x04host\x18\x03 \x01(\x0b\x32\x19.esper.state.v2.HostState\x12,\n\x06grafts\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.KasminaState\x12\x16\n\x0eweights_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\x0c\"\x88\x02\n\rCommandRecord\x12\x37\n\x07\x63ommand\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32\".esper.adaptation.v2.CommandResult\x12\x1c\n\x14\x63onfirmed_command_id\x18\x03 \x01(\t\x12\x1c\n\x14published_command_id\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\x0c\x12-\n\tsigned_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08reply_to\x18\x07 \x01(\t\"\xc2\x02\n\x11\x43oordinatorRecord\x12\x13\n\x0brollback_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12%\n\x04tier\x18\x03 \x01(\x0e\x32\x17.esper.rollback.v2.Tier\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x0c\n\x04root\x18\x07 \x01(\x0c\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12-\n\x08\x63ulprits\x18\t \x03(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\x12\x14\n\x0cparticipants\x18\n \x03(\t\x12*\n\x05\x65vent\x18\x0b \x01(\x0b\x32\x1b.esper.events.v2.EpochEvent\x12\x1a\n\x12published_event_id\x18\x0c \x01(\t\"\xa2\x03\n\x0cTamiyoRecord\x12\x36\n\x06issued\x18\x01 \x01(\x0b\x32&.esper.adaptation.v2.AdaptationCommand\x12.\n\x06opened\x18\x02 \x01(\x0b\x32\x1e.esper.state.v2.OpenAdaptation\x12\x31\n\x06report\x18\x03 \x01(\x0b\x32!.esper.operational.v2.FieldReport\x12\x1e\n\x16\x61\x63knowledged_report_id\x18\x04 \x01(\t\x12\x10\n\x08pause_id\x18\x05 \x01(\t\x12\x10\n\x08token_id\x18\x06 \x01(\t\x12\x0f\n\x07granted\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x12\n\ngeneration\x18\t \x01(\r\x12\x12\n\npre_metric\x18\n \x01(\x01\x12\x1c\n\x0epolicy_version\x18\x0b \x01(\tB\x04\xe0\xf3\x18\x02\x12\x18\n\nlikelihood\x18\x0c \x01(\x01\x42\x04\xe0\xf3\x18\x02\x12\x33\n\x06policy\x18\r \x01(\x0b\x32\x1d.esper.policy.v2.PolicyUpdateB\x04\xe0\xf3\x18\x02\"]\n\x10\x43heckpointHeader\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\x0c\"F\n\x0b\x41ssetRecord\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07objects\x18\x03 \x03(\t:\x04\xe8\xf4\x18\x02\"\xce\x01\n\nExperience\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x12\n\ncommand_id\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\x02\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\r\x12\x12\n\nlikelihood\x18\x05 \x01(\x02\x12\x0e\n\x06reward\x18\x06 \x01(\x02\x12\x11\n\tstored_ms\x18\x07 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x08 \x01(\t\x12\x11\n\tsucceeded\x18\t \x01(\x08\x12\x0f\n\x07harmful\x18\n \x01(\x08:\x04\xe8\xf4\x18\x02\"A\n\x0bPolicyCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t:\x04\xe8\xf4\x18\x02\"\x9c\x02\n\x0cPolicyRecord\x12\x0f\n\x07version\x18\x01 \x01(\t\x12+\n\x05stage\x18\x02 \x01(\x0e\x32\x1c.esper.policy.v2.PolicyStage\x12\x0f\n\x07weights\x18\x03 \x03(\x02\x12+\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1b.esper.state.v2.PolicyCheck\x12\x10\n\x08previous\x18\x05 \x01(\t\x12\x11\n\tdecisions\x18\x06 \x01(\x03\x12\x11\n\tsuccesses\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x10\n\x08stage_ms\x18\t \x01(\x03\x12\x0e\n\x06safety\x18\n \x01(\x01\x12\x11\n\tannounced\x18\x0b \x01(\x08\x12\r\n\x05value\x18\x0c \x01(\x01:\x04\xe8\xf4\x18\x02\"F\n\x0cLearnerState\x12\x0f\n\x07weights\x18\x01 \x03(\x02\x12\r\n\x05steps\x18\x02 \x01(\x04\x12\x10\n\x08versions\x18\x03 \x01(\x04:\x04\xe8\xf4\x18\x02\"\xfd\x01\n\x0bSimicRecord\x12.\n\nexperience\x18\x01 \x01(\x0b\x32\x1a.esper.state.v2.Experience\x12\x1a\n\x12rejected_report_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12,\n\x06policy\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.PolicyRecord\x12-\n\x07learner\x18\x05 \x01(\x0b\x32\x1c.esper.state.v2.LearnerState\x12/\n\x08snapshot\x18\x06 \x01(\x0b\x32\x1d.esper.state.v2.SimicSnapshot:\x04\xe8\xf4\x18\x02\"\xb3\x01\n\rSimicSnapshot\x12/\n\x0b\x65xperiences\x18\x01 \x03(\x0b\x32\x1a.esper.state.v2.Experience\x12\x0c\n\x04seen\x18\x02 \x03(\x0c\x12.\n\x08policies\x18\x03 \x03(\x0b\x32\x1c.esper.state.v2.PolicyRecord\x12-\n\x07learner\x18\x04 \x01(\x0b\x32\x1c.esper.state.v2.LearnerState:\x04\xe8\xf4\x18\x02\":\n\x13\x43ompatibilityMatrix\x12\r\n\x05\x63\x65lls\x18\x01 \x03(\x01\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c:\x04\xe8\xf4\x18\x02\"\xb2\x01\n\rPruningRecord\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\r\n\x05state\x18\x04 \x01(\t\x12+\n\x04mask\x18\x05 \x01(\x0b\x32\x1d.esper.pruning.v2.PruningMask\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x10\n\x08\x66\x61ilures\x18\x07 \x01(\r:\x04\xe8\xf4\x18\x02\"v\n\nMaskRecord\x12+\n\x04mask\x18\x01 \x01(\x0b\x32\x1d.esper.pruning.v2.PruningMask\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03:\x04\xe8\xf4\x18\x02\x42GZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.state_pb2', globals())
@@ -29,36 +31,78 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2'
+  _TAMIYORECORD.fields_by_name['policy_version']._options = None
+  _TAMIYORECORD.fields_by_name['policy_version']._serialized_options = b'\340\363\030\002'
+  _TAMIYORECORD.fields_by_name['likelihood']._options = None
+  _TAMIYORECORD.fields_by_name['likelihood']._serialized_options = b'\340\363\030\002'
+  _TAMIYORECORD.fields_by_name['policy']._options = None
+  _TAMIYORECORD.fields_by_name['policy']._serialized_options = b'\340\363\030\002'
   _ASSETRECORD._options = None
   _ASSETRECORD._serialized_options = b'\350\364\030\002'
-  _HOSTSTATE._serialized_start=209
-  _HOSTSTATE._serialized_end=444
-  _KERNELSTATE._serialized_start=446
-  _KERNELSTATE._serialized_end=525
-  _SLOTSTATE._serialized_start=528
-  _SLOTSTATE._serialized_end=907
-  _KASMINASTATE._serialized_start=909
-  _KASMINASTATE._serialized_end=1029
-  _OPENADAPTATION._serialized_start=1032
-  _OPENADAPTATION._serialized_end=1226
-  _TAMIYOSTATE._serialized_start=1229
-  _TAMIYOSTATE._serialized_end=1411
-  _LINEAGECOMMAND._serialized_start=1413
-  _LINEAGECOMMAND._serialized_end=1539
-  _LINEAGEEPOCH._serialized_start=1542
-  _LINEAGEEPOCH._serialized_end=1753
-  _LINEAGE._serialized_start=1755
-  _LINEAGE._serialized_end=1855
-  _MODELEXPORT._serialized_start=1858
-  _MODELEXPORT._serialized_end=2055
-  _COMMANDRECORD._serialized_start=2058
-  _COMMANDRECORD._serialized_end=2322
-  _COORDINATORRECORD._serialized_start=2325
-  _COORDINATORRECORD._serialized_end=2647
-  _TAMIYORECORD._serialized_start=2650
-  _TAMIYORECORD._serialized_end=2959
-  _CHECKPOINTHEADER._serialized_start=2961
-  _CHECKPOINTHEADER._serialized_end=3054
-  _ASSETRECORD._serialized_start=3056
-  _ASSETRECORD._serialized_end=3126
+  _EXPERIENCE._options = None
+  _EXPERIENCE._serialized_options = b'\350\364\030\002'
+  _POLICYCHECK._options = None
+  _POLICYCHECK._serialized_options = b'\350\364\030\002'
+  _POLICYRECORD._options = None
+  _POLICYRECORD._serialized_options = b'\350\364\030\002'
+  _LEARNERSTATE._options = None
+  _LEARNERSTATE._serialized_options = b'\350\364\030\002'
+  _SIMICRECORD._options = None
+  _SIMICRECORD._serialized_options = b'\350\364\030\002'
+  _SIMICSNAPSHOT._options = None
+  _SIMICSNAPSHOT._serialized_options = b'\350\364\030\002'
+  _COMPATIBILITYMATRIX._options = None
+  _COMPATIBILITYMATRIX._serialized_options = b'\350\364\030\002'
+  _PRUNINGRECORD._options = None
+  _PRUNINGRECORD._serialized_options = b'\350\364\030\002'
+  _MASKRECORD._options = None
+  _MASKRECORD._serialized_options = b'\350\364\030\002'
+  _HOSTSTATE._serialized_start=244
+  _HOSTSTATE._serialized_end=479
+  _KERNELSTATE._serialized_start=481
+  _KERNELSTATE._serialized_end=560
+  _SLOTSTATE._serialized_start=563
+  _SLOTSTATE._serialized_end=942
+  _KASMINASTATE._serialized_start=944
+  _KASMINASTATE._serialized_end=1064
+  _OPENADAPTATION._serialized_start=1067
+  _OPENADAPTATION._serialized_end=1261
+  _TAMIYOSTATE._serialized_start=1264
+  _TAMIYOSTATE._serialized_end=1446
+  _LINEAGECOMMAND._serialized_start=1448
+  _LINEAGECOMMAND._serialized_end=1574
+  _LINEAGEEPOCH._serialized_start=1577
+  _LINEAGEEPOCH._serialized_end=1788
+  _LINEAGE._serialized_start=1790
+  _LINEAGE._serialized_end=1890
+  _MODELEXPORT._serialized_start=1893
+  _MODELEXPORT._serialized_end=2090
+  _COMMANDRECORD._serialized_start=2093
+  _COMMANDRECORD._serialized_end=2357
+  _COORDINATORRECORD._serialized_start=2360
+  _COORDINATORRECORD._serialized_end=2682
+  _TAMIYORECORD._serialized_start=2685
+  _TAMIYORECORD._serialized_end=3103
+  _CHECKPOINTHEADER._serialized_start=3105
+  _CHECKPOINTHEADER._serialized_end=3198
+  _ASSETRECORD._serialized_start=3200
+  _ASSETRECORD._serialized_end=3270
+  _EXPERIENCE._serialized_start=3273
+  _EXPERIENCE._serialized_end=3479
+  _POLICYCHECK._serialized_start=3481
+  _POLICYCHECK._serialized_end=3546
+  _POLICYRECORD._serialized_start=3549
+  _POLICYRECORD._serialized_end=3833
+  _LEARNERSTATE._serialized_start=3835
+  _LEARNERSTATE._serialized_end=3905
+  _SIMICRECORD._serialized_start=3908
+  _SIMICRECORD._serialized_end=4161
+  _SIMICSNAPSHOT._serialized_start=4164
+  _SIMICSNAPSHOT._serialized_end=4343
+  _COMPATIBILITYMATRIX._serialized_start=4345
+  _COMPATIBILITYMATRIX._serialized_end=4403
+  _PRUNINGRECORD._serialized_start=4406
+  _PRUNINGRECORD._serialized_end=4584
+  _MASKRECORD._serialized_start=4586
+  _MASKRECORD._serialized_end=4704
 # @@protoc_insertion_point(module_scope)

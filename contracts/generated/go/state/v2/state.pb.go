@@ -14,6 +14,8 @@ import (
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1142,8 +1144,14 @@ type TamiyoRecord struct {
 	Epoch                int64                  `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"` // of an issued command's decision
 	Generation           uint32                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
 	PreMetric            float64                `protobuf:"fixed64,10,opt,name=pre_metric,json=preMetric,proto3" json:"pre_metric,omitempty"` // when it was decided
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Of an issued command: the policy that chose its kernel, and how likely that
+	// choice was.
+	PolicyVersion string  `protobuf:"bytes,11,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	Likelihood    float64 `protobuf:"fixed64,12,opt,name=likelihood,proto3" json:"likelihood,omitempty"`
+	// Set alone: a policy was announced.
+	Policy        *v26.PolicyUpdate `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TamiyoRecord) Reset() {
@@ -1244,6 +1252,27 @@ func (x *TamiyoRecord) GetPreMetric() float64 {
 		return x.PreMetric
 	}
 	return 0
+}
+
+func (x *TamiyoRecord) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *TamiyoRecord) GetLikelihood() float64 {
+	if x != nil {
+		return x.Likelihood
+	}
+	return 0
+}
+
+func (x *TamiyoRecord) GetPolicy() *v26.PolicyUpdate {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
 }
 
 // CheckpointHeader opens a checkpoint's transaction in the log.
@@ -1378,11 +1407,754 @@ func (x *AssetRecord) GetObjects() []string {
 	return nil
 }
 
+// Experience is what a field report taught Simic.
+type Experience struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReportId      string                 `protobuf:"bytes,1,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	CommandId     string                 `protobuf:"bytes,2,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Features      []float32              `protobuf:"fixed32,3,rep,packed,name=features,proto3" json:"features,omitempty"` // of the moment of the decision
+	Action        uint32                 `protobuf:"varint,4,opt,name=action,proto3" json:"action,omitempty"`             // the kernel that was chosen
+	Likelihood    float32                `protobuf:"fixed32,5,opt,name=likelihood,proto3" json:"likelihood,omitempty"`    // of that choice, with the policy that made it
+	Reward        float32                `protobuf:"fixed32,6,opt,name=reward,proto3" json:"reward,omitempty"`
+	StoredMs      int64                  `protobuf:"varint,7,opt,name=stored_ms,json=storedMs,proto3" json:"stored_ms,omitempty"`
+	PolicyVersion string                 `protobuf:"bytes,8,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // that made the choice, empty: the heuristic
+	Succeeded     bool                   `protobuf:"varint,9,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	Harmful       bool                   `protobuf:"varint,10,opt,name=harmful,proto3" json:"harmful,omitempty"` // it ended in a rollback
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Experience) Reset() {
+	*x = Experience{}
+	mi := &file_v2_state_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Experience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Experience) ProtoMessage() {}
+
+func (x *Experience) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Experience.ProtoReflect.Descriptor instead.
+func (*Experience) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Experience) GetReportId() string {
+	if x != nil {
+		return x.ReportId
+	}
+	return ""
+}
+
+func (x *Experience) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *Experience) GetFeatures() []float32 {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *Experience) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *Experience) GetLikelihood() float32 {
+	if x != nil {
+		return x.Likelihood
+	}
+	return 0
+}
+
+func (x *Experience) GetReward() float32 {
+	if x != nil {
+		return x.Reward
+	}
+	return 0
+}
+
+func (x *Experience) GetStoredMs() int64 {
+	if x != nil {
+		return x.StoredMs
+	}
+	return 0
+}
+
+func (x *Experience) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *Experience) GetSucceeded() bool {
+	if x != nil {
+		return x.Succeeded
+	}
+	return false
+}
+
+func (x *Experience) GetHarmful() bool {
+	if x != nil {
+		return x.Harmful
+	}
+	return false
+}
+
+// PolicyCheck is the outcome of one stage of a policy's validation.
+type PolicyCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Passed        bool                   `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyCheck) Reset() {
+	*x = PolicyCheck{}
+	mi := &file_v2_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyCheck) ProtoMessage() {}
+
+func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyCheck.ProtoReflect.Descriptor instead.
+func (*PolicyCheck) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PolicyCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyCheck) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *PolicyCheck) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// PolicyRecord is one policy as it stands.
+type PolicyRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Stage         v26.PolicyStage        `protobuf:"varint,2,opt,name=stage,proto3,enum=esper.policy.v2.PolicyStage" json:"stage,omitempty"`
+	Weights       []float32              `protobuf:"fixed32,3,rep,packed,name=weights,proto3" json:"weights,omitempty"`
+	Checks        []*PolicyCheck         `protobuf:"bytes,4,rep,name=checks,proto3" json:"checks,omitempty"`
+	Previous      string                 `protobuf:"bytes,5,opt,name=previous,proto3" json:"previous,omitempty"`    // in production before it
+	Decisions     int64                  `protobuf:"varint,6,opt,name=decisions,proto3" json:"decisions,omitempty"` // whose outcome a receiver has told
+	Successes     int64                  `protobuf:"varint,7,opt,name=successes,proto3" json:"successes,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	StageMs       int64                  `protobuf:"varint,9,opt,name=stage_ms,json=stageMs,proto3" json:"stage_ms,omitempty"` // how long it has stood there, when this was written
+	Safety        float64                `protobuf:"fixed64,10,opt,name=safety,proto3" json:"safety,omitempty"`
+	Announced     bool                   `protobuf:"varint,11,opt,name=announced,proto3" json:"announced,omitempty"` // the bus has the announcement of this stage
+	Value         float64                `protobuf:"fixed64,12,opt,name=value,proto3" json:"value,omitempty"`        // that its validation estimated
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRecord) Reset() {
+	*x = PolicyRecord{}
+	mi := &file_v2_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRecord) ProtoMessage() {}
+
+func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRecord.ProtoReflect.Descriptor instead.
+func (*PolicyRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PolicyRecord) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetStage() v26.PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return v26.PolicyStage(0)
+}
+
+func (x *PolicyRecord) GetWeights() []float32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *PolicyRecord) GetChecks() []*PolicyCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *PolicyRecord) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetDecisions() int64 {
+	if x != nil {
+		return x.Decisions
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetSuccesses() int64 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetStageMs() int64 {
+	if x != nil {
+		return x.StageMs
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetSafety() float64 {
+	if x != nil {
+		return x.Safety
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetAnnounced() bool {
+	if x != nil {
+		return x.Announced
+	}
+	return false
+}
+
+func (x *PolicyRecord) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// LearnerState is a policy in training.
+type LearnerState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Weights       []float32              `protobuf:"fixed32,1,rep,packed,name=weights,proto3" json:"weights,omitempty"`
+	Steps         uint64                 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
+	Versions      uint64                 `protobuf:"varint,3,opt,name=versions,proto3" json:"versions,omitempty"` // candidates that it has made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LearnerState) Reset() {
+	*x = LearnerState{}
+	mi := &file_v2_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LearnerState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LearnerState) ProtoMessage() {}
+
+func (x *LearnerState) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LearnerState.ProtoReflect.Descriptor instead.
+func (*LearnerState) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LearnerState) GetWeights() []float32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *LearnerState) GetSteps() uint64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *LearnerState) GetVersions() uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+// SimicRecord is one record of Simic's log. One of experience,
+// rejected_report_id, policy, learner and snapshot is set.
+type SimicRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Experience       *Experience            `protobuf:"bytes,1,opt,name=experience,proto3" json:"experience,omitempty"`
+	RejectedReportId string                 `protobuf:"bytes,2,opt,name=rejected_report_id,json=rejectedReportId,proto3" json:"rejected_report_id,omitempty"`
+	Reason           string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Policy           *PolicyRecord          `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	Learner          *LearnerState          `protobuf:"bytes,5,opt,name=learner,proto3" json:"learner,omitempty"`
+	Snapshot         *SimicSnapshot         `protobuf:"bytes,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SimicRecord) Reset() {
+	*x = SimicRecord{}
+	mi := &file_v2_state_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SimicRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SimicRecord) ProtoMessage() {}
+
+func (x *SimicRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SimicRecord.ProtoReflect.Descriptor instead.
+func (*SimicRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SimicRecord) GetExperience() *Experience {
+	if x != nil {
+		return x.Experience
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetRejectedReportId() string {
+	if x != nil {
+		return x.RejectedReportId
+	}
+	return ""
+}
+
+func (x *SimicRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SimicRecord) GetPolicy() *PolicyRecord {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetLearner() *LearnerState {
+	if x != nil {
+		return x.Learner
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetSnapshot() *SimicSnapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// SimicSnapshot stands for all records before it.
+type SimicSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Experiences   []*Experience          `protobuf:"bytes,1,rep,name=experiences,proto3" json:"experiences,omitempty"`
+	Seen          [][]byte               `protobuf:"bytes,2,rep,name=seen,proto3" json:"seen,omitempty"` // digests of the reports that were taken in, oldest first
+	Policies      []*PolicyRecord        `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`
+	Learner       *LearnerState          `protobuf:"bytes,4,opt,name=learner,proto3" json:"learner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SimicSnapshot) Reset() {
+	*x = SimicSnapshot{}
+	mi := &file_v2_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SimicSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SimicSnapshot) ProtoMessage() {}
+
+func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SimicSnapshot.ProtoReflect.Descriptor instead.
+func (*SimicSnapshot) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SimicSnapshot) GetExperiences() []*Experience {
+	if x != nil {
+		return x.Experiences
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetSeen() [][]byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetPolicies() []*PolicyRecord {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetLearner() *LearnerState {
+	if x != nil {
+		return x.Learner
+	}
+	return nil
+}
+
+// CompatibilityMatrix is Jace's: how well a strategy stage serves a task stage.
+type CompatibilityMatrix struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cells         []float64              `protobuf:"fixed64,1,rep,packed,name=cells,proto3" json:"cells,omitempty"` // 49, row by row: by task stage
+	Sha256        []byte                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`        // of the cells' encoding
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompatibilityMatrix) Reset() {
+	*x = CompatibilityMatrix{}
+	mi := &file_v2_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompatibilityMatrix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompatibilityMatrix) ProtoMessage() {}
+
+func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompatibilityMatrix.ProtoReflect.Descriptor instead.
+func (*CompatibilityMatrix) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CompatibilityMatrix) GetCells() []float64 {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+func (x *CompatibilityMatrix) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// PruningRecord is one record of Emrakul's log: a cycle, as it stands.
+type PruningRecord struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	CheckpointId   string                 `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Epoch          int64                  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	State          string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Mask           *v27.PruningMask       `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
+	Reason         string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Failures       uint32                 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"` // cycles in a row that failed
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PruningRecord) Reset() {
+	*x = PruningRecord{}
+	mi := &file_v2_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruningRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruningRecord) ProtoMessage() {}
+
+func (x *PruningRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruningRecord.ProtoReflect.Descriptor instead.
+func (*PruningRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PruningRecord) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PruningRecord) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetMask() *v27.PruningMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
+func (x *PruningRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+// MaskRecord is one record of a participant's log of masks: one that came, or
+// what became of it.
+type MaskRecord struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Mask           *v27.PruningMask       `protobuf:"bytes,1,opt,name=mask,proto3" json:"mask,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	State          string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // APPLIED, REFUSED, WITHDRAWN
+	Epoch          int64                  `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *MaskRecord) Reset() {
+	*x = MaskRecord{}
+	mi := &file_v2_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskRecord) ProtoMessage() {}
+
+func (x *MaskRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskRecord.ProtoReflect.Descriptor instead.
+func (*MaskRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *MaskRecord) GetMask() *v27.PruningMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
+func (x *MaskRecord) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *MaskRecord) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *MaskRecord) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x0fv2/policy.proto\x1a\x10v2/pruning.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -1497,7 +2269,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fparticipants\x18\n" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
-	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\x9c\x03\n" +
+	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\"\xac\x04\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -1512,7 +2284,12 @@ const file_v2_state_proto_rawDesc = "" +
 	"generation\x12\x1d\n" +
 	"\n" +
 	"pre_metric\x18\n" +
-	" \x01(\x01R\tpreMetric\"\x87\x01\n" +
+	" \x01(\x01R\tpreMetric\x12+\n" +
+	"\x0epolicy_version\x18\v \x01(\tB\x04\xe0\xf3\x18\x02R\rpolicyVersion\x12$\n" +
+	"\n" +
+	"likelihood\x18\f \x01(\x01B\x04\xe0\xf3\x18\x02R\n" +
+	"likelihood\x12;\n" +
+	"\x06policy\x18\r \x01(\v2\x1d.esper.policy.v2.PolicyUpdateB\x04\xe0\xf3\x18\x02R\x06policy\"\x87\x01\n" +
 	"\x10CheckpointHeader\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
@@ -1523,7 +2300,76 @@ const file_v2_state_proto_rawDesc = "" +
 	"\vAssetRecord\x12\x19\n" +
 	"\basset_id\x18\x01 \x01(\tR\aassetId\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
-	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\aobjects\x18\x03 \x03(\tR\aobjects:\x04\xe8\xf4\x18\x02\"\xb6\x02\n" +
+	"\n" +
+	"Experience\x12\x1b\n" +
+	"\treport_id\x18\x01 \x01(\tR\breportId\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x02 \x01(\tR\tcommandId\x12\x1a\n" +
+	"\bfeatures\x18\x03 \x03(\x02R\bfeatures\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\rR\x06action\x12\x1e\n" +
+	"\n" +
+	"likelihood\x18\x05 \x01(\x02R\n" +
+	"likelihood\x12\x16\n" +
+	"\x06reward\x18\x06 \x01(\x02R\x06reward\x12\x1b\n" +
+	"\tstored_ms\x18\a \x01(\x03R\bstoredMs\x12%\n" +
+	"\x0epolicy_version\x18\b \x01(\tR\rpolicyVersion\x12\x1c\n" +
+	"\tsucceeded\x18\t \x01(\bR\tsucceeded\x12\x18\n" +
+	"\aharmful\x18\n" +
+	" \x01(\bR\aharmful:\x04\xe8\xf4\x18\x02\"W\n" +
+	"\vPolicyCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06passed\x18\x02 \x01(\bR\x06passed\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail:\x04\xe8\xf4\x18\x02\"\x88\x03\n" +
+	"\fPolicyRecord\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x122\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x1c.esper.policy.v2.PolicyStageR\x05stage\x12\x18\n" +
+	"\aweights\x18\x03 \x03(\x02R\aweights\x123\n" +
+	"\x06checks\x18\x04 \x03(\v2\x1b.esper.state.v2.PolicyCheckR\x06checks\x12\x1a\n" +
+	"\bprevious\x18\x05 \x01(\tR\bprevious\x12\x1c\n" +
+	"\tdecisions\x18\x06 \x01(\x03R\tdecisions\x12\x1c\n" +
+	"\tsuccesses\x18\a \x01(\x03R\tsuccesses\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
+	"\bstage_ms\x18\t \x01(\x03R\astageMs\x12\x16\n" +
+	"\x06safety\x18\n" +
+	" \x01(\x01R\x06safety\x12\x1c\n" +
+	"\tannounced\x18\v \x01(\bR\tannounced\x12\x14\n" +
+	"\x05value\x18\f \x01(\x01R\x05value:\x04\xe8\xf4\x18\x02\"`\n" +
+	"\fLearnerState\x12\x18\n" +
+	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x14\n" +
+	"\x05steps\x18\x02 \x01(\x04R\x05steps\x12\x1a\n" +
+	"\bversions\x18\x03 \x01(\x04R\bversions:\x04\xe8\xf4\x18\x02\"\xbe\x02\n" +
+	"\vSimicRecord\x12:\n" +
+	"\n" +
+	"experience\x18\x01 \x01(\v2\x1a.esper.state.v2.ExperienceR\n" +
+	"experience\x12,\n" +
+	"\x12rejected_report_id\x18\x02 \x01(\tR\x10rejectedReportId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x124\n" +
+	"\x06policy\x18\x04 \x01(\v2\x1c.esper.state.v2.PolicyRecordR\x06policy\x126\n" +
+	"\alearner\x18\x05 \x01(\v2\x1c.esper.state.v2.LearnerStateR\alearner\x129\n" +
+	"\bsnapshot\x18\x06 \x01(\v2\x1d.esper.state.v2.SimicSnapshotR\bsnapshot:\x04\xe8\xf4\x18\x02\"\xd9\x01\n" +
+	"\rSimicSnapshot\x12<\n" +
+	"\vexperiences\x18\x01 \x03(\v2\x1a.esper.state.v2.ExperienceR\vexperiences\x12\x12\n" +
+	"\x04seen\x18\x02 \x03(\fR\x04seen\x128\n" +
+	"\bpolicies\x18\x03 \x03(\v2\x1c.esper.state.v2.PolicyRecordR\bpolicies\x126\n" +
+	"\alearner\x18\x04 \x01(\v2\x1c.esper.state.v2.LearnerStateR\alearner:\x04\xe8\xf4\x18\x02\"I\n" +
+	"\x13CompatibilityMatrix\x12\x14\n" +
+	"\x05cells\x18\x01 \x03(\x01R\x05cells\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256:\x04\xe8\xf4\x18\x02\"\xf6\x01\n" +
+	"\rPruningRecord\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x121\n" +
+	"\x04mask\x18\x05 \x01(\v2\x1d.esper.pruning.v2.PruningMaskR\x04mask\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\rR\bfailures:\x04\xe8\xf4\x18\x02\"\x9a\x01\n" +
+	"\n" +
+	"MaskRecord\x121\n" +
+	"\x04mask\x18\x01 \x01(\v2\x1d.esper.pruning.v2.PruningMaskR\x04mask\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x03R\x05epoch:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -1537,7 +2383,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -1554,45 +2400,69 @@ var file_v2_state_proto_goTypes = []any{
 	(*TamiyoRecord)(nil),          // 12: esper.state.v2.TamiyoRecord
 	(*CheckpointHeader)(nil),      // 13: esper.state.v2.CheckpointHeader
 	(*AssetRecord)(nil),           // 14: esper.state.v2.AssetRecord
-	(*v2.SeedRef)(nil),            // 15: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 16: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 17: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 18: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 19: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 21: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 22: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 23: esper.operational.v2.FieldReport
+	(*Experience)(nil),            // 15: esper.state.v2.Experience
+	(*PolicyCheck)(nil),           // 16: esper.state.v2.PolicyCheck
+	(*PolicyRecord)(nil),          // 17: esper.state.v2.PolicyRecord
+	(*LearnerState)(nil),          // 18: esper.state.v2.LearnerState
+	(*SimicRecord)(nil),           // 19: esper.state.v2.SimicRecord
+	(*SimicSnapshot)(nil),         // 20: esper.state.v2.SimicSnapshot
+	(*CompatibilityMatrix)(nil),   // 21: esper.state.v2.CompatibilityMatrix
+	(*PruningRecord)(nil),         // 22: esper.state.v2.PruningRecord
+	(*MaskRecord)(nil),            // 23: esper.state.v2.MaskRecord
+	(*v2.SeedRef)(nil),            // 24: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 25: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 26: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 27: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 28: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 30: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 31: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 32: esper.operational.v2.FieldReport
+	(*v26.PolicyUpdate)(nil),      // 33: esper.policy.v2.PolicyUpdate
+	(v26.PolicyStage)(0),          // 34: esper.policy.v2.PolicyStage
+	(*v27.PruningMask)(nil),       // 35: esper.pruning.v2.PruningMask
 }
 var file_v2_state_proto_depIdxs = []int32{
-	15, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	24, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	25, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	15, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	16, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	24, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	25, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	15, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	24, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	17, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	26, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	18, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	19, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	20, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	21, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	15, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	22, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	18, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	27, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	28, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	29, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	30, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	24, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	31, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	27, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	23, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	32, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	33, // 23: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
+	34, // 24: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
+	16, // 25: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
+	15, // 26: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
+	17, // 27: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
+	18, // 28: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
+	20, // 29: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
+	15, // 30: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
+	17, // 31: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
+	18, // 32: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
+	35, // 33: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	35, // 34: esper.state.v2.MaskRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -1606,7 +2476,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
