@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -51,8 +52,10 @@ func (c *breakers) of(node, name string) *breakerState {
 func (c *breakers) Observe(e *Event, j *Judge) {
 	switch e.Kind {
 	case trace.NodeStarted:
-		for name := range breakerRules {
-			delete(c.state, e.Node+"\x00"+name)
+		for key := range c.state {
+			if strings.HasPrefix(key, e.Node+"\x00") {
+				delete(c.state, key)
+			}
 		}
 	case trace.MessageSent:
 		name := ""

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/ledger"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
+	"github.com/esper-sim/espersim/cluster/simic"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
 	"github.com/esper-sim/espersim/cluster/tolaria"
 	"github.com/esper-sim/espersim/cluster/urza"
@@ -118,6 +119,19 @@ var roles = map[string]Role{
 		Callback: true,
 		Options:  func() any { return client.WriterDefaults() },
 		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewWriter(*o.(*client.WriterOptions)) },
+	},
+	"simic": {
+		Doc:     "policies: trains them from field reports, validates them, and releases them in stages",
+		Options: func() any { return simic.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return simic.New(j, *o.(*simic.Options)) },
+	},
+	"reporter": {
+		Doc:      "a client in the place of Tamiyo: reports adaptations by the hundred, and runs the policies that are made of them",
+		Callback: true,
+		Options:  func() any { return client.ReporterDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewReporter(j, *o.(*client.ReporterOptions))
+		},
 	},
 }
 

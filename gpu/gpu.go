@@ -29,12 +29,17 @@ const (
 	KernelLoad                 // loading a kernel from the cache
 	Snapshot                   // serialising state for a checkpoint, per 4 KiB
 	Restore                    // loading state from a checkpoint, per 4 KiB
+	PolicyStep                 // an update of a policy, per experience
+	PolicyCheck                // a stage of a policy's validation, per experience
+	Curriculum                 // a decision on the curriculum
+	Analysis                   // structural analysis, per candidate
 	workKinds
 )
 
 var workNames = [workKinds]string{
 	"train-step", "validate", "assemble-state", "inference", "apply",
 	"kernel-forward", "kernel-backward", "kernel-load", "snapshot", "restore",
+	"policy-step", "policy-check", "curriculum", "analysis",
 }
 
 // String is the name that scenario files use.
@@ -102,6 +107,10 @@ var reference = Profile{
 		KernelLoad:     {Fixed: 100 * time.Microsecond},
 		Snapshot:       {Fixed: 1 * time.Millisecond, PerUnit: 200 * time.Microsecond},
 		Restore:        {Fixed: 2 * time.Millisecond, PerUnit: 300 * time.Microsecond},
+		PolicyStep:     {Fixed: 20 * time.Millisecond, PerUnit: 2 * time.Millisecond},
+		PolicyCheck:    {Fixed: 30 * time.Millisecond, PerUnit: 20 * time.Microsecond},
+		Curriculum:     {Fixed: 3 * time.Millisecond},
+		Analysis:       {Fixed: 200 * time.Millisecond, PerUnit: 10 * time.Millisecond},
 	},
 }
 
