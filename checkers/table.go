@@ -46,6 +46,8 @@ var catalogue = []Invariant{
 	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
+	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
+	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
 	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults 1"},
 }
 
@@ -80,4 +82,6 @@ var groups = []group{
 	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
+	{[]string{"I8"}, kinds(messages, facts), newPolicies},
+	{[]string{"L4"}, kinds(messages, facts), newLessons},
 }

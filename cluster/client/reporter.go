@@ -174,6 +174,6 @@ func spoil(m *operationalv2.FieldReport, n int64) {
 	case 3:
 		m.SeedId = "here"
 	case 4:
-		m.EvalMetrics = append(m.EvalMetrics, &operationalv2.EvaluationMetric{MetricName: "policy/x", MetricValue: 7})
+		m.EvalMetrics = append(m.EvalMetrics, &operationalv2.EvaluationMetric{MetricName: "policy/none", MetricValue: 7})
 	}
 }

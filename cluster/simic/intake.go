@@ -129,13 +129,13 @@ func (s *simic) flush() {
 		return
 	}
 	for _, w := range s.waiting {
+		action := "DUPLICATE"
 		if w.record != nil {
-			action := "EXPERIENCE"
-			if w.record.Experience == nil {
+			if action = "EXPERIENCE"; w.record.Experience == nil {
 				action = "REJECTED"
 			}
-			s.env.Facts.Record(&evidencev2.ReportFact{ReportId: w.id, Action: action})
 		}
+		s.env.Facts.Record(&evidencev2.ReportFact{ReportId: w.id, Action: action})
 		s.in.Ack(&w.delivery, &envelopev2.EventEnvelope{EventId: w.event})
 	}
 	s.waiting = s.waiting[:0]

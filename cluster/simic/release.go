@@ -87,11 +87,6 @@ func (s *simic) move(list ...*statev2.PolicyRecord) bool {
 	}
 	for i, p := range list {
 		s.entered[p.Version] = s.env.Clock.Monotonic()
-		if from[i] == policyv2.PolicyStage_VALIDATING {
-			for _, c := range p.Checks {
-				s.env.Facts.Record(&evidencev2.PolicyFact{Version: p.Version, Check: c.Name, Passed: c.Passed, Reason: c.Detail, WeightsSha256: policy.Digest(p.Weights)})
-			}
-		}
 		s.declare(p, from[i])
 	}
 	s.announce()
@@ -99,7 +94,15 @@ func (s *simic) move(list ...*statev2.PolicyRecord) bool {
 	return true
 }
 
+// declare tells of a change of stage, and of the checks that led to it. After a
+// restart, from is the stage itself: a crash may have come before the first word
+// of it.
 func (s *simic) declare(p *statev2.PolicyRecord, from policyv2.PolicyStage) {
+	if from == policyv2.PolicyStage_VALIDATING || from == p.Stage {
+		for _, c := range p.Checks {
+			s.env.Facts.Record(&evidencev2.PolicyFact{Version: p.Version, Check: c.Name, Passed: c.Passed, Reason: c.Detail, WeightsSha256: policy.Digest(p.Weights)})
+		}
+	}
 	was := ""
 	if from != policyv2.PolicyStage_POLICY_STAGE_UNSPECIFIED {
 		was = from.String()

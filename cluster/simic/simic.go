@@ -138,6 +138,9 @@ func (s *simic) open() {
 		return
 	}
 	clear(s.entered)
+	for _, p := range s.journal.policies {
+		s.declare(p, p.Stage)
+	}
 	s.announce()
 	s.takeIn()
 }
