@@ -38,9 +38,7 @@ func (s *simic) train() {
 	if s.journal.log == nil {
 		return
 	}
-	s.steps++
-	if s.steps >= s.o.Steps && s.underWay() == nil {
-		s.steps = 0
+	if j.learner.Steps > step && j.learner.Steps%uint64(s.o.Steps) == 0 && s.underWay() == nil {
 		s.propose()
 	}
 }

@@ -79,7 +79,6 @@ type simic struct {
 	journal journal
 
 	waiting []*taken                 // reports that are not acknowledged: they wait for a sync, or for the disk
-	steps   int                      // since the newest candidate
 	entered map[string]time.Duration // since when a policy stands in its stage, in this life
 	hints   uint64
 	told    int // strategy stage that was told last

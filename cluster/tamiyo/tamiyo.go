@@ -15,7 +15,8 @@
 //
 // The files: tamiyo.go handles mail, command.go issues commands and follows
 // them, journal.go is the log, participant.go the rollback protocol, pause.go
-// what operators ask; policy.go, risk.go and state.go are pure.
+// what operators ask, learned.go follows what Simic releases; policy.go, risk.go
+// and state.go are pure.
 package tamiyo
 
 import (
@@ -29,13 +30,16 @@ import (
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/policy"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -63,6 +67,7 @@ type Options struct {
 	Confirm string        `set:"confirm" oneof:"none,self,operator" doc:"who confirms a FOSSILIZE; none: it needs no confirmation"`
 	Asks    string        `set:"operator" doc:"node that confirms, with confirm operator"`
 	Retire  bool          `set:"retire" doc:"a seed that is given up has its slot closed for good; it takes version 2.1 of the contracts"`
+	Learned bool          `set:"learned" doc:"policies that Simic releases choose the kernels, each for its share of the decisions"`
 	Calm    time.Duration `set:"calm" doc:"how long conservative mode lasts after its last cause"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -77,7 +82,7 @@ type tamiyo struct {
 	env     actor.Env
 	job     *job.Job
 	o       Options
-	policy  Policy
+	policy  Policy // of the job
 	codec   *wire.Codec
 	box     *outbox.Box
 	journal journal
@@ -90,6 +95,7 @@ type tamiyo struct {
 	pending []*pending // commands without a result, in order of issue
 	packets int64
 
+	learned      *policy.Holder
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
@@ -113,7 +119,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if name == "job" || name == "" {
 			name = j.Policy
 		}
-		policy, ok := FindPolicy(name)
+		base, ok := FindPolicy(name)
 		if !ok {
 			return nil, fmt.Errorf("unknown policy %q", name)
 		}
@@ -121,7 +127,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &tamiyo{env: env, job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
+		return &tamiyo{env: env, job: j, o: o, policy: base, learned: policy.NewHolder(env, j.Simic), codec: wire.NewCodecAs(env.Schema),
 			box: outbox.New(env, j.Oona, 256), mind: newMind(), stamp: &stamp{env: env, signer: signer},
 			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}, nil
 	}
@@ -145,6 +151,11 @@ func (t *tamiyo) Start() error {
 func (t *tamiyo) recall() {
 	for _, r := range t.journal.waiting() {
 		t.post(r)
+	}
+	if t.o.Learned {
+		for _, m := range t.journal.releases() {
+			t.learned.Announce(m)
+		}
 	}
 	if t.journal.granted > 0 {
 		// When they were granted is not known: as if it were now.
@@ -181,6 +192,8 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 		if m.Phase == rollbackv2.Phase_RESTORED {
 			t.confirm(m.RollbackId)
 		}
+	case *innovationv2.PolicyWeights:
+		t.learned.Take(m)
 	case *localv2.TimerFired:
 		t.timer(m)
 	}
@@ -207,6 +220,10 @@ func (t *tamiyo) renew() {
 	t.sub.Group, t.sub.Consumer, t.sub.Durable, t.sub.MaxInFlight = Subsystem, string(t.env.Self), true, 64
 	t.sub.SchemaMinor = t.env.Schema.Minor
 	t.sub.Topics = append(t.sub.Topics[:0], hears...)
+	if t.o.Learned {
+		t.sub.Topics = append(t.sub.Topics, releases)
+		t.tellSimic()
+	}
 	t.env.Net.Send(t.job.Oona, &t.sub, actor.SendOptions{Key: "subscribe/" + Subsystem})
 	if t.journal.log == nil && t.journal.refused == nil {
 		t.journal.start()
@@ -254,7 +271,8 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 			continue
 		}
 		s.OptimizerRebuildRequired = s.OptimizerRebuildRequired || a.Kind == SetRate
-		t.order(a, epoch, risk, loss)
+		by := t.choose(&a, epoch, loss)
+		t.order(a, by, epoch, risk, loss)
 	}
 	t.reconfirm()
 	t.signal = answered{id, s}
@@ -312,6 +330,8 @@ func (t *tamiyo) deliver(d *busv2.Delivery) {
 		done = t.telemetry(m)
 	case *adaptationv2.CommandResult:
 		done = t.result(m)
+	case *policyv2.PolicyUpdate:
+		done = t.announced(m)
 	}
 	if done {
 		t.env.Net.Send(t.job.Oona, &t.ack, actor.SendOptions{Key: key, Attempt: attempt})
