@@ -453,6 +453,13 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.applied("kasmina", "c1", 3)
 		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Subsystem: "kasmina", Status: pick(guilty, "REJECTED", "DUPLICATE")})
 	},
+	"I8": func(p *tape, guilty bool) { p.release(release{skip: pick(guilty, "chaos", "")}) },
+	"L4": func(p *tape, guilty bool) {
+		p.sent("simic", "oona", &busv2.Subscribe{Group: "simic-trainer", Consumer: "simic"})
+		p.reports("report/a", pick(guilty, "", "EXPERIENCE"), false)
+		p.wait(time.Minute)
+		p.fact("simic", &evidencev2.ModeFact{})
+	},
 	"P1": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "oona", nil)
 		p.event(trace.NodeReady, "oona", nil)

@@ -41,7 +41,8 @@ func Features(loss float64, layer, seed int32) [Width]float32 {
 	if loss >= 0 && loss < 1e6 { // false for what is no number
 		s = float32(loss) / (1 + float32(loss))
 	}
-	return [Width]float32{1, s, float32(s * s), float32(layer & 1), float32(seed & 1), float32(seed>>1) / float32(1+max(seed>>1, 1))}
+	half := float32(max(seed>>1, 0))
+	return [Width]float32{1, s, float32(s * s), float32(layer & 1), float32(seed & 1), half / (1 + half)}
 }
 
 // Net is a policy.
