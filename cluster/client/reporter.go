@@ -159,7 +159,8 @@ func (r *reporter) report() {
 }
 
 func (r *reporter) post(event string, m *operationalv2.FieldReport) {
-	r.box.Put(outbox.Letter{ID: event, Topic: "innovation.field_reports", Message: m, Options: actor.SendOptions{RunID: r.job.RunID}})
+	r.box.Put(outbox.Letter{ID: event, Topic: "innovation.field_reports", Message: m,
+		Options: actor.SendOptions{RunID: r.job.RunID, MaxAttempts: 10_000}})
 }
 
 // spoil has a report break a rule, another one each time.

@@ -251,7 +251,10 @@ func (t *tamiyo) report(a *adaptation, how string, post float64) bool {
 func (t *tamiyo) post(r *operationalv2.FieldReport) {
 	id := r.ReportId
 	t.tellReport(id, "PUBLISHED")
-	t.box.Put(outbox.Letter{ID: id, Topic: reports, Message: r, Options: actor.SendOptions{RunID: t.job.RunID},
+	t.box.Put(outbox.Letter{ID: id, Topic: reports, Message: r,
+		// A reader whose disk fails for a while is no reason to give a report up:
+		// with the bus's own five tries it was lost to Simic.
+		Options: actor.SendOptions{RunID: t.job.RunID, MaxAttempts: 10_000},
 		Done: func() {
 			t.journal.note(&statev2.TamiyoRecord{AcknowledgedReportId: id})
 			t.tellReport(id, "ACKNOWLEDGED")
