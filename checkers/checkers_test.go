@@ -23,6 +23,7 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -459,6 +460,10 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.reports("report/a", pick(guilty, "", "EXPERIENCE"), false)
 		p.wait(time.Minute)
 		p.fact("simic", &evidencev2.ModeFact{})
+	},
+	"J1": func(p *tape, guilty bool) {
+		p.publish("jace", "innovation.curriculum", "d", &policyv2.CurriculumDecision{DecisionId: "d", Mode: policyv2.CurriculumMode_TASK_DRIVEN,
+			Strategies: pick(guilty, nil, []string{"explore"}), Confidence: 0.5})
 	},
 	"P1": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "oona", nil)

@@ -48,6 +48,7 @@ var catalogue = []Invariant{
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
 	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
+	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4", Source: "11.1"},
 	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults 1"},
 }
 
@@ -84,4 +85,5 @@ var groups = []group{
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},
+	{[]string{"J1"}, []trace.Kind{trace.MessageSent}, newCurriculum},
 }

@@ -14,6 +14,8 @@ var probes = []Probe{
 	{"checkpoint-truncate-failed", "what was evicted could not be removed, and is tried again"},
 	{"checkpoint/salvaged", "a damaged store was written anew from what is good in it"},
 	{"command/newer-than-known", "a command asks for what this version does not know"},
+	{"jace/matrix-damaged", "Jace's matrix is damaged, and written anew"},
+	{"jace/memory", "Jace's decision caches take too much memory, and give some back"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
 	{"oona/no-space", "the bus's disk is full"},

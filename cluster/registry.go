@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
+	"github.com/esper-sim/espersim/cluster/jace"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
 	"github.com/esper-sim/espersim/cluster/ledger"
@@ -124,6 +125,19 @@ var roles = map[string]Role{
 		Doc:     "policies: trains them from field reports, validates them, and releases them in stages",
 		Options: func() any { return simic.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return simic.New(j, *o.(*simic.Options)) },
+	},
+	"jace": {
+		Doc:     "curricula: aligns how far the task has come with how far the strategies have",
+		Options: func() any { return jace.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return jace.New(j, *o.(*jace.Options)) },
+	},
+	"strategist": {
+		Doc:      "a client in the place of Simic: tells Jace of strategies, good and bad",
+		Callback: true,
+		Options:  func() any { return client.StrategistDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewStrategist(j, *o.(*client.StrategistOptions))
+		},
 	},
 	"reporter": {
 		Doc:      "a client in the place of Tamiyo: reports adaptations by the hundred, and runs the policies that are made of them",

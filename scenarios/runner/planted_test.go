@@ -22,6 +22,7 @@ import (
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -581,6 +582,14 @@ var bugs = []planted{
 			}
 			return pass(m)
 		}}
+	}},
+	{id: "J1", role: "jace", bug: "names the strategies that Simic named, also where there are none", file: "jace/chaos.yaml", make: func() *hooks {
+		return onSend(func(m *policyv2.CurriculumDecision, _ *actor.SendOptions) bool {
+			if m.Fallback {
+				m.Strategies = nil
+			}
+			return true
+		})
 	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned
