@@ -49,6 +49,7 @@ var catalogue = []Invariant{
 	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
 	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4", Source: "11.1"},
+	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
 	{ID: "P1", Statement: "no process ends by a panic, nor by an error where the fault tables say that it goes on", Source: "faults 1"},
 }
 
@@ -85,5 +86,6 @@ var groups = []group{
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},
+	{[]string{"I9"}, kinds(messages, facts), newPruning},
 	{[]string{"J1"}, []trace.Kind{trace.MessageSent}, newCurriculum},
 }

@@ -14,6 +14,8 @@ var probes = []Probe{
 	{"checkpoint-truncate-failed", "what was evicted could not be removed, and is tried again"},
 	{"checkpoint/salvaged", "a damaged store was written anew from what is good in it"},
 	{"command/newer-than-known", "a command asks for what this version does not know"},
+	{"elesh/too-slow", "an analysis took longer than it may, and is skipped"},
+	{"emrakul/reopen", "Emrakul closes its log after a failed write, and opens it anew"},
 	{"jace/matrix-damaged", "Jace's matrix is damaged, and written anew"},
 	{"jace/memory", "Jace's decision caches take too much memory, and give some back"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},

@@ -6,6 +6,8 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
+	"github.com/esper-sim/espersim/cluster/elesh"
+	"github.com/esper-sim/espersim/cluster/emrakul"
 	"github.com/esper-sim/espersim/cluster/jace"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/kasmina"
@@ -138,6 +140,28 @@ var roles = map[string]Role{
 		Make: func(j *job.Job, o any) actor.Constructor {
 			return client.NewStrategist(j, *o.(*client.StrategistOptions))
 		},
+	},
+	"emrakul": {
+		Doc:     "pruning: coordinates the cycles in which structures are masked at the load of a checkpoint",
+		Options: func() any { return emrakul.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return emrakul.New(j, *o.(*emrakul.Options)) },
+	},
+	"elesh": {
+		Doc:     "structural analysis: a worker of Emrakul's; nodes are called elesh-1 and so on",
+		Options: func() any { return elesh.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return elesh.New(j, *o.(*elesh.Options)) },
+	},
+	"sparse": {
+		Doc:      "a client in the place of Kasmina: has structures by the hundred, and masks them when it loads a checkpoint",
+		Callback: true,
+		Options:  func() any { return client.SparseDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSparse(j, *o.(*client.SparseOptions)) },
+	},
+	"examiner": {
+		Doc:      "a client in the place of Urabrask: gives verdicts on prunings",
+		Callback: true,
+		Options:  func() any { return client.ExaminerDefaults() },
+		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewExaminer(*o.(*client.ExaminerOptions)) },
 	},
 	"reporter": {
 		Doc:      "a client in the place of Tamiyo: reports adaptations by the hundred, and runs the policies that are made of them",
