@@ -24,6 +24,7 @@ import (
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -464,6 +465,9 @@ var cases = map[string]func(p *tape, guilty bool){
 	"J1": func(p *tape, guilty bool) {
 		p.publish("jace", "innovation.curriculum", "d", &policyv2.CurriculumDecision{DecisionId: "d", Mode: policyv2.CurriculumMode_TASK_DRIVEN,
 			Strategies: pick(guilty, nil, []string{"explore"}), Confidence: 0.5})
+	},
+	"I9": func(p *tape, guilty bool) {
+		p.prune(pick(guilty, prune{verdict: pruningv2.PruningVerdict_NO_GO}, prune{}))
 	},
 	"P1": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "oona", nil)

@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"strings"
 
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
@@ -17,12 +18,13 @@ type pruning struct {
 	verdicts map[string]bool                                // cycles with a GO that arrived
 	masks    map[string]*pruningv2.PruningMask              // by participant: sent last
 	older    map[string]map[string]*pruningv2.PruningMask   // by participant and key
+	gone     map[string]bool                                // by participant and key: taken back
 	loaded   map[string]uint64                              // by node: the event in which it loaded
 }
 
 func newPruning(Params) Checker {
 	return &pruning{there: map[string]map[string]*pruningv2.PruningTarget{}, verdicts: map[string]bool{}, masks: map[string]*pruningv2.PruningMask{},
-		older: map[string]map[string]*pruningv2.PruningMask{}, loaded: map[string]uint64{}}
+		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{}}
 }
 
 func (*pruning) Invariants() []string { return []string{"I9"} }
@@ -137,7 +139,12 @@ func (c *pruning) masked(e *Event, f *evidencev2.PruningFact, j *Judge) {
 		j.Violate("I9", e.Node, fmt.Sprintf("it applies the mask %s, and loads no checkpoint", f.IdempotencyKey))
 	case c.older[e.Node][f.IdempotencyKey] == nil:
 		j.Violate("I9", e.Node, fmt.Sprintf("it applies the mask %s, which nobody has sent", f.IdempotencyKey))
+	case c.gone[e.Node+"\x00"+f.IdempotencyKey]:
+		j.Violate("I9", e.Node, fmt.Sprintf("it applies the mask %s, which was taken back", f.IdempotencyKey))
 	default:
+		if key, back := strings.CutSuffix(f.IdempotencyKey, ":back"); back {
+			c.gone[e.Node+"\x00"+key] = true
+		}
 		j.Judged("I9")
 	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -28,14 +29,17 @@ type sparse struct {
 	job     *job.Job
 	o       SparseOptions
 	waiting *pruningv2.PruningMask
-	done    string // key of the mask that was applied last
+	done    string          // key of the mask that was applied last
+	past    map[string]bool // masks that came, and those that were taken back
 	n       int
 	drop    float64
 }
 
 // NewSparse makes the constructor of a participant in pruning.
 func NewSparse(j *job.Job, o SparseOptions) actor.Constructor {
-	return func(env actor.Env) (actor.Actor, error) { return &sparse{env: env, job: j, o: o}, nil }
+	return func(env actor.Env) (actor.Actor, error) {
+		return &sparse{env: env, job: j, o: o, past: map[string]bool{}}, nil
+	}
 }
 
 // Start implements actor.Actor.
@@ -75,7 +79,10 @@ func (s *sparse) Receive(from actor.ID, m canon.Message) error {
 			break
 		}
 		w := new(pruningv2.PruningMask)
-		if err := w.ParseCanonical(m.AppendCanonical(nil)); err == nil {
+		if err := w.ParseCanonical(m.AppendCanonical(nil)); err == nil && !s.past[w.IdempotencyKey] {
+			// One that was taken back must not come into force by a late copy.
+			s.past[w.IdempotencyKey] = true
+			s.past[strings.TrimSuffix(w.IdempotencyKey, ":back")] = true
 			s.waiting = w
 		}
 	case *localv2.TimerFired:

@@ -23,6 +23,7 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -587,6 +588,14 @@ var bugs = []planted{
 		return onSend(func(m *policyv2.CurriculumDecision, _ *actor.SendOptions) bool {
 			if m.Fallback {
 				m.Strategies = nil
+			}
+			return true
+		})
+	}},
+	{id: "I9", role: "emrakul", bug: "masks a structure more than it was given a GO for, redundant or not", file: "pruning/crashes.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *pruningv2.PruningMask, _ *actor.SendOptions) bool {
+			if len(m.Targets) > 0 {
+				m.Targets = append(slices.Clone(m.Targets), &pruningv2.PruningTarget{ParameterId: "p1", Structure: "channel", Index: 99})
 			}
 			return true
 		})
