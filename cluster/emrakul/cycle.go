@@ -159,6 +159,7 @@ func (m *emrakul) tick() {
 	}
 }
 
+// waitsFor says whether the present cycle has a key and waits in a state.
 func (m *emrakul) waitsFor(state, key string) bool {
 	return m.log != nil && m.now != nil && m.now.State == state && m.now.IdempotencyKey == key
 }

@@ -143,7 +143,6 @@ func (s *simic) flush() {
 
 // hint tells Tamiyo of a report that breaks a rule.
 func (s *simic) hint(id, why string) {
-	s.hints++
 	s.env.Net.Send(s.job.Tamiyo, &telemetryv2.EmergencyNotice{NoticeId: "hint/" + id, Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_MINOR,
 		Source: Subsystem, Reason: why}, actor.SendOptions{Key: "hint/" + id})
 }

@@ -2,6 +2,7 @@ package simic
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/outbox"
@@ -100,4 +101,20 @@ func (s *simic) strategy() {
 	id := fmt.Sprint("strategy/", s.journal.learner.Steps)
 	s.box.Put(outbox.Letter{ID: id, Topic: strategies, Tries: 10, Options: actor.SendOptions{RunID: s.job.RunID},
 		Message: &innovationv2.StrategyEvent{EventId: id, StrategyStage: uint32(stage), Strategies: names, Confidence: confidence}})
+}
+
+// follow takes Jace's word on which curriculum leads. It is worth no log: the
+// next decision says it again.
+func (s *simic) follow(m *policyv2.CurriculumDecision) { s.curriculum = m.Mode }
+
+// pace is the time between two steps: half of it where the task is ahead of the
+// strategies, and twice of it where they are ahead of the task.
+func (s *simic) pace() time.Duration {
+	switch s.curriculum {
+	case policyv2.CurriculumMode_TASK_DRIVEN:
+		return s.o.Every / 2
+	case policyv2.CurriculumMode_STRATEGY_DRIVEN:
+		return s.o.Every * 2
+	}
+	return s.o.Every
 }

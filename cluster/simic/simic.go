@@ -80,9 +80,9 @@ type simic struct {
 
 	waiting []*taken                 // reports that are not acknowledged: they wait for a sync, or for the disk
 	entered map[string]time.Duration // since when a policy stands in its stage, in this life
-	hints   uint64
-	told    int // strategy stage that was told last
+	told    int                      // strategy stage that was told last
 
+	curriculum   policyv2.CurriculumMode // Jace's, as it said last in this life
 	breakers     map[string]*breaker.Breaker
 	conservative bool
 }
@@ -175,7 +175,7 @@ func (s *simic) timer(name string) {
 		s.flush()
 	case "train":
 		s.train()
-		s.env.Clock.SetTimer("train", 0, s.o.Every)
+		s.env.Clock.SetTimer("train", 0, s.pace())
 	case "release":
 		s.progress()
 		s.mode()
@@ -198,7 +198,8 @@ func (s *simic) deliver(d *busv2.Delivery) {
 	case *operationalv2.FieldReport:
 		s.report(d, e, m)
 	case *policyv2.CurriculumDecision:
-		s.in.Ack(d, e) // what it says is settled by the next one
+		s.follow(m)
+		s.in.Ack(d, e)
 	default:
 		s.in.Ack(d, e)
 	}
