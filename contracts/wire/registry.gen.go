@@ -195,7 +195,6 @@ var constructors = map[string]func() canon.Message{
 	"esper.state.v2.Lineage":                      func() canon.Message { return new(v217.Lineage) },
 	"esper.state.v2.LineageCommand":               func() canon.Message { return new(v217.LineageCommand) },
 	"esper.state.v2.LineageEpoch":                 func() canon.Message { return new(v217.LineageEpoch) },
-	"esper.state.v2.MaskRecord":                   func() canon.Message { return new(v217.MaskRecord) },
 	"esper.state.v2.ModelExport":                  func() canon.Message { return new(v217.ModelExport) },
 	"esper.state.v2.OpenAdaptation":               func() canon.Message { return new(v217.OpenAdaptation) },
 	"esper.state.v2.PolicyCheck":                  func() canon.Message { return new(v217.PolicyCheck) },

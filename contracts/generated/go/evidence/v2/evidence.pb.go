@@ -1670,7 +1670,7 @@ func (x *ModeFact) GetReason() string {
 type ReportFact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ReportId      string                 `protobuf:"bytes,1,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
-	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // PERSISTED, PUBLISHED, ACKNOWLEDGED; at a reader EXPERIENCE, REJECTED
+	Action        string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"` // PERSISTED, PUBLISHED, ACKNOWLEDGED; at Simic EXPERIENCE, REJECTED, DUPLICATE
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

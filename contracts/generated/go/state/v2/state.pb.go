@@ -2080,76 +2080,6 @@ func (x *PruningRecord) GetFailures() uint32 {
 	return 0
 }
 
-// MaskRecord is one record of a participant's log of masks: one that came, or
-// what became of it.
-type MaskRecord struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Mask           *v27.PruningMask       `protobuf:"bytes,1,opt,name=mask,proto3" json:"mask,omitempty"`
-	IdempotencyKey string                 `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	State          string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // APPLIED, REFUSED, WITHDRAWN
-	Epoch          int64                  `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
-}
-
-func (x *MaskRecord) Reset() {
-	*x = MaskRecord{}
-	mi := &file_v2_state_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MaskRecord) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MaskRecord) ProtoMessage() {}
-
-func (x *MaskRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MaskRecord.ProtoReflect.Descriptor instead.
-func (*MaskRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *MaskRecord) GetMask() *v27.PruningMask {
-	if x != nil {
-		return x.Mask
-	}
-	return nil
-}
-
-func (x *MaskRecord) GetIdempotencyKey() string {
-	if x != nil {
-		return x.IdempotencyKey
-	}
-	return ""
-}
-
-func (x *MaskRecord) GetState() string {
-	if x != nil {
-		return x.State
-	}
-	return ""
-}
-
-func (x *MaskRecord) GetEpoch() int64 {
-	if x != nil {
-		return x.Epoch
-	}
-	return 0
-}
-
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
@@ -2363,13 +2293,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x121\n" +
 	"\x04mask\x18\x05 \x01(\v2\x1d.esper.pruning.v2.PruningMaskR\x04mask\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bfailures\x18\a \x01(\rR\bfailures:\x04\xe8\xf4\x18\x02\"\x9a\x01\n" +
-	"\n" +
-	"MaskRecord\x121\n" +
-	"\x04mask\x18\x01 \x01(\v2\x1d.esper.pruning.v2.PruningMaskR\x04mask\x12'\n" +
-	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x03R\x05epoch:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\bfailures\x18\a \x01(\rR\bfailures:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -2383,7 +2307,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -2408,46 +2332,45 @@ var file_v2_state_proto_goTypes = []any{
 	(*SimicSnapshot)(nil),         // 20: esper.state.v2.SimicSnapshot
 	(*CompatibilityMatrix)(nil),   // 21: esper.state.v2.CompatibilityMatrix
 	(*PruningRecord)(nil),         // 22: esper.state.v2.PruningRecord
-	(*MaskRecord)(nil),            // 23: esper.state.v2.MaskRecord
-	(*v2.SeedRef)(nil),            // 24: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 25: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 26: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 27: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 28: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 30: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 31: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 32: esper.operational.v2.FieldReport
-	(*v26.PolicyUpdate)(nil),      // 33: esper.policy.v2.PolicyUpdate
-	(v26.PolicyStage)(0),          // 34: esper.policy.v2.PolicyStage
-	(*v27.PruningMask)(nil),       // 35: esper.pruning.v2.PruningMask
+	(*v2.SeedRef)(nil),            // 23: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 24: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 25: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 26: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 27: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 29: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 30: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 31: esper.operational.v2.FieldReport
+	(*v26.PolicyUpdate)(nil),      // 32: esper.policy.v2.PolicyUpdate
+	(v26.PolicyStage)(0),          // 33: esper.policy.v2.PolicyStage
+	(*v27.PruningMask)(nil),       // 34: esper.pruning.v2.PruningMask
 }
 var file_v2_state_proto_depIdxs = []int32{
-	24, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	25, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	23, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	24, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	24, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	25, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	23, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	24, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	24, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	23, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	26, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	25, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	8,  // 11: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 12: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 13: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	27, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	28, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	29, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	30, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	24, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	31, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	27, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	26, // 14: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	27, // 15: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	28, // 16: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	29, // 17: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	23, // 18: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	30, // 19: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	26, // 20: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 21: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	32, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	33, // 23: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
-	34, // 24: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
+	31, // 22: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	32, // 23: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
+	33, // 24: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
 	16, // 25: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
 	15, // 26: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
 	17, // 27: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
@@ -2456,13 +2379,12 @@ var file_v2_state_proto_depIdxs = []int32{
 	15, // 30: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
 	17, // 31: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
 	18, // 32: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
-	35, // 33: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
-	35, // 34: esper.state.v2.MaskRecord.mask:type_name -> esper.pruning.v2.PruningMask
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	34, // 33: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -2476,7 +2398,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
