@@ -182,7 +182,9 @@ func (s *simic) withdraw(p *statev2.PolicyRecord) {
 	if was := s.journal.find(p.Previous); was != nil && superseded(was) {
 		back := clone(was)
 		back.Stage, back.Reason = policyv2.PolicyStage_PRODUCTION, "after "+p.Version
-		s.move(gone, back)
+		// In this order: a crash between the two leaves both in production, and
+		// the failing one is withdrawn again. The other way it left none.
+		s.move(back, gone)
 		return
 	}
 	s.move(gone)
