@@ -32,6 +32,8 @@ import (
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -621,6 +623,20 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.command(germinate())
 		p.applied("kasmina", "c1", 3)
 		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Subsystem: "kasmina", Status: pick(guilty, "REJECTED", "DUPLICATE")})
+	},
+	"I8": func(p *tape, guilty bool) { p.release(release{skip: pick(guilty, "chaos", "")}) },
+	"L4": func(p *tape, guilty bool) {
+		p.sent("simic", "oona", &busv2.Subscribe{Group: "simic-trainer", Consumer: "simic"})
+		p.reports("report/a", pick(guilty, "", "EXPERIENCE"), false)
+		p.wait(time.Minute)
+		p.fact("simic", &evidencev2.ModeFact{})
+	},
+	"J1": func(p *tape, guilty bool) {
+		p.publish("jace", "innovation.curriculum", "d", &policyv2.CurriculumDecision{DecisionId: "d", Mode: policyv2.CurriculumMode_TASK_DRIVEN,
+			Strategies: pick(guilty, nil, []string{"explore"}), Confidence: 0.5})
+	},
+	"I9": func(p *tape, guilty bool) {
+		p.prune(pick(guilty, prune{verdict: pruningv2.PruningVerdict_NO_GO}, prune{}))
 	},
 	"P1": func(p *tape, guilty bool) {
 		p.event(trace.NodeStarted, "oona", nil)

@@ -59,6 +59,10 @@ var catalogue = []Invariant{
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
 	{ID: "P1", Statement: "no process ends by a panic, nor ends or refuses work by an error where the fault tables say that it goes on", Source: "faults 1"},
+	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
+	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
+	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4", Source: "11.1"},
+	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
 }
 
 var facts = []trace.Kind{trace.FactDeclared}
@@ -100,4 +104,8 @@ var groups = []group{
 	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
+	{[]string{"I8"}, kinds(messages, facts), newPolicies},
+	{[]string{"L4"}, kinds(messages, facts), newLessons},
+	{[]string{"I9"}, kinds(messages, facts), newPruning},
+	{[]string{"J1"}, []trace.Kind{trace.MessageSent}, newCurriculum},
 }

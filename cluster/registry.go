@@ -6,6 +6,9 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
+	"github.com/esper-sim/espersim/cluster/elesh"
+	"github.com/esper-sim/espersim/cluster/emrakul"
+	"github.com/esper-sim/espersim/cluster/jace"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/karn"
 	"github.com/esper-sim/espersim/cluster/kasmina"
@@ -16,6 +19,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/nissa"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/cluster/setting"
+	"github.com/esper-sim/espersim/cluster/simic"
 	"github.com/esper-sim/espersim/cluster/tamiyo"
 	"github.com/esper-sim/espersim/cluster/tezzeret"
 	"github.com/esper-sim/espersim/cluster/tolaria"
@@ -221,6 +225,54 @@ var roles = map[string]Role{
 		Callback: true,
 		Options:  func() any { return client.WriterDefaults() },
 		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewWriter(*o.(*client.WriterOptions)) },
+	},
+	"simic": {
+		Doc:     "policies: trains them from field reports, validates them, and releases them in stages",
+		Options: func() any { return simic.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return simic.New(j, *o.(*simic.Options)) },
+	},
+	"jace": {
+		Doc:     "curricula: aligns how far the task has come with how far the strategies have",
+		Options: func() any { return jace.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return jace.New(j, *o.(*jace.Options)) },
+	},
+	"strategist": {
+		Doc:      "a client in the place of Simic: tells Jace of strategies, good and bad",
+		Callback: true,
+		Options:  func() any { return client.StrategistDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewStrategist(j, *o.(*client.StrategistOptions))
+		},
+	},
+	"emrakul": {
+		Doc:     "pruning: coordinates the cycles in which structures are masked at the load of a checkpoint",
+		Options: func() any { return emrakul.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return emrakul.New(j, *o.(*emrakul.Options)) },
+	},
+	"elesh": {
+		Doc:     "structural analysis: a worker of Emrakul's; nodes are called elesh-1 and so on",
+		Options: func() any { return elesh.Defaults() },
+		Make:    func(j *job.Job, o any) actor.Constructor { return elesh.New(j, *o.(*elesh.Options)) },
+	},
+	"sparse": {
+		Doc:      "a client in the place of Kasmina: has structures by the hundred, and masks them when it loads a checkpoint",
+		Callback: true,
+		Options:  func() any { return client.SparseDefaults() },
+		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSparse(j, *o.(*client.SparseOptions)) },
+	},
+	"examiner": {
+		Doc:      "a client in the place of Urabrask: gives verdicts on prunings",
+		Callback: true,
+		Options:  func() any { return client.ExaminerDefaults() },
+		Make:     func(_ *job.Job, o any) actor.Constructor { return client.NewExaminer(*o.(*client.ExaminerOptions)) },
+	},
+	"correspondent": {
+		Doc:      "a client in the place of Tamiyo: reports adaptations by the hundred, and runs the policies that are made of them",
+		Callback: true,
+		Options:  func() any { return client.CorrespondentDefaults() },
+		Make: func(j *job.Job, o any) actor.Constructor {
+			return client.NewCorrespondent(j, *o.(*client.CorrespondentOptions))
+		},
 	},
 }
 

@@ -32,6 +32,10 @@ const (
 	Design                     // designing a blueprint, per node
 	Compile                    // one pass of a compiler over a graph, per node
 	Launch                     // work of a kernel on an accelerator, per microsecond of the reference device
+	PolicyStep                 // an update of a policy, per experience
+	PolicyCheck                // a stage of a policy's validation, per experience
+	Curriculum                 // a decision on the curriculum
+	Analysis                   // structural analysis, per candidate
 	workKinds
 )
 
@@ -39,6 +43,7 @@ var workNames = [workKinds]string{
 	"train-step", "validate", "assemble-state", "inference", "apply",
 	"kernel-forward", "kernel-backward", "kernel-load", "snapshot", "restore",
 	"design", "compile", "launch",
+	"policy-step", "policy-check", "curriculum", "analysis",
 }
 
 // String is the name that scenario files use.
@@ -109,6 +114,10 @@ var reference = Profile{
 		Design:         {Fixed: 20 * time.Millisecond, PerUnit: 2 * time.Millisecond},
 		Compile:        {Fixed: 30 * time.Millisecond, PerUnit: 6 * time.Millisecond},
 		Launch:         {PerUnit: time.Microsecond},
+		PolicyStep:     {Fixed: 20 * time.Millisecond, PerUnit: 2 * time.Millisecond},
+		PolicyCheck:    {Fixed: 30 * time.Millisecond, PerUnit: 20 * time.Microsecond},
+		Curriculum:     {Fixed: 3 * time.Millisecond},
+		Analysis:       {Fixed: 200 * time.Millisecond, PerUnit: 10 * time.Millisecond},
 	},
 }
 

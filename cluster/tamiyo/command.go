@@ -68,7 +68,7 @@ func (s *stamp) next(id string) [wire.NonceSize]byte {
 
 // order makes a command of an action. It is logged before it is published, so
 // that no later life decides about the same boundary.
-func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
+func (t *tamiyo) order(a Action, by choice, epoch int64, risk Risk, loss float64) {
 	c := &adaptationv2.AdaptationCommand{Issuer: Subsystem, PolicyVersion: t.policy.Version(), RiskLevel: risk.Score}
 	name, topic := "", toTolaria
 	switch a.Kind {
@@ -106,8 +106,11 @@ func (t *tamiyo) order(a Action, epoch int64, risk Risk, loss float64) {
 	if a.Kind != GoBack {
 		c.RollbackGeneration = t.p.generation
 	}
+	if by.version != "" {
+		c.PolicyVersion = by.version
+	}
 	t.fill(c, epoch)
-	if !t.journal.write(&statev2.TamiyoRecord{Issued: c, Epoch: epoch, Generation: t.p.generation, PreMetric: loss}) {
+	if !t.journal.write(&statev2.TamiyoRecord{Issued: c, Epoch: epoch, Generation: t.p.generation, PreMetric: loss, PolicyVersion: by.version, Likelihood: by.likelihood}) {
 		return
 	}
 	p := &pending{id: c.CommandId, op: a.Op, kernel: a.Kernel, pre: loss, issued: t.p.generation, packets: t.packets}
@@ -253,6 +256,7 @@ func (t *tamiyo) report(a *adaptation, how string, post float64) bool {
 		KernelArtifactId: a.kernel, SeedId: a.seed.String(), PreMetric: a.pre, PostMetric: post, Outcome: how,
 		EvalMetrics: []*operationalv2.EvaluationMetric{{MetricName: "loss_change", MetricValue: post - a.pre}},
 		Timestamp:   timestamppb.New(t.env.Clock.Now())}
+	r.EvalMetrics = append(r.EvalMetrics, t.journal.choices[a.id].metrics()...)
 	if !t.journal.write(&statev2.TamiyoRecord{Report: r}) {
 		return false
 	}
@@ -265,7 +269,10 @@ func (t *tamiyo) report(a *adaptation, how string, post float64) bool {
 func (t *tamiyo) post(r *operationalv2.FieldReport) {
 	id := r.ReportId
 	t.tellReport(id, "PUBLISHED")
-	t.box.Put(outbox.Letter{ID: id, Topic: reports, Message: r, Options: actor.SendOptions{RunID: t.job.RunID},
+	t.box.Put(outbox.Letter{ID: id, Topic: reports, Message: r,
+		// A reader whose disk fails for a while is no reason to give a report up:
+		// with the bus's own five tries it was lost to Simic.
+		Options: actor.SendOptions{RunID: t.job.RunID, MaxAttempts: 10_000},
 		Done: func() {
 			t.journal.note(&statev2.TamiyoRecord{AcknowledgedReportId: id})
 			t.tellReport(id, "ACKNOWLEDGED")

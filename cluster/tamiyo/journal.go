@@ -10,6 +10,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/wal"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
@@ -35,6 +36,9 @@ type journal struct {
 	tokens     map[string]string // token id to pause id
 	quotas     map[string]uint32 // pause id to what was granted
 	granted    uint32            // pause quota, in the log when it was opened
+	choices    map[string]choice // by command id: of a policy that was learnt
+	ended      map[string]count  // by policy
+	policies   []*policyv2.PolicyUpdate
 }
 
 // formerly bounds the commands whose results an earlier life may still get.
@@ -46,6 +50,7 @@ func (j *journal) start() {
 	j.open, j.reported = make(map[string]*adaptation), make(map[string]bool)
 	j.unacked, j.tokens = make(map[string]*operationalv2.FieldReport), make(map[string]string)
 	j.quotas = make(map[string]uint32)
+	j.choices, j.ended, j.policies = make(map[string]choice), make(map[string]count), nil
 	log, err := wal.Open(j.env.FS, "tamiyo", wal.Options{
 		Firm:        true,
 		SegmentSize: int64(j.segment), Deadline: j.timeout, Clock: j.env.Clock, Probe: j.env.Probe,
@@ -75,6 +80,9 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 		if m.Generation > j.generation || m.Generation == j.generation && m.Epoch > j.epoch {
 			j.generation, j.epoch = m.Generation, m.Epoch
 		}
+		if m.PolicyVersion != "" {
+			j.choices[m.Issued.CommandId] = choice{m.PolicyVersion, m.Likelihood}
+		}
 		if c := m.Issued.GetSeedLifecycle(); c != nil {
 			if len(j.former) == formerly {
 				j.former = j.former[:copy(j.former, j.former[1:])]
@@ -89,10 +97,20 @@ func (j *journal) apply(m *statev2.TamiyoRecord) {
 	case m.Report != nil:
 		id := adaptationID(m.Report.ReportId)
 		delete(j.open, id)
+		if c, ok := j.choices[id]; ok && !j.reported[id] {
+			n := j.ended[c.version]
+			n.all++
+			if m.Report.Outcome == "FOSSILIZED" {
+				n.good++
+			}
+			j.ended[c.version] = n
+		}
 		j.reported[id] = true
 		j.unacked[m.Report.ReportId] = m.Report
 	case m.AcknowledgedReportId != "":
 		delete(j.unacked, m.AcknowledgedReportId)
+	case m.Policy != nil:
+		j.release(m.Policy)
 	case m.PauseId != "":
 		j.tokens[m.TokenId], j.quotas[m.PauseId] = m.PauseId, m.Granted
 		j.granted += m.Granted

@@ -98,7 +98,7 @@ func (t *tamiyo) selected(m *operationalv2.KernelQueryResult) {
 		return
 	}
 	s.action.Kernel = fit[int(s.epoch+int64(s.action.Seed.Seed))%len(fit)]
-	t.order(s.action, s.epoch, s.risk, s.loss)
+	t.order(s.action, choice{}, s.epoch, s.risk, s.loss)
 }
 
 // grafted says whether a seed that lives has a kernel.

@@ -15,7 +15,8 @@
 //
 // The files: tamiyo.go handles mail, command.go issues commands and follows
 // them, journal.go is the log, participant.go the rollback protocol, pause.go
-// what operators ask, library.go which kernels there are; policy.go, risk.go and state.go are pure.
+// what operators ask, library.go which kernels there are, learned.go follows what
+// Simic releases; policy.go, risk.go and state.go are pure.
 package tamiyo
 
 import (
@@ -31,15 +32,18 @@ import (
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/policy"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -67,6 +71,7 @@ type Options struct {
 	Confirm string        `set:"confirm" oneof:"none,self,operator" doc:"who confirms a FOSSILIZE; none: it needs no confirmation"`
 	Asks    string        `set:"operator" doc:"node that confirms, with confirm operator"`
 	Retire  bool          `set:"retire" doc:"a seed that is given up has its slot closed for good; it takes version 2.1 of the contracts"`
+	Learned bool          `set:"learned" doc:"policies that Simic releases choose the kernels, each for its share of the decisions"`
 	Calm    time.Duration `set:"calm" doc:"how long conservative mode lasts after its last cause"`
 	Config  bool          `set:"config" doc:"it follows the configuration"`
 	Segment int           `set:"segment" doc:"bytes a segment of the log"`
@@ -82,7 +87,7 @@ type tamiyo struct {
 	env     actor.Env
 	job     *job.Job
 	o       Options
-	policy  Policy
+	policy  Policy // of the job
 	codec   *wire.Codec
 	box     *outbox.Box
 	journal journal
@@ -99,6 +104,7 @@ type tamiyo struct {
 	undone []*adaptation // taken back, and not reported yet
 	unread bool          // the log was not open when Tamiyo went back
 
+	learned      *policy.Holder
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
@@ -127,7 +133,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if name == "job" || name == "" {
 			name = j.Policy
 		}
-		policy, ok := FindPolicy(name)
+		base, ok := FindPolicy(name)
 		if !ok {
 			return nil, fmt.Errorf("unknown policy %q", name)
 		}
@@ -139,7 +145,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		t := &tamiyo{env: env, grafts: model.Grafts(), job: j, o: o, policy: policy, codec: wire.NewCodecAs(env.Schema),
+		t := &tamiyo{env: env, grafts: model.Grafts(), job: j, o: o, policy: base, learned: policy.NewHolder(env, j.Simic), codec: wire.NewCodecAs(env.Schema),
 			box: outbox.New(env, j.Oona, 256), mind: newMind(), stamp: &stamp{env: env, signer: signer},
 			journal: journal{env: env, segment: o.Segment, timeout: o.Timeout}}
 		if o.Config {
@@ -167,6 +173,11 @@ func (t *tamiyo) Start() error {
 // recall takes up what the log says is unfinished.
 func (t *tamiyo) recall() {
 	t.repost()
+	if t.o.Learned {
+		for _, m := range t.journal.releases() {
+			t.learned.Announce(m)
+		}
+	}
 	if t.journal.granted > 0 {
 		// When they were granted is not known: as if it were now.
 		t.quota.take(t.env.Clock.Monotonic(), int(t.journal.granted))
@@ -218,6 +229,8 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 		if m.Phase == rollbackv2.Phase_RESTORED {
 			t.confirm(m.RollbackId)
 		}
+	case *innovationv2.PolicyWeights:
+		t.learned.Take(m)
 	case *localv2.TimerFired:
 		t.timer(m)
 	}
@@ -246,6 +259,10 @@ func (t *tamiyo) renew() {
 	t.sub.Group, t.sub.Consumer, t.sub.Durable, t.sub.MaxInFlight = Subsystem, string(t.env.Self), true, 64
 	t.sub.SchemaMinor = t.env.Schema.Minor
 	t.sub.Topics = append(t.sub.Topics[:0], hears...)
+	if t.o.Learned {
+		t.sub.Topics = append(t.sub.Topics, releases)
+		t.tellSimic()
+	}
 	t.env.Net.Send(t.job.Oona, &t.sub, actor.SendOptions{Key: "subscribe/" + Subsystem})
 	if t.journal.log == nil && t.journal.refused == nil {
 		t.journal.start()
@@ -311,7 +328,8 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 			t.choose(a, epoch, risk, loss)
 			continue
 		}
-		t.order(a, epoch, risk, loss)
+		by := t.prefer(&a, epoch, loss)
+		t.order(a, by, epoch, risk, loss)
 	}
 	t.reconfirm()
 	t.signal = answered{id, s}
@@ -369,6 +387,8 @@ func (t *tamiyo) deliver(d *busv2.Delivery) {
 		done = t.telemetry(m)
 	case *adaptationv2.CommandResult:
 		done = t.result(m)
+	case *policyv2.PolicyUpdate:
+		done = t.announced(m)
 	}
 	if done {
 		t.env.Net.Send(t.job.Oona, &t.ack, actor.SendOptions{Key: key, Attempt: attempt})

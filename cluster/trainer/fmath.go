@@ -57,3 +57,10 @@ func log32(x float32) float32 {
 	p = float32(p*z) + 1
 	return float32(2*float32(s*p)) + float32(float32(e)*0.69314718)
 }
+
+// Exp and Log are e^x and the natural logarithm with the same bits on every
+// machine, for what is learned elsewhere than in the host network.
+func Exp(x float32) float32 { return exp32(x) }
+
+// Log is described at Exp.
+func Log(x float32) float32 { return log32(x) }

@@ -15,6 +15,9 @@ var Topics = map[string][]string{
 	"telemetry.subsystem.health":      {"esper.telemetry.v2.TelemetryPacket"},
 	"operations.alerts":               {"esper.platform.v2.AlertEvent"},
 	"operations.config":               {"esper.operations.v2.ConfigChange"},
+	"innovation.policy":               {"esper.policy.v2.PolicyUpdate"},
+	"innovation.strategy":             {"esper.innovation.v2.StrategyEvent"},
+	"innovation.curriculum":           {"esper.policy.v2.CurriculumDecision"},
 }
 
 // Direct lists the payload types that travel on direct links, without a
@@ -95,6 +98,16 @@ var Direct = []string{
 	"esper.training.v2.RollbackQuery",
 	"esper.training.v2.StatePart",
 	"esper.training.v2.StatePartRequest",
+	"esper.innovation.v2.FetchPolicy",
+	"esper.innovation.v2.PolicyVerdict",
+	"esper.innovation.v2.PolicyWeights",
+	"esper.pruning.v2.PruningMask",
+	"esper.pruning.v2.PruningOutcome",
+	"esper.pruning.v2.PruningValidation",
+	"esper.pruning.v2.StatisticsReply",
+	"esper.pruning.v2.StatisticsRequest",
+	"esper.pruning.v2.StructuralAnalysisDecision",
+	"esper.pruning.v2.StructuralAnalysisRequest",
 }
 
 type route struct{ topic, payloadType string }

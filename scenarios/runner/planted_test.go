@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +22,14 @@ import (
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -706,6 +710,48 @@ var bugs = []planted{
 			}
 			return pass(m)
 		}}
+	}},
+	{id: "I8", role: "simic", bug: "takes a tenth of the weights for the policy, after it was validated", liar: true, file: "policy/calm.yaml", make: func() *hooks {
+		return onSend(func(m *innovationv2.PolicyWeights, _ *actor.SendOptions) bool {
+			if len(m.Weights) > 0 {
+				m.Weights = slices.Clone(m.Weights)
+				m.Weights[0] /= 10
+			}
+			return true
+		})
+	}},
+	{id: "L4", role: "simic", bug: "takes some reports for another one, and acknowledges them", file: "policy/calm.yaml", make: func() *hooks {
+		n := 0
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if d, ok := m.(*busv2.Delivery); ok {
+				if n++; n%20 == 0 {
+					if _, inner, err := wire.NewCodec().Open(d.Envelope); err == nil {
+						if r, ok := inner.(*operationalv2.FieldReport); ok {
+							r.ReportId = "report/another"
+							env, _, _ := wire.NewCodec().Open(d.Envelope)
+							d.Envelope = wire.NewCodec().Seal(nil, env, r, nil)
+						}
+					}
+				}
+			}
+			return pass(m)
+		}}
+	}},
+	{id: "J1", role: "jace", bug: "names the strategies that Simic named, also where there are none", file: "jace/chaos.yaml", make: func() *hooks {
+		return onSend(func(m *policyv2.CurriculumDecision, _ *actor.SendOptions) bool {
+			if m.Fallback {
+				m.Strategies = nil
+			}
+			return true
+		})
+	}},
+	{id: "I9", role: "emrakul", bug: "masks a structure more than it was given a GO for, redundant or not", file: "pruning/crashes.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *pruningv2.PruningMask, _ *actor.SendOptions) bool {
+			if len(m.Targets) > 0 {
+				m.Targets = append(slices.Clone(m.Targets), &pruningv2.PruningTarget{ParameterId: "p1", Structure: "channel", Index: 99})
+			}
+			return true
+		})
 	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned

@@ -11,10 +11,11 @@ from google.protobuf import symbol_database as _symbol_database
 _sym_db = _symbol_database.Default()
 
 
+from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import telemetry_pb2 as v2_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fv2/policy.proto\x12\x0f\x65sper.policy.v2\x1a\x12v2/telemetry.proto\"\xbb\x01\n\x0cPolicyUpdate\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x13\n\x0bweights_ref\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\x0c\x12\x30\n\x07metrics\x18\x05 \x03(\x0b\x32\x1f.esper.telemetry.v2.MetricPoint\x12\x14\n\x0csafety_score\x18\x06 \x01(\x01\x12\x15\n\rvalidation_id\x18\x07 \x01(\t\"\xbe\x01\n\x12\x43urriculumDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x1f.esper.policy.v2.CurriculumMode\x12\x12\n\nstrategies\x18\x03 \x03(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x10\n\x08\x66\x61llback\x18\x05 \x01(\x08\x12\x12\n\ntask_stage\x18\x06 \x01(\r\x12\x16\n\x0estrategy_stage\x18\x07 \x01(\r*z\n\x0e\x43urriculumMode\x12\x1f\n\x1b\x43URRICULUM_MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSYNCHRONIZED\x10\x01\x12\x0f\n\x0bTASK_DRIVEN\x10\x02\x12\x13\n\x0fSTRATEGY_DRIVEN\x10\x03\x12\x0f\n\x0bINDEPENDENT\x10\x04\x42IZGgithub.com/esper-sim/espersim/contracts/generated/go/policy/v2;policyv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fv2/policy.proto\x12\x0f\x65sper.policy.v2\x1a\x15options/options.proto\x1a\x12v2/telemetry.proto\"\x83\x02\n\x0cPolicyUpdate\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x13\n\x0bweights_ref\x18\x03 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x04 \x01(\x0c\x12\x30\n\x07metrics\x18\x05 \x03(\x0b\x32\x1f.esper.telemetry.v2.MetricPoint\x12\x14\n\x0csafety_score\x18\x06 \x01(\x01\x12\x15\n\rvalidation_id\x18\x07 \x01(\t\x12\x31\n\x05stage\x18\x08 \x01(\x0e\x32\x1c.esper.policy.v2.PolicyStageB\x04\xe0\xf3\x18\x02\x12\x13\n\x05share\x18\t \x01(\x01\x42\x04\xe0\xf3\x18\x02\"\xbe\x01\n\x12\x43urriculumDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x1f.esper.policy.v2.CurriculumMode\x12\x12\n\nstrategies\x18\x03 \x03(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x10\n\x08\x66\x61llback\x18\x05 \x01(\x08\x12\x12\n\ntask_stage\x18\x06 \x01(\r\x12\x16\n\x0estrategy_stage\x18\x07 \x01(\r*\xc2\x01\n\x0bPolicyStage\x12\"\n\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x1a\x04\xa0\xf4\x18\x02\x12\x13\n\tCANDIDATE\x10\x01\x1a\x04\xa0\xf4\x18\x02\x12\x14\n\nVALIDATING\x10\x02\x1a\x04\xa0\xf4\x18\x02\x12\x11\n\x07TESTING\x10\x03\x1a\x04\xa0\xf4\x18\x02\x12\x10\n\x06STAGED\x10\x04\x1a\x04\xa0\xf4\x18\x02\x12\x14\n\nPRODUCTION\x10\x05\x1a\x04\xa0\xf4\x18\x02\x12\x12\n\x08REJECTED\x10\x06\x1a\x04\xa0\xf4\x18\x02\x12\x15\n\x0bROLLED_BACK\x10\x07\x1a\x04\xa0\xf4\x18\x02*z\n\x0e\x43urriculumMode\x12\x1f\n\x1b\x43URRICULUM_MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSYNCHRONIZED\x10\x01\x12\x0f\n\x0bTASK_DRIVEN\x10\x02\x12\x13\n\x0fSTRATEGY_DRIVEN\x10\x03\x12\x0f\n\x0bINDEPENDENT\x10\x04\x42IZGgithub.com/esper-sim/espersim/contracts/generated/go/policy/v2;policyv2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.policy_pb2', globals())
@@ -22,10 +23,32 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZGgithub.com/esper-sim/espersim/contracts/generated/go/policy/v2;policyv2'
-  _CURRICULUMMODE._serialized_start=439
-  _CURRICULUMMODE._serialized_end=561
-  _POLICYUPDATE._serialized_start=57
-  _POLICYUPDATE._serialized_end=244
-  _CURRICULUMDECISION._serialized_start=247
-  _CURRICULUMDECISION._serialized_end=437
+  _POLICYSTAGE.values_by_name["POLICY_STAGE_UNSPECIFIED"]._options = None
+  _POLICYSTAGE.values_by_name["POLICY_STAGE_UNSPECIFIED"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["CANDIDATE"]._options = None
+  _POLICYSTAGE.values_by_name["CANDIDATE"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["VALIDATING"]._options = None
+  _POLICYSTAGE.values_by_name["VALIDATING"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["TESTING"]._options = None
+  _POLICYSTAGE.values_by_name["TESTING"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["STAGED"]._options = None
+  _POLICYSTAGE.values_by_name["STAGED"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["PRODUCTION"]._options = None
+  _POLICYSTAGE.values_by_name["PRODUCTION"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["REJECTED"]._options = None
+  _POLICYSTAGE.values_by_name["REJECTED"]._serialized_options = b'\240\364\030\002'
+  _POLICYSTAGE.values_by_name["ROLLED_BACK"]._options = None
+  _POLICYSTAGE.values_by_name["ROLLED_BACK"]._serialized_options = b'\240\364\030\002'
+  _POLICYUPDATE.fields_by_name['stage']._options = None
+  _POLICYUPDATE.fields_by_name['stage']._serialized_options = b'\340\363\030\002'
+  _POLICYUPDATE.fields_by_name['share']._options = None
+  _POLICYUPDATE.fields_by_name['share']._serialized_options = b'\340\363\030\002'
+  _POLICYSTAGE._serialized_start=535
+  _POLICYSTAGE._serialized_end=729
+  _CURRICULUMMODE._serialized_start=731
+  _CURRICULUMMODE._serialized_end=853
+  _POLICYUPDATE._serialized_start=80
+  _POLICYUPDATE._serialized_end=339
+  _CURRICULUMDECISION._serialized_start=342
+  _CURRICULUMDECISION._serialized_end=532
 # @@protoc_insertion_point(module_scope)

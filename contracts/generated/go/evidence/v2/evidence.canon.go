@@ -4500,3 +4500,538 @@ func (m *ConfigFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfPolicyFact = canon.Schema{
+	Name: "esper.evidence.v2.PolicyFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "version", Wire: 2, Elem: 2},
+		{Number: 2, Name: "from", Wire: 2, Elem: 2},
+		{Number: 3, Name: "to", Wire: 2, Elem: 2},
+		{Number: 4, Name: "check", Wire: 2, Elem: 2},
+		{Number: 5, Name: "passed", Wire: 0, Elem: 2},
+		{Number: 6, Name: "weights_sha256", Wire: 2, Elem: 2},
+		{Number: 7, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PolicyFact) FullName() string { return schemaOfPolicyFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PolicyFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Version) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Version))
+	}
+	if len(m.From) != 0 {
+		n += 1 + canon.SizeSpan(len(m.From))
+	}
+	if len(m.To) != 0 {
+		n += 1 + canon.SizeSpan(len(m.To))
+	}
+	if len(m.Check) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Check))
+	}
+	if m.Passed {
+		n += 2
+	}
+	if len(m.WeightsSha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.WeightsSha256))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PolicyFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PolicyFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x3a
+	}
+	if len(m.WeightsSha256) != 0 {
+		i = canon.PutBytes(b, i, m.WeightsSha256)
+		i--
+		b[i] = 0x32
+	}
+	if m.Passed {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Passed))
+		i--
+		b[i] = 0x28
+	}
+	if len(m.Check) != 0 {
+		i = canon.PutString(b, i, m.Check)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.To) != 0 {
+		i = canon.PutString(b, i, m.To)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.From) != 0 {
+		i = canon.PutString(b, i, m.From)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.Version) != 0 {
+		i = canon.PutString(b, i, m.Version)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PolicyFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Version != string(b[at:n]) {
+			m.Version = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.From != string(b[at:n]) {
+			m.From = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.From = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyFact.Fail(3, canon.BadUTF8, at)
+		}
+		if m.To != string(b[at:n]) {
+			m.To = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.To = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyFact.Fail(4, canon.BadUTF8, at)
+		}
+		if m.Check != string(b[at:n]) {
+			m.Check = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Check = ""
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(5, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfPolicyFact.Fail(5, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfPolicyFact.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Passed = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Passed = false
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(6, canon.ExplicitZero, i)
+		}
+		m.WeightsSha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.WeightsSha256 = nil
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyFact.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyFact.Fail(7, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyFact.Fail(7, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfPolicyFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PolicyFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Version) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Version)
+	}
+	if len(m.From) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.From)
+	}
+	if len(m.To) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.To)
+	}
+	if len(m.Check) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.Check)
+	}
+	if m.Passed {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(canon.Bit(m.Passed)))
+	}
+	if len(m.WeightsSha256) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixBytes(h, m.WeightsSha256)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfPruningFact = canon.Schema{
+	Name: "esper.evidence.v2.PruningFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "subsystem", Wire: 2, Elem: 2},
+		{Number: 3, Name: "state", Wire: 2, Elem: 2},
+		{Number: 4, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 5, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 6, Name: "ratio", Wire: 1, Elem: 2},
+		{Number: 7, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PruningFact) FullName() string { return schemaOfPruningFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PruningFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.Subsystem) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Subsystem))
+	}
+	if len(m.State) != 0 {
+		n += 1 + canon.SizeSpan(len(m.State))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		n += 9
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PruningFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PruningFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x3a
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Ratio))
+		i--
+		b[i] = 0x31
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x28
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.State) != 0 {
+		i = canon.PutString(b, i, m.State)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.Subsystem) != 0 {
+		i = canon.PutString(b, i, m.Subsystem)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PruningFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.Subsystem != string(b[at:n]) {
+			m.Subsystem = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Subsystem = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningFact.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningFact.Fail(3, canon.BadUTF8, at)
+		}
+		if m.State != string(b[at:n]) {
+			m.State = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.State = ""
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningFact.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningFact.Fail(4, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningFact.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x31 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(6, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningFact.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Ratio = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Ratio = 0
+	}
+	if tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(7, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningFact.Fail(7, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningFact.Fail(7, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfPruningFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PruningFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.Subsystem) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.Subsystem)
+	}
+	if len(m.State) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.State)
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if math.Float64bits(m.Ratio) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Ratio)))
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}

@@ -18,6 +18,8 @@ var schemaOfPolicyUpdate = canon.Schema{
 		{Number: 5, Name: "metrics", Wire: 2, Elem: 2, List: true},
 		{Number: 6, Name: "safety_score", Wire: 1, Elem: 2},
 		{Number: 7, Name: "validation_id", Wire: 2, Elem: 2},
+		{Number: 8, Name: "stage", Wire: 0, Elem: 2},
+		{Number: 9, Name: "share", Wire: 1, Elem: 2},
 	},
 }
 
@@ -57,6 +59,12 @@ func (m *PolicyUpdate) CanonicalSize() int {
 	if len(m.ValidationId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ValidationId))
 	}
+	if m.Stage != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Stage))
+	}
+	if math.Float64bits(m.Share) != 0 {
+		n += 9
+	}
 	return n
 }
 
@@ -76,6 +84,16 @@ func (m *PolicyUpdate) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if math.Float64bits(m.Share) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Share))
+		i--
+		b[i] = 0x49
+	}
+	if m.Stage != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Stage))
+		i--
+		b[i] = 0x40
 	}
 	if len(m.ValidationId) != 0 {
 		i = canon.PutString(b, i, m.ValidationId)
@@ -232,6 +250,38 @@ func (m *PolicyUpdate) ParseCanonical(b []byte) error {
 	} else {
 		m.ValidationId = ""
 	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyUpdate.Fail(8, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfPolicyUpdate.Fail(8, r, i)
+		}
+		if v > 7 {
+			return schemaOfPolicyUpdate.Fail(8, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfPolicyUpdate.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Stage = PolicyStage(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Stage = 0
+	}
+	if tag == 0x49 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPolicyUpdate.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyUpdate.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Share = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Share = 0
+	}
 	if tag != canon.End {
 		return schemaOfPolicyUpdate.Unexpected(b, tag, i)
 	}
@@ -273,7 +323,48 @@ func (m *PolicyUpdate) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 7)
 		h = canon.MixString(h, m.ValidationId)
 	}
+	if m.Stage != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.Stage)))
+	}
+	if math.Float64bits(m.Share) != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Share)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *PolicyUpdate) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Stage != 0 {
+		n = max(n, 2)
+		switch m.Stage {
+		case PolicyStage_POLICY_STAGE_UNSPECIFIED:
+			n = max(n, 2)
+		case PolicyStage_CANDIDATE:
+			n = max(n, 2)
+		case PolicyStage_VALIDATING:
+			n = max(n, 2)
+		case PolicyStage_TESTING:
+			n = max(n, 2)
+		case PolicyStage_STAGED:
+			n = max(n, 2)
+		case PolicyStage_PRODUCTION:
+			n = max(n, 2)
+		case PolicyStage_REJECTED:
+			n = max(n, 2)
+		case PolicyStage_ROLLED_BACK:
+			n = max(n, 2)
+		}
+	}
+	if math.Float64bits(m.Share) != 0 {
+		n = max(n, 2)
+	}
+	return n
 }
 
 var schemaOfCurriculumDecision = canon.Schema{

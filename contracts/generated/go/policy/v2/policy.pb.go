@@ -10,6 +10,7 @@
 package policyv2
 
 import (
+	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -24,6 +25,71 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// PolicyStage is where a policy stands in its release.
+type PolicyStage int32
+
+const (
+	PolicyStage_POLICY_STAGE_UNSPECIFIED PolicyStage = 0
+	PolicyStage_CANDIDATE                PolicyStage = 1
+	PolicyStage_VALIDATING               PolicyStage = 2
+	PolicyStage_TESTING                  PolicyStage = 3 // on a share of the decisions
+	PolicyStage_STAGED                   PolicyStage = 4
+	PolicyStage_PRODUCTION               PolicyStage = 5
+	PolicyStage_REJECTED                 PolicyStage = 6
+	PolicyStage_ROLLED_BACK              PolicyStage = 7
+)
+
+// Enum value maps for PolicyStage.
+var (
+	PolicyStage_name = map[int32]string{
+		0: "POLICY_STAGE_UNSPECIFIED",
+		1: "CANDIDATE",
+		2: "VALIDATING",
+		3: "TESTING",
+		4: "STAGED",
+		5: "PRODUCTION",
+		6: "REJECTED",
+		7: "ROLLED_BACK",
+	}
+	PolicyStage_value = map[string]int32{
+		"POLICY_STAGE_UNSPECIFIED": 0,
+		"CANDIDATE":                1,
+		"VALIDATING":               2,
+		"TESTING":                  3,
+		"STAGED":                   4,
+		"PRODUCTION":               5,
+		"REJECTED":                 6,
+		"ROLLED_BACK":              7,
+	}
+)
+
+func (x PolicyStage) Enum() *PolicyStage {
+	p := new(PolicyStage)
+	*p = x
+	return p
+}
+
+func (x PolicyStage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PolicyStage) Descriptor() protoreflect.EnumDescriptor {
+	return file_v2_policy_proto_enumTypes[0].Descriptor()
+}
+
+func (PolicyStage) Type() protoreflect.EnumType {
+	return &file_v2_policy_proto_enumTypes[0]
+}
+
+func (x PolicyStage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PolicyStage.Descriptor instead.
+func (PolicyStage) EnumDescriptor() ([]byte, []int) {
+	return file_v2_policy_proto_rawDescGZIP(), []int{0}
+}
 
 type CurriculumMode int32
 
@@ -64,11 +130,11 @@ func (x CurriculumMode) String() string {
 }
 
 func (CurriculumMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_v2_policy_proto_enumTypes[0].Descriptor()
+	return file_v2_policy_proto_enumTypes[1].Descriptor()
 }
 
 func (CurriculumMode) Type() protoreflect.EnumType {
-	return &file_v2_policy_proto_enumTypes[0]
+	return &file_v2_policy_proto_enumTypes[1]
 }
 
 func (x CurriculumMode) Number() protoreflect.EnumNumber {
@@ -77,7 +143,7 @@ func (x CurriculumMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CurriculumMode.Descriptor instead.
 func (CurriculumMode) EnumDescriptor() ([]byte, []int) {
-	return file_v2_policy_proto_rawDescGZIP(), []int{0}
+	return file_v2_policy_proto_rawDescGZIP(), []int{1}
 }
 
 // PolicyUpdate announces a policy that was validated. A receiver loads it only
@@ -91,6 +157,8 @@ type PolicyUpdate struct {
 	Metrics       []*v2.MetricPoint      `protobuf:"bytes,5,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	SafetyScore   float64                `protobuf:"fixed64,6,opt,name=safety_score,json=safetyScore,proto3" json:"safety_score,omitempty"`
 	ValidationId  string                 `protobuf:"bytes,7,opt,name=validation_id,json=validationId,proto3" json:"validation_id,omitempty"`
+	Stage         PolicyStage            `protobuf:"varint,8,opt,name=stage,proto3,enum=esper.policy.v2.PolicyStage" json:"stage,omitempty"`
+	Share         float64                `protobuf:"fixed64,9,opt,name=share,proto3" json:"share,omitempty"` // of the receiver's decisions that it is for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +240,20 @@ func (x *PolicyUpdate) GetValidationId() string {
 		return x.ValidationId
 	}
 	return ""
+}
+
+func (x *PolicyUpdate) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *PolicyUpdate) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
 }
 
 // CurriculumDecision aligns Tamiyo's task stage with Simic's strategy stage,
@@ -272,7 +354,7 @@ var File_v2_policy_proto protoreflect.FileDescriptor
 
 const file_v2_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x0fv2/policy.proto\x12\x0fesper.policy.v2\x1a\x12v2/telemetry.proto\"\x8b\x02\n" +
+	"\x0fv2/policy.proto\x12\x0fesper.policy.v2\x1a\x15options/options.proto\x1a\x12v2/telemetry.proto\"\xe1\x02\n" +
 	"\fPolicyUpdate\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1f\n" +
@@ -281,7 +363,9 @@ const file_v2_policy_proto_rawDesc = "" +
 	"\x0eweights_sha256\x18\x04 \x01(\fR\rweightsSha256\x129\n" +
 	"\ametrics\x18\x05 \x03(\v2\x1f.esper.telemetry.v2.MetricPointR\ametrics\x12!\n" +
 	"\fsafety_score\x18\x06 \x01(\x01R\vsafetyScore\x12#\n" +
-	"\rvalidation_id\x18\a \x01(\tR\fvalidationId\"\x8c\x02\n" +
+	"\rvalidation_id\x18\a \x01(\tR\fvalidationId\x128\n" +
+	"\x05stage\x18\b \x01(\x0e2\x1c.esper.policy.v2.PolicyStageB\x04\xe0\xf3\x18\x02R\x05stage\x12\x1a\n" +
+	"\x05share\x18\t \x01(\x01B\x04\xe0\xf3\x18\x02R\x05share\"\x8c\x02\n" +
 	"\x12CurriculumDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x123\n" +
@@ -295,7 +379,18 @@ const file_v2_policy_proto_rawDesc = "" +
 	"\bfallback\x18\x05 \x01(\bR\bfallback\x12\x1d\n" +
 	"\n" +
 	"task_stage\x18\x06 \x01(\rR\ttaskStage\x12%\n" +
-	"\x0estrategy_stage\x18\a \x01(\rR\rstrategyStage*z\n" +
+	"\x0estrategy_stage\x18\a \x01(\rR\rstrategyStage*\xc2\x01\n" +
+	"\vPolicyStage\x12\"\n" +
+	"\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x1a\x04\xa0\xf4\x18\x02\x12\x13\n" +
+	"\tCANDIDATE\x10\x01\x1a\x04\xa0\xf4\x18\x02\x12\x14\n" +
+	"\n" +
+	"VALIDATING\x10\x02\x1a\x04\xa0\xf4\x18\x02\x12\x11\n" +
+	"\aTESTING\x10\x03\x1a\x04\xa0\xf4\x18\x02\x12\x10\n" +
+	"\x06STAGED\x10\x04\x1a\x04\xa0\xf4\x18\x02\x12\x14\n" +
+	"\n" +
+	"PRODUCTION\x10\x05\x1a\x04\xa0\xf4\x18\x02\x12\x12\n" +
+	"\bREJECTED\x10\x06\x1a\x04\xa0\xf4\x18\x02\x12\x15\n" +
+	"\vROLLED_BACK\x10\a\x1a\x04\xa0\xf4\x18\x02*z\n" +
 	"\x0eCurriculumMode\x12\x1f\n" +
 	"\x1bCURRICULUM_MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSYNCHRONIZED\x10\x01\x12\x0f\n" +
@@ -315,22 +410,24 @@ func file_v2_policy_proto_rawDescGZIP() []byte {
 	return file_v2_policy_proto_rawDescData
 }
 
-var file_v2_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_v2_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_v2_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_v2_policy_proto_goTypes = []any{
-	(CurriculumMode)(0),        // 0: esper.policy.v2.CurriculumMode
-	(*PolicyUpdate)(nil),       // 1: esper.policy.v2.PolicyUpdate
-	(*CurriculumDecision)(nil), // 2: esper.policy.v2.CurriculumDecision
-	(*v2.MetricPoint)(nil),     // 3: esper.telemetry.v2.MetricPoint
+	(PolicyStage)(0),           // 0: esper.policy.v2.PolicyStage
+	(CurriculumMode)(0),        // 1: esper.policy.v2.CurriculumMode
+	(*PolicyUpdate)(nil),       // 2: esper.policy.v2.PolicyUpdate
+	(*CurriculumDecision)(nil), // 3: esper.policy.v2.CurriculumDecision
+	(*v2.MetricPoint)(nil),     // 4: esper.telemetry.v2.MetricPoint
 }
 var file_v2_policy_proto_depIdxs = []int32{
-	3, // 0: esper.policy.v2.PolicyUpdate.metrics:type_name -> esper.telemetry.v2.MetricPoint
-	0, // 1: esper.policy.v2.CurriculumDecision.mode:type_name -> esper.policy.v2.CurriculumMode
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: esper.policy.v2.PolicyUpdate.metrics:type_name -> esper.telemetry.v2.MetricPoint
+	0, // 1: esper.policy.v2.PolicyUpdate.stage:type_name -> esper.policy.v2.PolicyStage
+	1, // 2: esper.policy.v2.CurriculumDecision.mode:type_name -> esper.policy.v2.CurriculumMode
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_v2_policy_proto_init() }
@@ -343,7 +440,7 @@ func file_v2_policy_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_policy_proto_rawDesc), len(file_v2_policy_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

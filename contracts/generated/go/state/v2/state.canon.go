@@ -6,11 +6,13 @@ package statev2
 import (
 	canon "github.com/esper-sim/espersim/contracts/canon"
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
-	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
-	v27 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
-	v28 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	v28 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	v29 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	v210 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -3429,6 +3431,9 @@ var schemaOfTamiyoRecord = canon.Schema{
 		{Number: 8, Name: "epoch", Wire: 0, Elem: 2},
 		{Number: 9, Name: "generation", Wire: 0, Elem: 2},
 		{Number: 10, Name: "pre_metric", Wire: 1, Elem: 2},
+		{Number: 11, Name: "policy_version", Wire: 2, Elem: 2},
+		{Number: 12, Name: "likelihood", Wire: 1, Elem: 2},
+		{Number: 13, Name: "policy", Wire: 2, Elem: 2},
 	},
 }
 
@@ -3474,6 +3479,15 @@ func (m *TamiyoRecord) CanonicalSize() int {
 	if math.Float64bits(m.PreMetric) != 0 {
 		n += 9
 	}
+	if len(m.PolicyVersion) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PolicyVersion))
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		n += 9
+	}
+	if m.Policy != nil {
+		n += 1 + canon.SizeSpan(m.Policy.CanonicalSize())
+	}
 	return n
 }
 
@@ -3493,6 +3507,22 @@ func (m *TamiyoRecord) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Policy != nil {
+		at := m.Policy.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x6a
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Likelihood))
+		i--
+		b[i] = 0x61
+	}
+	if len(m.PolicyVersion) != 0 {
+		i = canon.PutString(b, i, m.PolicyVersion)
+		i--
+		b[i] = 0x5a
 	}
 	if math.Float64bits(m.PreMetric) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.PreMetric))
@@ -3711,6 +3741,52 @@ func (m *TamiyoRecord) ParseCanonical(b []byte) error {
 	} else {
 		m.PreMetric = 0
 	}
+	if tag == 0x5a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(11, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfTamiyoRecord.Fail(11, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfTamiyoRecord.Fail(11, canon.BadUTF8, at)
+		}
+		if m.PolicyVersion != string(b[at:n]) {
+			m.PolicyVersion = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PolicyVersion = ""
+	}
+	if tag == 0x61 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(12, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfTamiyoRecord.Fail(12, canon.ExplicitZero, i)
+		}
+		m.Likelihood = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Likelihood = 0
+	}
+	if tag == 0x6a {
+		if m.Policy == nil {
+			m.Policy = new(v26.PolicyUpdate)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoRecord.Fail(13, canon.Reason(-n), at)
+		}
+		if err := m.Policy.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Policy = nil
+	}
 	if tag != canon.End {
 		return schemaOfTamiyoRecord.Unexpected(b, tag, i)
 	}
@@ -3758,6 +3834,18 @@ func (m *TamiyoRecord) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 10)
 		h = canon.Mix(h, uint64(math.Float64bits(m.PreMetric)))
 	}
+	if len(m.PolicyVersion) != 0 {
+		h = canon.Mix(h, 11)
+		h = canon.MixString(h, m.PolicyVersion)
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		h = canon.Mix(h, 12)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Likelihood)))
+	}
+	if m.Policy != nil {
+		h = canon.Mix(h, 13)
+		h = m.Policy.IdentityHash(h)
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -3769,6 +3857,16 @@ func (m *TamiyoRecord) MinorNeeded() uint32 {
 	}
 	if m.Issued != nil {
 		n = max(n, m.Issued.MinorNeeded())
+	}
+	if len(m.PolicyVersion) != 0 {
+		n = max(n, 2)
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		n = max(n, 2)
+	}
+	if m.Policy != nil {
+		n = max(n, 2)
+		n = max(n, m.Policy.MinorNeeded())
 	}
 	return n
 }
@@ -4241,7 +4339,7 @@ func (m *KarnRecord) ParseCanonical(b []byte) error {
 		if v == 0 {
 			return schemaOfKarnRecord.Fail(3, canon.ExplicitZero, i)
 		}
-		m.Status = v26.AssetStatus(v)
+		m.Status = v27.AssetStatus(v)
 		tag, i = canon.Tag(b, n)
 	} else {
 		m.Status = 0
@@ -4343,21 +4441,21 @@ func (m *KarnRecord) MinorNeeded() uint32 {
 	}
 	if m.Status != 0 {
 		switch m.Status {
-		case v26.AssetStatus_ASSET_STATUS_UNSPECIFIED:
+		case v27.AssetStatus_ASSET_STATUS_UNSPECIFIED:
 			n = max(n, 2)
-		case v26.AssetStatus_STORED:
+		case v27.AssetStatus_STORED:
 			n = max(n, 2)
-		case v26.AssetStatus_EXISTS:
+		case v27.AssetStatus_EXISTS:
 			n = max(n, 2)
-		case v26.AssetStatus_CONFLICT:
+		case v27.AssetStatus_CONFLICT:
 			n = max(n, 2)
-		case v26.AssetStatus_NOT_FOUND:
+		case v27.AssetStatus_NOT_FOUND:
 			n = max(n, 2)
-		case v26.AssetStatus_REFUSED:
+		case v27.AssetStatus_REFUSED:
 			n = max(n, 2)
-		case v26.AssetStatus_UNAVAILABLE:
+		case v27.AssetStatus_UNAVAILABLE:
 			n = max(n, 2)
-		case v26.AssetStatus_DAMAGED:
+		case v27.AssetStatus_DAMAGED:
 			n = max(n, 2)
 		}
 	}
@@ -5443,7 +5541,7 @@ func (m *UrabraskRecord) ParseCanonical(b []byte) error {
 	tag, i := canon.Tag(b, 0)
 	if tag == 0x0a {
 		if m.Verdict == nil {
-			m.Verdict = new(v26.StoreReport)
+			m.Verdict = new(v27.StoreReport)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5572,7 +5670,7 @@ func (m *NissaRecord) ParseCanonical(b []byte) error {
 	tag, i := canon.Tag(b, 0)
 	if tag == 0x0a {
 		if m.Audit == nil {
-			m.Audit = new(v27.AuditRecord)
+			m.Audit = new(v28.AuditRecord)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5587,7 +5685,7 @@ func (m *NissaRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x12 {
 		if m.Alert == nil {
-			m.Alert = new(v28.AlertEvent)
+			m.Alert = new(v29.AlertEvent)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5710,7 +5808,7 @@ func (m *NarsetRecord) ParseCanonical(b []byte) error {
 	tag, i := canon.Tag(b, 0)
 	if tag == 0x0a {
 		if m.Summary == nil {
-			m.Summary = new(v27.RegionSummary)
+			m.Summary = new(v28.RegionSummary)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5859,7 +5957,7 @@ func (m *MycosynthRecord) ParseCanonical(b []byte) error {
 	tag, i := canon.Tag(b, 0)
 	if tag == 0x0a {
 		if m.Request == nil {
-			m.Request = new(v27.ConfigRequest)
+			m.Request = new(v28.ConfigRequest)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5874,7 +5972,7 @@ func (m *MycosynthRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x12 {
 		if m.Reply == nil {
-			m.Reply = new(v27.ConfigReply)
+			m.Reply = new(v28.ConfigReply)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5889,7 +5987,7 @@ func (m *MycosynthRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x1a {
 		if m.Change == nil {
-			m.Change = new(v27.ConfigChange)
+			m.Change = new(v28.ConfigChange)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -5917,7 +6015,7 @@ func (m *MycosynthRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x2a {
 		if m.Decision == nil {
-			m.Decision = new(v27.ConfigDecision)
+			m.Decision = new(v28.ConfigDecision)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -6041,7 +6139,7 @@ func (m *ConfigRecord) ParseCanonical(b []byte) error {
 	tag, i := canon.Tag(b, 0)
 	if tag == 0x0a {
 		if m.Change == nil {
-			m.Change = new(v27.ConfigChange)
+			m.Change = new(v28.ConfigChange)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -6056,7 +6154,7 @@ func (m *ConfigRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x12 {
 		if m.Snapshot == nil {
-			m.Snapshot = new(v27.ConfigSnapshot)
+			m.Snapshot = new(v28.ConfigSnapshot)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -6071,7 +6169,7 @@ func (m *ConfigRecord) ParseCanonical(b []byte) error {
 	}
 	if tag == 0x1a {
 		if m.Crossed == nil {
-			m.Crossed = new(v27.ConfigDecision)
+			m.Crossed = new(v28.ConfigDecision)
 		}
 		at, n := canon.Span(b, i)
 		if n < 0 {
@@ -6106,6 +6204,1950 @@ func (m *ConfigRecord) IdentityHash(h uint64) uint64 {
 	if m.Crossed != nil {
 		h = canon.Mix(h, 3)
 		h = m.Crossed.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfExperience = canon.Schema{
+	Name: "esper.state.v2.Experience",
+	Fields: []canon.Field{
+		{Number: 1, Name: "report_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "command_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "features", Wire: 2, Elem: 5},
+		{Number: 4, Name: "action", Wire: 0, Elem: 2},
+		{Number: 5, Name: "likelihood", Wire: 5, Elem: 2},
+		{Number: 6, Name: "reward", Wire: 5, Elem: 2},
+		{Number: 7, Name: "stored_ms", Wire: 0, Elem: 2},
+		{Number: 8, Name: "policy_version", Wire: 2, Elem: 2},
+		{Number: 9, Name: "succeeded", Wire: 0, Elem: 2},
+		{Number: 10, Name: "harmful", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *Experience) FullName() string { return schemaOfExperience.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *Experience) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.ReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportId))
+	}
+	if len(m.CommandId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CommandId))
+	}
+	if len(m.Features) != 0 {
+		n += 1 + canon.SizeSpan(4*len(m.Features))
+	}
+	if m.Action != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Action))
+	}
+	if math.Float32bits(m.Likelihood) != 0 {
+		n += 5
+	}
+	if math.Float32bits(m.Reward) != 0 {
+		n += 5
+	}
+	if m.StoredMs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.StoredMs))
+	}
+	if len(m.PolicyVersion) != 0 {
+		n += 1 + canon.SizeSpan(len(m.PolicyVersion))
+	}
+	if m.Succeeded {
+		n += 2
+	}
+	if m.Harmful {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *Experience) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *Experience) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Harmful {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Harmful))
+		i--
+		b[i] = 0x50
+	}
+	if m.Succeeded {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Succeeded))
+		i--
+		b[i] = 0x48
+	}
+	if len(m.PolicyVersion) != 0 {
+		i = canon.PutString(b, i, m.PolicyVersion)
+		i--
+		b[i] = 0x42
+	}
+	if m.StoredMs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.StoredMs))
+		i--
+		b[i] = 0x38
+	}
+	if math.Float32bits(m.Reward) != 0 {
+		i = canon.PutFixed32(b, i, math.Float32bits(m.Reward))
+		i--
+		b[i] = 0x35
+	}
+	if math.Float32bits(m.Likelihood) != 0 {
+		i = canon.PutFixed32(b, i, math.Float32bits(m.Likelihood))
+		i--
+		b[i] = 0x2d
+	}
+	if m.Action != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Action))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.Features) != 0 {
+		end := i
+		for k := len(m.Features) - 1; k >= 0; k-- {
+			i = canon.PutFixed32(b, i, math.Float32bits(m.Features[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.CommandId) != 0 {
+		i = canon.PutString(b, i, m.CommandId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.ReportId) != 0 {
+		i = canon.PutString(b, i, m.ReportId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *Experience) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfExperience.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfExperience.Fail(1, canon.BadUTF8, at)
+		}
+		if m.ReportId != string(b[at:n]) {
+			m.ReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfExperience.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfExperience.Fail(2, canon.BadUTF8, at)
+		}
+		if m.CommandId != string(b[at:n]) {
+			m.CommandId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CommandId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfExperience.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Features = m.Features[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed32(b[:n], i)
+			if k < 0 {
+				return schemaOfExperience.Fail(3, canon.Reason(-k), i)
+			}
+			m.Features = append(m.Features, math.Float32frombits(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Features = m.Features[:0]
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(4, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfExperience.Fail(4, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Action = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Action = 0
+	}
+	if tag == 0x2d {
+		v, n := canon.Fixed32(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(5, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Likelihood = math.Float32frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Likelihood = 0
+	}
+	if tag == 0x35 {
+		v, n := canon.Fixed32(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(6, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Reward = math.Float32frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reward = 0
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(7, canon.ExplicitZero, i)
+		}
+		m.StoredMs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.StoredMs = 0
+	}
+	if tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(8, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfExperience.Fail(8, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfExperience.Fail(8, canon.BadUTF8, at)
+		}
+		if m.PolicyVersion != string(b[at:n]) {
+			m.PolicyVersion = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.PolicyVersion = ""
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(9, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfExperience.Fail(9, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Succeeded = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Succeeded = false
+	}
+	if tag == 0x50 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfExperience.Fail(10, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfExperience.Fail(10, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfExperience.Fail(10, canon.ExplicitZero, i)
+		}
+		m.Harmful = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Harmful = false
+	}
+	if tag != canon.End {
+		return schemaOfExperience.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *Experience) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.ReportId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.ReportId)
+	}
+	if len(m.CommandId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.CommandId)
+	}
+	if len(m.Features) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Features))<<32)
+		for _, v := range m.Features {
+			h = canon.Mix(h, uint64(math.Float32bits(v)))
+		}
+	}
+	if m.Action != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.Action)))
+	}
+	if math.Float32bits(m.Likelihood) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(math.Float32bits(m.Likelihood)))
+	}
+	if math.Float32bits(m.Reward) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(math.Float32bits(m.Reward)))
+	}
+	if m.StoredMs != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.StoredMs)))
+	}
+	if len(m.PolicyVersion) != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.MixString(h, m.PolicyVersion)
+	}
+	if m.Succeeded {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(canon.Bit(m.Succeeded)))
+	}
+	if m.Harmful {
+		h = canon.Mix(h, 10)
+		h = canon.Mix(h, uint64(canon.Bit(m.Harmful)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfPolicyCheck = canon.Schema{
+	Name: "esper.state.v2.PolicyCheck",
+	Fields: []canon.Field{
+		{Number: 1, Name: "name", Wire: 2, Elem: 2},
+		{Number: 2, Name: "passed", Wire: 0, Elem: 2},
+		{Number: 3, Name: "detail", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PolicyCheck) FullName() string { return schemaOfPolicyCheck.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PolicyCheck) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Name) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Name))
+	}
+	if m.Passed {
+		n += 2
+	}
+	if len(m.Detail) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Detail))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PolicyCheck) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PolicyCheck) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Detail) != 0 {
+		i = canon.PutString(b, i, m.Detail)
+		i--
+		b[i] = 0x1a
+	}
+	if m.Passed {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Passed))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Name) != 0 {
+		i = canon.PutString(b, i, m.Name)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PolicyCheck) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyCheck.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyCheck.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyCheck.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Name != string(b[at:n]) {
+			m.Name = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Name = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyCheck.Fail(2, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfPolicyCheck.Fail(2, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfPolicyCheck.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Passed = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Passed = false
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyCheck.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyCheck.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyCheck.Fail(3, canon.BadUTF8, at)
+		}
+		if m.Detail != string(b[at:n]) {
+			m.Detail = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Detail = ""
+	}
+	if tag != canon.End {
+		return schemaOfPolicyCheck.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PolicyCheck) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Name) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Name)
+	}
+	if m.Passed {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(canon.Bit(m.Passed)))
+	}
+	if len(m.Detail) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.Detail)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfPolicyRecord = canon.Schema{
+	Name: "esper.state.v2.PolicyRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "version", Wire: 2, Elem: 2},
+		{Number: 2, Name: "stage", Wire: 0, Elem: 2},
+		{Number: 3, Name: "weights", Wire: 2, Elem: 5},
+		{Number: 4, Name: "checks", Wire: 2, Elem: 2, List: true},
+		{Number: 5, Name: "previous", Wire: 2, Elem: 2},
+		{Number: 6, Name: "decisions", Wire: 0, Elem: 2},
+		{Number: 7, Name: "successes", Wire: 0, Elem: 2},
+		{Number: 8, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 9, Name: "stage_ms", Wire: 0, Elem: 2},
+		{Number: 10, Name: "safety", Wire: 1, Elem: 2},
+		{Number: 11, Name: "announced", Wire: 0, Elem: 2},
+		{Number: 12, Name: "value", Wire: 1, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PolicyRecord) FullName() string { return schemaOfPolicyRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PolicyRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Version) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Version))
+	}
+	if m.Stage != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Stage))
+	}
+	if len(m.Weights) != 0 {
+		n += 1 + canon.SizeSpan(4*len(m.Weights))
+	}
+	if len(m.Checks) != 0 {
+		n += 1 * len(m.Checks)
+		for _, v := range m.Checks {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Previous) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Previous))
+	}
+	if m.Decisions != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Decisions))
+	}
+	if m.Successes != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Successes))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if m.StageMs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.StageMs))
+	}
+	if math.Float64bits(m.Safety) != 0 {
+		n += 9
+	}
+	if m.Announced {
+		n += 2
+	}
+	if math.Float64bits(m.Value) != 0 {
+		n += 9
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PolicyRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PolicyRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if math.Float64bits(m.Value) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Value))
+		i--
+		b[i] = 0x61
+	}
+	if m.Announced {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Announced))
+		i--
+		b[i] = 0x58
+	}
+	if math.Float64bits(m.Safety) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Safety))
+		i--
+		b[i] = 0x51
+	}
+	if m.StageMs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.StageMs))
+		i--
+		b[i] = 0x48
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x42
+	}
+	if m.Successes != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Successes))
+		i--
+		b[i] = 0x38
+	}
+	if m.Decisions != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Decisions))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.Previous) != 0 {
+		i = canon.PutString(b, i, m.Previous)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.Checks) != 0 {
+		for k := len(m.Checks) - 1; k >= 0; k-- {
+			at := m.Checks[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x22
+		}
+	}
+	if len(m.Weights) != 0 {
+		end := i
+		for k := len(m.Weights) - 1; k >= 0; k-- {
+			i = canon.PutFixed32(b, i, math.Float32bits(m.Weights[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x1a
+	}
+	if m.Stage != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Stage))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Version) != 0 {
+		i = canon.PutString(b, i, m.Version)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PolicyRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyRecord.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyRecord.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Version != string(b[at:n]) {
+			m.Version = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfPolicyRecord.Fail(2, r, i)
+		}
+		if v > 7 {
+			return schemaOfPolicyRecord.Fail(2, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Stage = v26.PolicyStage(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Stage = 0
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Weights = m.Weights[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed32(b[:n], i)
+			if k < 0 {
+				return schemaOfPolicyRecord.Fail(3, canon.Reason(-k), i)
+			}
+			m.Weights = append(m.Weights, math.Float32frombits(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Weights = m.Weights[:0]
+	}
+	m.Checks = m.Checks[:0]
+	for tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(4, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Checks)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyRecord.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyRecord.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Previous != string(b[at:n]) {
+			m.Previous = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Previous = ""
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(6, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Decisions = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Decisions = 0
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Successes = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Successes = 0
+	}
+	if tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(8, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPolicyRecord.Fail(8, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPolicyRecord.Fail(8, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(9, canon.ExplicitZero, i)
+		}
+		m.StageMs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.StageMs = 0
+	}
+	if tag == 0x51 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(10, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(10, canon.ExplicitZero, i)
+		}
+		m.Safety = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Safety = 0
+	}
+	if tag == 0x58 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(11, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfPolicyRecord.Fail(11, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(11, canon.ExplicitZero, i)
+		}
+		m.Announced = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Announced = false
+	}
+	if tag == 0x61 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfPolicyRecord.Fail(12, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPolicyRecord.Fail(12, canon.ExplicitZero, i)
+		}
+		m.Value = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Value = 0
+	}
+	if tag != canon.End {
+		return schemaOfPolicyRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PolicyRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Version) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Version)
+	}
+	if m.Stage != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Stage)))
+	}
+	if len(m.Weights) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Weights))<<32)
+		for _, v := range m.Weights {
+			h = canon.Mix(h, uint64(math.Float32bits(v)))
+		}
+	}
+	if len(m.Checks) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Checks))<<32)
+		for _, v := range m.Checks {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Previous) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Previous)
+	}
+	if m.Decisions != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(uint64(m.Decisions)))
+	}
+	if m.Successes != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.Successes)))
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.MixString(h, m.Reason)
+	}
+	if m.StageMs != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.StageMs)))
+	}
+	if math.Float64bits(m.Safety) != 0 {
+		h = canon.Mix(h, 10)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Safety)))
+	}
+	if m.Announced {
+		h = canon.Mix(h, 11)
+		h = canon.Mix(h, uint64(canon.Bit(m.Announced)))
+	}
+	if math.Float64bits(m.Value) != 0 {
+		h = canon.Mix(h, 12)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Value)))
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *PolicyRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Stage != 0 {
+		switch m.Stage {
+		case v26.PolicyStage_POLICY_STAGE_UNSPECIFIED:
+			n = max(n, 2)
+		case v26.PolicyStage_CANDIDATE:
+			n = max(n, 2)
+		case v26.PolicyStage_VALIDATING:
+			n = max(n, 2)
+		case v26.PolicyStage_TESTING:
+			n = max(n, 2)
+		case v26.PolicyStage_STAGED:
+			n = max(n, 2)
+		case v26.PolicyStage_PRODUCTION:
+			n = max(n, 2)
+		case v26.PolicyStage_REJECTED:
+			n = max(n, 2)
+		case v26.PolicyStage_ROLLED_BACK:
+			n = max(n, 2)
+		}
+	}
+	return n
+}
+
+var schemaOfLearnerState = canon.Schema{
+	Name: "esper.state.v2.LearnerState",
+	Fields: []canon.Field{
+		{Number: 1, Name: "weights", Wire: 2, Elem: 5},
+		{Number: 2, Name: "steps", Wire: 0, Elem: 2},
+		{Number: 3, Name: "versions", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *LearnerState) FullName() string { return schemaOfLearnerState.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *LearnerState) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Weights) != 0 {
+		n += 1 + canon.SizeSpan(4*len(m.Weights))
+	}
+	if m.Steps != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Steps))
+	}
+	if m.Versions != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Versions))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *LearnerState) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *LearnerState) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Versions != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Versions))
+		i--
+		b[i] = 0x18
+	}
+	if m.Steps != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Steps))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Weights) != 0 {
+		end := i
+		for k := len(m.Weights) - 1; k >= 0; k-- {
+			i = canon.PutFixed32(b, i, math.Float32bits(m.Weights[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *LearnerState) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfLearnerState.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfLearnerState.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Weights = m.Weights[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed32(b[:n], i)
+			if k < 0 {
+				return schemaOfLearnerState.Fail(1, canon.Reason(-k), i)
+			}
+			m.Weights = append(m.Weights, math.Float32frombits(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Weights = m.Weights[:0]
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfLearnerState.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfLearnerState.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Steps = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Steps = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfLearnerState.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfLearnerState.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Versions = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Versions = 0
+	}
+	if tag != canon.End {
+		return schemaOfLearnerState.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *LearnerState) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Weights) != 0 {
+		h = canon.Mix(h, 1|uint64(len(m.Weights))<<32)
+		for _, v := range m.Weights {
+			h = canon.Mix(h, uint64(math.Float32bits(v)))
+		}
+	}
+	if m.Steps != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Steps)))
+	}
+	if m.Versions != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Versions)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfSimicRecord = canon.Schema{
+	Name: "esper.state.v2.SimicRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "experience", Wire: 2, Elem: 2},
+		{Number: 2, Name: "rejected_report_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 4, Name: "policy", Wire: 2, Elem: 2},
+		{Number: 5, Name: "learner", Wire: 2, Elem: 2},
+		{Number: 6, Name: "snapshot", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *SimicRecord) FullName() string { return schemaOfSimicRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *SimicRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Experience != nil {
+		n += 1 + canon.SizeSpan(m.Experience.CanonicalSize())
+	}
+	if len(m.RejectedReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.RejectedReportId))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if m.Policy != nil {
+		n += 1 + canon.SizeSpan(m.Policy.CanonicalSize())
+	}
+	if m.Learner != nil {
+		n += 1 + canon.SizeSpan(m.Learner.CanonicalSize())
+	}
+	if m.Snapshot != nil {
+		n += 1 + canon.SizeSpan(m.Snapshot.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *SimicRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *SimicRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Snapshot != nil {
+		at := m.Snapshot.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x32
+	}
+	if m.Learner != nil {
+		at := m.Learner.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if m.Policy != nil {
+		at := m.Policy.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x22
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.RejectedReportId) != 0 {
+		i = canon.PutString(b, i, m.RejectedReportId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Experience != nil {
+		at := m.Experience.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *SimicRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Experience == nil {
+			m.Experience = new(Experience)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Experience.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Experience = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfSimicRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfSimicRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.RejectedReportId != string(b[at:n]) {
+			m.RejectedReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.RejectedReportId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfSimicRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfSimicRecord.Fail(3, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag == 0x22 {
+		if m.Policy == nil {
+			m.Policy = new(PolicyRecord)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if err := m.Policy.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Policy = nil
+	}
+	if tag == 0x2a {
+		if m.Learner == nil {
+			m.Learner = new(LearnerState)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Learner.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Learner = nil
+	}
+	if tag == 0x32 {
+		if m.Snapshot == nil {
+			m.Snapshot = new(SimicSnapshot)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicRecord.Fail(6, canon.Reason(-n), at)
+		}
+		if err := m.Snapshot.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Snapshot = nil
+	}
+	if tag != canon.End {
+		return schemaOfSimicRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *SimicRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Experience != nil {
+		h = canon.Mix(h, 1)
+		h = m.Experience.IdentityHash(h)
+	}
+	if len(m.RejectedReportId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.RejectedReportId)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixString(h, m.Reason)
+	}
+	if m.Policy != nil {
+		h = canon.Mix(h, 4)
+		h = m.Policy.IdentityHash(h)
+	}
+	if m.Learner != nil {
+		h = canon.Mix(h, 5)
+		h = m.Learner.IdentityHash(h)
+	}
+	if m.Snapshot != nil {
+		h = canon.Mix(h, 6)
+		h = m.Snapshot.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SimicRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Policy != nil {
+		n = max(n, m.Policy.MinorNeeded())
+	}
+	if m.Snapshot != nil {
+		n = max(n, m.Snapshot.MinorNeeded())
+	}
+	return n
+}
+
+var schemaOfSimicSnapshot = canon.Schema{
+	Name: "esper.state.v2.SimicSnapshot",
+	Fields: []canon.Field{
+		{Number: 1, Name: "experiences", Wire: 2, Elem: 2, List: true},
+		{Number: 2, Name: "seen", Wire: 2, Elem: 2, List: true},
+		{Number: 3, Name: "policies", Wire: 2, Elem: 2, List: true},
+		{Number: 4, Name: "learner", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *SimicSnapshot) FullName() string { return schemaOfSimicSnapshot.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *SimicSnapshot) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Experiences) != 0 {
+		n += 1 * len(m.Experiences)
+		for _, v := range m.Experiences {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if len(m.Seen) != 0 {
+		n += 1 * len(m.Seen)
+		for _, v := range m.Seen {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if len(m.Policies) != 0 {
+		n += 1 * len(m.Policies)
+		for _, v := range m.Policies {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.Learner != nil {
+		n += 1 + canon.SizeSpan(m.Learner.CanonicalSize())
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *SimicSnapshot) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *SimicSnapshot) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Learner != nil {
+		at := m.Learner.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x22
+	}
+	if len(m.Policies) != 0 {
+		for k := len(m.Policies) - 1; k >= 0; k-- {
+			at := m.Policies[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if len(m.Seen) != 0 {
+		for k := len(m.Seen) - 1; k >= 0; k-- {
+			i = canon.PutBytes(b, i, m.Seen[k])
+			i--
+			b[i] = 0x12
+		}
+	}
+	if len(m.Experiences) != 0 {
+		for k := len(m.Experiences) - 1; k >= 0; k-- {
+			at := m.Experiences[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x0a
+		}
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *SimicSnapshot) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	m.Experiences = m.Experiences[:0]
+	for tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicSnapshot.Fail(1, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Experiences)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	m.Seen = m.Seen[:0]
+	for tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicSnapshot.Fail(2, canon.Reason(-n), at)
+		}
+		m.Seen = append(m.Seen, b[at:n:n])
+		tag, i = canon.Tag(b, n)
+	}
+	m.Policies = m.Policies[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicSnapshot.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Policies)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x22 {
+		if m.Learner == nil {
+			m.Learner = new(LearnerState)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSimicSnapshot.Fail(4, canon.Reason(-n), at)
+		}
+		if err := m.Learner.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Learner = nil
+	}
+	if tag != canon.End {
+		return schemaOfSimicSnapshot.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *SimicSnapshot) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Experiences) != 0 {
+		h = canon.Mix(h, 1|uint64(len(m.Experiences))<<32)
+		for _, v := range m.Experiences {
+			h = v.IdentityHash(h)
+		}
+	}
+	if len(m.Seen) != 0 {
+		h = canon.Mix(h, 2|uint64(len(m.Seen))<<32)
+		for _, v := range m.Seen {
+			h = canon.MixBytes(h, v)
+		}
+	}
+	if len(m.Policies) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Policies))<<32)
+		for _, v := range m.Policies {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.Learner != nil {
+		h = canon.Mix(h, 4)
+		h = m.Learner.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *SimicSnapshot) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if len(m.Policies) != 0 {
+		for _, v := range m.Policies {
+			n = max(n, v.MinorNeeded())
+		}
+	}
+	return n
+}
+
+var schemaOfCompatibilityMatrix = canon.Schema{
+	Name: "esper.state.v2.CompatibilityMatrix",
+	Fields: []canon.Field{
+		{Number: 1, Name: "cells", Wire: 2, Elem: 1},
+		{Number: 2, Name: "sha256", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *CompatibilityMatrix) FullName() string { return schemaOfCompatibilityMatrix.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *CompatibilityMatrix) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Cells) != 0 {
+		n += 1 + canon.SizeSpan(8*len(m.Cells))
+	}
+	if len(m.Sha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Sha256))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *CompatibilityMatrix) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *CompatibilityMatrix) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Sha256) != 0 {
+		i = canon.PutBytes(b, i, m.Sha256)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.Cells) != 0 {
+		end := i
+		for k := len(m.Cells) - 1; k >= 0; k-- {
+			i = canon.PutFixed64(b, i, math.Float64bits(m.Cells[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *CompatibilityMatrix) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompatibilityMatrix.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompatibilityMatrix.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Cells = m.Cells[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed64(b[:n], i)
+			if k < 0 {
+				return schemaOfCompatibilityMatrix.Fail(1, canon.Reason(-k), i)
+			}
+			m.Cells = append(m.Cells, math.Float64frombits(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Cells = m.Cells[:0]
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCompatibilityMatrix.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfCompatibilityMatrix.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Sha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Sha256 = nil
+	}
+	if tag != canon.End {
+		return schemaOfCompatibilityMatrix.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *CompatibilityMatrix) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Cells) != 0 {
+		h = canon.Mix(h, 1|uint64(len(m.Cells))<<32)
+		for _, v := range m.Cells {
+			h = canon.Mix(h, uint64(math.Float64bits(v)))
+		}
+	}
+	if len(m.Sha256) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixBytes(h, m.Sha256)
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfPruningRecord = canon.Schema{
+	Name: "esper.state.v2.PruningRecord",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "checkpoint_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 4, Name: "state", Wire: 2, Elem: 2},
+		{Number: 5, Name: "mask", Wire: 2, Elem: 2},
+		{Number: 6, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 7, Name: "failures", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *PruningRecord) FullName() string { return schemaOfPruningRecord.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *PruningRecord) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if len(m.CheckpointId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.CheckpointId))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if len(m.State) != 0 {
+		n += 1 + canon.SizeSpan(len(m.State))
+	}
+	if m.Mask != nil {
+		n += 1 + canon.SizeSpan(m.Mask.CanonicalSize())
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if m.Failures != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Failures))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *PruningRecord) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *PruningRecord) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Failures != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Failures))
+		i--
+		b[i] = 0x38
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x32
+	}
+	if m.Mask != nil {
+		at := m.Mask.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.State) != 0 {
+		i = canon.PutString(b, i, m.State)
+		i--
+		b[i] = 0x22
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x18
+	}
+	if len(m.CheckpointId) != 0 {
+		i = canon.PutString(b, i, m.CheckpointId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *PruningRecord) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningRecord.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningRecord.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningRecord.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningRecord.Fail(2, canon.BadUTF8, at)
+		}
+		if m.CheckpointId != string(b[at:n]) {
+			m.CheckpointId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.CheckpointId = ""
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningRecord.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningRecord.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningRecord.Fail(4, canon.BadUTF8, at)
+		}
+		if m.State != string(b[at:n]) {
+			m.State = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.State = ""
+	}
+	if tag == 0x2a {
+		if m.Mask == nil {
+			m.Mask = new(v210.PruningMask)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(5, canon.Reason(-n), at)
+		}
+		if err := m.Mask.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Mask = nil
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfPruningRecord.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfPruningRecord.Fail(6, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningRecord.Fail(7, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfPruningRecord.Fail(7, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfPruningRecord.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Failures = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Failures = 0
+	}
+	if tag != canon.End {
+		return schemaOfPruningRecord.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *PruningRecord) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if len(m.CheckpointId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.CheckpointId)
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if len(m.State) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.State)
+	}
+	if m.Mask != nil {
+		h = canon.Mix(h, 5)
+		h = m.Mask.IdentityHash(h)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.Reason)
+	}
+	if m.Failures != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.Failures)))
 	}
 	return canon.Mix(h, 0)
 }

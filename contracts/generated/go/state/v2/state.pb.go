@@ -11,12 +11,14 @@ package statev2
 
 import (
 	v22 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
-	v26 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	v27 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	v24 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	v25 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
-	v27 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	v28 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	_ "github.com/esper-sim/espersim/contracts/generated/go/options"
-	v28 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	v29 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	v26 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	v210 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	v23 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	v2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	v21 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -1222,8 +1224,14 @@ type TamiyoRecord struct {
 	Epoch                int64                  `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"` // of an issued command's decision
 	Generation           uint32                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
 	PreMetric            float64                `protobuf:"fixed64,10,opt,name=pre_metric,json=preMetric,proto3" json:"pre_metric,omitempty"` // when it was decided
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Of an issued command: the policy that chose its kernel, and how likely that
+	// choice was.
+	PolicyVersion string  `protobuf:"bytes,11,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	Likelihood    float64 `protobuf:"fixed64,12,opt,name=likelihood,proto3" json:"likelihood,omitempty"`
+	// Set alone: a policy was announced.
+	Policy        *v26.PolicyUpdate `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TamiyoRecord) Reset() {
@@ -1324,6 +1332,27 @@ func (x *TamiyoRecord) GetPreMetric() float64 {
 		return x.PreMetric
 	}
 	return 0
+}
+
+func (x *TamiyoRecord) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *TamiyoRecord) GetLikelihood() float64 {
+	if x != nil {
+		return x.Likelihood
+	}
+	return 0
+}
+
+func (x *TamiyoRecord) GetPolicy() *v26.PolicyUpdate {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
 }
 
 // CheckpointHeader opens a checkpoint's transaction in the log.
@@ -1464,7 +1493,7 @@ type KarnRecord struct {
 	state                  protoimpl.MessageState `protogen:"open.v1"`
 	Design                 *KarnDesign            `protobuf:"bytes,1,opt,name=design,proto3" json:"design,omitempty"`                                                     // about to be stored
 	SettledBlueprintId     string                 `protobuf:"bytes,2,opt,name=settled_blueprint_id,json=settledBlueprintId,proto3" json:"settled_blueprint_id,omitempty"` // the library has answered about it
-	Status                 v26.AssetStatus        `protobuf:"varint,3,opt,name=status,proto3,enum=esper.assets.v2.AssetStatus" json:"status,omitempty"`
+	Status                 v27.AssetStatus        `protobuf:"varint,3,opt,name=status,proto3,enum=esper.assets.v2.AssetStatus" json:"status,omitempty"`
 	Reward                 *KarnReward            `protobuf:"bytes,4,opt,name=reward,proto3" json:"reward,omitempty"`
 	QuarantinedBlueprintId string                 `protobuf:"bytes,5,opt,name=quarantined_blueprint_id,json=quarantinedBlueprintId,proto3" json:"quarantined_blueprint_id,omitempty"`
 	Reason                 string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1516,11 +1545,11 @@ func (x *KarnRecord) GetSettledBlueprintId() string {
 	return ""
 }
 
-func (x *KarnRecord) GetStatus() v26.AssetStatus {
+func (x *KarnRecord) GetStatus() v27.AssetStatus {
 	if x != nil {
 		return x.Status
 	}
-	return v26.AssetStatus(0)
+	return v27.AssetStatus(0)
 }
 
 func (x *KarnRecord) GetReward() *KarnReward {
@@ -1892,7 +1921,7 @@ func (x *CompileJob) GetCompileMs() uint32 {
 // that the library has it.
 type UrabraskRecord struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Verdict         *v26.StoreReport       `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	Verdict         *v27.StoreReport       `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
 	SettledKernelId string                 `protobuf:"bytes,2,opt,name=settled_kernel_id,json=settledKernelId,proto3" json:"settled_kernel_id,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1928,7 +1957,7 @@ func (*UrabraskRecord) Descriptor() ([]byte, []int) {
 	return file_v2_state_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *UrabraskRecord) GetVerdict() *v26.StoreReport {
+func (x *UrabraskRecord) GetVerdict() *v27.StoreReport {
 	if x != nil {
 		return x.Verdict
 	}
@@ -1945,8 +1974,8 @@ func (x *UrabraskRecord) GetSettledKernelId() string {
 // NissaRecord is one record of Nissa's log. One of its fields is set.
 type NissaRecord struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	Audit            *v27.AuditRecord       `protobuf:"bytes,1,opt,name=audit,proto3" json:"audit,omitempty"`
-	Alert            *v28.AlertEvent        `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	Audit            *v28.AuditRecord       `protobuf:"bytes,1,opt,name=audit,proto3" json:"audit,omitempty"`
+	Alert            *v29.AlertEvent        `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
 	PublishedEventId string                 `protobuf:"bytes,3,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -1982,14 +2011,14 @@ func (*NissaRecord) Descriptor() ([]byte, []int) {
 	return file_v2_state_proto_rawDescGZIP(), []int{21}
 }
 
-func (x *NissaRecord) GetAudit() *v27.AuditRecord {
+func (x *NissaRecord) GetAudit() *v28.AuditRecord {
 	if x != nil {
 		return x.Audit
 	}
 	return nil
 }
 
-func (x *NissaRecord) GetAlert() *v28.AlertEvent {
+func (x *NissaRecord) GetAlert() *v29.AlertEvent {
 	if x != nil {
 		return x.Alert
 	}
@@ -2006,7 +2035,7 @@ func (x *NissaRecord) GetPublishedEventId() string {
 // NarsetRecord is one record of Narset's log. One of its fields is set.
 type NarsetRecord struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	Summary          *v27.RegionSummary     `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	Summary          *v28.RegionSummary     `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
 	PublishedEventId string                 `protobuf:"bytes,2,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"` // the bus has it
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -2042,7 +2071,7 @@ func (*NarsetRecord) Descriptor() ([]byte, []int) {
 	return file_v2_state_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *NarsetRecord) GetSummary() *v27.RegionSummary {
+func (x *NarsetRecord) GetSummary() *v28.RegionSummary {
 	if x != nil {
 		return x.Summary
 	}
@@ -2060,11 +2089,11 @@ func (x *NarsetRecord) GetPublishedEventId() string {
 // answer; a change is announced, then sealed, then decided.
 type MycosynthRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Request       *v27.ConfigRequest     `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
-	Reply         *v27.ConfigReply       `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"`
-	Change        *v27.ConfigChange      `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	Request       *v28.ConfigRequest     `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Reply         *v28.ConfigReply       `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"`
+	Change        *v28.ConfigChange      `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
 	Sealed        uint64                 `protobuf:"varint,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	Decision      *v27.ConfigDecision    `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	Decision      *v28.ConfigDecision    `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2099,21 +2128,21 @@ func (*MycosynthRecord) Descriptor() ([]byte, []int) {
 	return file_v2_state_proto_rawDescGZIP(), []int{23}
 }
 
-func (x *MycosynthRecord) GetRequest() *v27.ConfigRequest {
+func (x *MycosynthRecord) GetRequest() *v28.ConfigRequest {
 	if x != nil {
 		return x.Request
 	}
 	return nil
 }
 
-func (x *MycosynthRecord) GetReply() *v27.ConfigReply {
+func (x *MycosynthRecord) GetReply() *v28.ConfigReply {
 	if x != nil {
 		return x.Reply
 	}
 	return nil
 }
 
-func (x *MycosynthRecord) GetChange() *v27.ConfigChange {
+func (x *MycosynthRecord) GetChange() *v28.ConfigChange {
 	if x != nil {
 		return x.Change
 	}
@@ -2127,7 +2156,7 @@ func (x *MycosynthRecord) GetSealed() uint64 {
 	return 0
 }
 
-func (x *MycosynthRecord) GetDecision() *v27.ConfigDecision {
+func (x *MycosynthRecord) GetDecision() *v28.ConfigDecision {
 	if x != nil {
 		return x.Decision
 	}
@@ -2138,9 +2167,9 @@ func (x *MycosynthRecord) GetDecision() *v27.ConfigDecision {
 // holds, or from where on it sees it.
 type ConfigRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Change        *v27.ConfigChange      `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
-	Snapshot      *v27.ConfigSnapshot    `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	Crossed       *v27.ConfigDecision    `protobuf:"bytes,3,opt,name=crossed,proto3" json:"crossed,omitempty"`
+	Change        *v28.ConfigChange      `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Snapshot      *v28.ConfigSnapshot    `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Crossed       *v28.ConfigDecision    `protobuf:"bytes,3,opt,name=crossed,proto3" json:"crossed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2175,32 +2204,705 @@ func (*ConfigRecord) Descriptor() ([]byte, []int) {
 	return file_v2_state_proto_rawDescGZIP(), []int{24}
 }
 
-func (x *ConfigRecord) GetChange() *v27.ConfigChange {
+func (x *ConfigRecord) GetChange() *v28.ConfigChange {
 	if x != nil {
 		return x.Change
 	}
 	return nil
 }
 
-func (x *ConfigRecord) GetSnapshot() *v27.ConfigSnapshot {
+func (x *ConfigRecord) GetSnapshot() *v28.ConfigSnapshot {
 	if x != nil {
 		return x.Snapshot
 	}
 	return nil
 }
 
-func (x *ConfigRecord) GetCrossed() *v27.ConfigDecision {
+func (x *ConfigRecord) GetCrossed() *v28.ConfigDecision {
 	if x != nil {
 		return x.Crossed
 	}
 	return nil
 }
 
+// Experience is what a field report taught Simic.
+type Experience struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReportId      string                 `protobuf:"bytes,1,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	CommandId     string                 `protobuf:"bytes,2,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Features      []float32              `protobuf:"fixed32,3,rep,packed,name=features,proto3" json:"features,omitempty"` // of the moment of the decision
+	Action        uint32                 `protobuf:"varint,4,opt,name=action,proto3" json:"action,omitempty"`             // the kernel that was chosen
+	Likelihood    float32                `protobuf:"fixed32,5,opt,name=likelihood,proto3" json:"likelihood,omitempty"`    // of that choice, with the policy that made it
+	Reward        float32                `protobuf:"fixed32,6,opt,name=reward,proto3" json:"reward,omitempty"`
+	StoredMs      int64                  `protobuf:"varint,7,opt,name=stored_ms,json=storedMs,proto3" json:"stored_ms,omitempty"`
+	PolicyVersion string                 `protobuf:"bytes,8,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // that made the choice, empty: the heuristic
+	Succeeded     bool                   `protobuf:"varint,9,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	Harmful       bool                   `protobuf:"varint,10,opt,name=harmful,proto3" json:"harmful,omitempty"` // it ended in a rollback
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Experience) Reset() {
+	*x = Experience{}
+	mi := &file_v2_state_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Experience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Experience) ProtoMessage() {}
+
+func (x *Experience) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Experience.ProtoReflect.Descriptor instead.
+func (*Experience) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Experience) GetReportId() string {
+	if x != nil {
+		return x.ReportId
+	}
+	return ""
+}
+
+func (x *Experience) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *Experience) GetFeatures() []float32 {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *Experience) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *Experience) GetLikelihood() float32 {
+	if x != nil {
+		return x.Likelihood
+	}
+	return 0
+}
+
+func (x *Experience) GetReward() float32 {
+	if x != nil {
+		return x.Reward
+	}
+	return 0
+}
+
+func (x *Experience) GetStoredMs() int64 {
+	if x != nil {
+		return x.StoredMs
+	}
+	return 0
+}
+
+func (x *Experience) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+func (x *Experience) GetSucceeded() bool {
+	if x != nil {
+		return x.Succeeded
+	}
+	return false
+}
+
+func (x *Experience) GetHarmful() bool {
+	if x != nil {
+		return x.Harmful
+	}
+	return false
+}
+
+// PolicyCheck is the outcome of one stage of a policy's validation.
+type PolicyCheck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Passed        bool                   `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyCheck) Reset() {
+	*x = PolicyCheck{}
+	mi := &file_v2_state_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyCheck) ProtoMessage() {}
+
+func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyCheck.ProtoReflect.Descriptor instead.
+func (*PolicyCheck) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PolicyCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyCheck) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *PolicyCheck) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// PolicyRecord is one policy as it stands.
+type PolicyRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Stage         v26.PolicyStage        `protobuf:"varint,2,opt,name=stage,proto3,enum=esper.policy.v2.PolicyStage" json:"stage,omitempty"`
+	Weights       []float32              `protobuf:"fixed32,3,rep,packed,name=weights,proto3" json:"weights,omitempty"`
+	Checks        []*PolicyCheck         `protobuf:"bytes,4,rep,name=checks,proto3" json:"checks,omitempty"`
+	Previous      string                 `protobuf:"bytes,5,opt,name=previous,proto3" json:"previous,omitempty"`    // in production before it
+	Decisions     int64                  `protobuf:"varint,6,opt,name=decisions,proto3" json:"decisions,omitempty"` // whose outcome a receiver has told
+	Successes     int64                  `protobuf:"varint,7,opt,name=successes,proto3" json:"successes,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	StageMs       int64                  `protobuf:"varint,9,opt,name=stage_ms,json=stageMs,proto3" json:"stage_ms,omitempty"` // how long it has stood there, when this was written
+	Safety        float64                `protobuf:"fixed64,10,opt,name=safety,proto3" json:"safety,omitempty"`
+	Announced     bool                   `protobuf:"varint,11,opt,name=announced,proto3" json:"announced,omitempty"` // the bus has the announcement of this stage
+	Value         float64                `protobuf:"fixed64,12,opt,name=value,proto3" json:"value,omitempty"`        // that its validation estimated
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRecord) Reset() {
+	*x = PolicyRecord{}
+	mi := &file_v2_state_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRecord) ProtoMessage() {}
+
+func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRecord.ProtoReflect.Descriptor instead.
+func (*PolicyRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PolicyRecord) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetStage() v26.PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return v26.PolicyStage(0)
+}
+
+func (x *PolicyRecord) GetWeights() []float32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *PolicyRecord) GetChecks() []*PolicyCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *PolicyRecord) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetDecisions() int64 {
+	if x != nil {
+		return x.Decisions
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetSuccesses() int64 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyRecord) GetStageMs() int64 {
+	if x != nil {
+		return x.StageMs
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetSafety() float64 {
+	if x != nil {
+		return x.Safety
+	}
+	return 0
+}
+
+func (x *PolicyRecord) GetAnnounced() bool {
+	if x != nil {
+		return x.Announced
+	}
+	return false
+}
+
+func (x *PolicyRecord) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// LearnerState is a policy in training.
+type LearnerState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Weights       []float32              `protobuf:"fixed32,1,rep,packed,name=weights,proto3" json:"weights,omitempty"`
+	Steps         uint64                 `protobuf:"varint,2,opt,name=steps,proto3" json:"steps,omitempty"`
+	Versions      uint64                 `protobuf:"varint,3,opt,name=versions,proto3" json:"versions,omitempty"` // candidates that it has made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LearnerState) Reset() {
+	*x = LearnerState{}
+	mi := &file_v2_state_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LearnerState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LearnerState) ProtoMessage() {}
+
+func (x *LearnerState) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LearnerState.ProtoReflect.Descriptor instead.
+func (*LearnerState) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LearnerState) GetWeights() []float32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *LearnerState) GetSteps() uint64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *LearnerState) GetVersions() uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+// SimicRecord is one record of Simic's log. One of experience,
+// rejected_report_id, policy, learner and snapshot is set.
+type SimicRecord struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Experience       *Experience            `protobuf:"bytes,1,opt,name=experience,proto3" json:"experience,omitempty"`
+	RejectedReportId string                 `protobuf:"bytes,2,opt,name=rejected_report_id,json=rejectedReportId,proto3" json:"rejected_report_id,omitempty"`
+	Reason           string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Policy           *PolicyRecord          `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	Learner          *LearnerState          `protobuf:"bytes,5,opt,name=learner,proto3" json:"learner,omitempty"`
+	Snapshot         *SimicSnapshot         `protobuf:"bytes,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SimicRecord) Reset() {
+	*x = SimicRecord{}
+	mi := &file_v2_state_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SimicRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SimicRecord) ProtoMessage() {}
+
+func (x *SimicRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SimicRecord.ProtoReflect.Descriptor instead.
+func (*SimicRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SimicRecord) GetExperience() *Experience {
+	if x != nil {
+		return x.Experience
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetRejectedReportId() string {
+	if x != nil {
+		return x.RejectedReportId
+	}
+	return ""
+}
+
+func (x *SimicRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SimicRecord) GetPolicy() *PolicyRecord {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetLearner() *LearnerState {
+	if x != nil {
+		return x.Learner
+	}
+	return nil
+}
+
+func (x *SimicRecord) GetSnapshot() *SimicSnapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// SimicSnapshot stands for all records before it.
+type SimicSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Experiences   []*Experience          `protobuf:"bytes,1,rep,name=experiences,proto3" json:"experiences,omitempty"`
+	Seen          [][]byte               `protobuf:"bytes,2,rep,name=seen,proto3" json:"seen,omitempty"` // digests of the reports that were taken in, oldest first
+	Policies      []*PolicyRecord        `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`
+	Learner       *LearnerState          `protobuf:"bytes,4,opt,name=learner,proto3" json:"learner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SimicSnapshot) Reset() {
+	*x = SimicSnapshot{}
+	mi := &file_v2_state_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SimicSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SimicSnapshot) ProtoMessage() {}
+
+func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SimicSnapshot.ProtoReflect.Descriptor instead.
+func (*SimicSnapshot) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SimicSnapshot) GetExperiences() []*Experience {
+	if x != nil {
+		return x.Experiences
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetSeen() [][]byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetPolicies() []*PolicyRecord {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *SimicSnapshot) GetLearner() *LearnerState {
+	if x != nil {
+		return x.Learner
+	}
+	return nil
+}
+
+// CompatibilityMatrix is Jace's: how well a strategy stage serves a task stage.
+type CompatibilityMatrix struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cells         []float64              `protobuf:"fixed64,1,rep,packed,name=cells,proto3" json:"cells,omitempty"` // 49, row by row: by task stage
+	Sha256        []byte                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`        // of the cells' encoding
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompatibilityMatrix) Reset() {
+	*x = CompatibilityMatrix{}
+	mi := &file_v2_state_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompatibilityMatrix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompatibilityMatrix) ProtoMessage() {}
+
+func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompatibilityMatrix.ProtoReflect.Descriptor instead.
+func (*CompatibilityMatrix) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CompatibilityMatrix) GetCells() []float64 {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+func (x *CompatibilityMatrix) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// PruningRecord is one record of Emrakul's log: a cycle, as it stands.
+type PruningRecord struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	CheckpointId   string                 `protobuf:"bytes,2,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	Epoch          int64                  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	State          string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Mask           *v210.PruningMask      `protobuf:"bytes,5,opt,name=mask,proto3" json:"mask,omitempty"`
+	Reason         string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Failures       uint32                 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"` // cycles in a row that failed
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PruningRecord) Reset() {
+	*x = PruningRecord{}
+	mi := &file_v2_state_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruningRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruningRecord) ProtoMessage() {}
+
+func (x *PruningRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruningRecord.ProtoReflect.Descriptor instead.
+func (*PruningRecord) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PruningRecord) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetCheckpointId() string {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PruningRecord) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetMask() *v210.PruningMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
+func (x *PruningRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PruningRecord) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x0fv2/policy.proto\x1a\x10v2/pruning.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -2321,7 +3023,7 @@ const file_v2_state_proto_rawDesc = "" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
 	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\x12-\n" +
-	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\x9c\x03\n" +
+	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\xac\x04\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -2336,7 +3038,12 @@ const file_v2_state_proto_rawDesc = "" +
 	"generation\x12\x1d\n" +
 	"\n" +
 	"pre_metric\x18\n" +
-	" \x01(\x01R\tpreMetric\"\x87\x01\n" +
+	" \x01(\x01R\tpreMetric\x12+\n" +
+	"\x0epolicy_version\x18\v \x01(\tB\x04\xe0\xf3\x18\x02R\rpolicyVersion\x12$\n" +
+	"\n" +
+	"likelihood\x18\f \x01(\x01B\x04\xe0\xf3\x18\x02R\n" +
+	"likelihood\x12;\n" +
+	"\x06policy\x18\r \x01(\v2\x1d.esper.policy.v2.PolicyUpdateB\x04\xe0\xf3\x18\x02R\x06policy\"\x87\x01\n" +
 	"\x10CheckpointHeader\x12#\n" +
 	"\rcheckpoint_id\x18\x01 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x1e\n" +
@@ -2416,7 +3123,70 @@ const file_v2_state_proto_rawDesc = "" +
 	"\fConfigRecord\x129\n" +
 	"\x06change\x18\x01 \x01(\v2!.esper.operations.v2.ConfigChangeR\x06change\x12?\n" +
 	"\bsnapshot\x18\x02 \x01(\v2#.esper.operations.v2.ConfigSnapshotR\bsnapshot\x12=\n" +
-	"\acrossed\x18\x03 \x01(\v2#.esper.operations.v2.ConfigDecisionR\acrossed:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
+	"\acrossed\x18\x03 \x01(\v2#.esper.operations.v2.ConfigDecisionR\acrossed:\x04\xe8\xf4\x18\x02\"\xb6\x02\n" +
+	"\n" +
+	"Experience\x12\x1b\n" +
+	"\treport_id\x18\x01 \x01(\tR\breportId\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x02 \x01(\tR\tcommandId\x12\x1a\n" +
+	"\bfeatures\x18\x03 \x03(\x02R\bfeatures\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\rR\x06action\x12\x1e\n" +
+	"\n" +
+	"likelihood\x18\x05 \x01(\x02R\n" +
+	"likelihood\x12\x16\n" +
+	"\x06reward\x18\x06 \x01(\x02R\x06reward\x12\x1b\n" +
+	"\tstored_ms\x18\a \x01(\x03R\bstoredMs\x12%\n" +
+	"\x0epolicy_version\x18\b \x01(\tR\rpolicyVersion\x12\x1c\n" +
+	"\tsucceeded\x18\t \x01(\bR\tsucceeded\x12\x18\n" +
+	"\aharmful\x18\n" +
+	" \x01(\bR\aharmful:\x04\xe8\xf4\x18\x02\"W\n" +
+	"\vPolicyCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06passed\x18\x02 \x01(\bR\x06passed\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail:\x04\xe8\xf4\x18\x02\"\x88\x03\n" +
+	"\fPolicyRecord\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x122\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x1c.esper.policy.v2.PolicyStageR\x05stage\x12\x18\n" +
+	"\aweights\x18\x03 \x03(\x02R\aweights\x123\n" +
+	"\x06checks\x18\x04 \x03(\v2\x1b.esper.state.v2.PolicyCheckR\x06checks\x12\x1a\n" +
+	"\bprevious\x18\x05 \x01(\tR\bprevious\x12\x1c\n" +
+	"\tdecisions\x18\x06 \x01(\x03R\tdecisions\x12\x1c\n" +
+	"\tsuccesses\x18\a \x01(\x03R\tsuccesses\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
+	"\bstage_ms\x18\t \x01(\x03R\astageMs\x12\x16\n" +
+	"\x06safety\x18\n" +
+	" \x01(\x01R\x06safety\x12\x1c\n" +
+	"\tannounced\x18\v \x01(\bR\tannounced\x12\x14\n" +
+	"\x05value\x18\f \x01(\x01R\x05value:\x04\xe8\xf4\x18\x02\"`\n" +
+	"\fLearnerState\x12\x18\n" +
+	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x14\n" +
+	"\x05steps\x18\x02 \x01(\x04R\x05steps\x12\x1a\n" +
+	"\bversions\x18\x03 \x01(\x04R\bversions:\x04\xe8\xf4\x18\x02\"\xbe\x02\n" +
+	"\vSimicRecord\x12:\n" +
+	"\n" +
+	"experience\x18\x01 \x01(\v2\x1a.esper.state.v2.ExperienceR\n" +
+	"experience\x12,\n" +
+	"\x12rejected_report_id\x18\x02 \x01(\tR\x10rejectedReportId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x124\n" +
+	"\x06policy\x18\x04 \x01(\v2\x1c.esper.state.v2.PolicyRecordR\x06policy\x126\n" +
+	"\alearner\x18\x05 \x01(\v2\x1c.esper.state.v2.LearnerStateR\alearner\x129\n" +
+	"\bsnapshot\x18\x06 \x01(\v2\x1d.esper.state.v2.SimicSnapshotR\bsnapshot:\x04\xe8\xf4\x18\x02\"\xd9\x01\n" +
+	"\rSimicSnapshot\x12<\n" +
+	"\vexperiences\x18\x01 \x03(\v2\x1a.esper.state.v2.ExperienceR\vexperiences\x12\x12\n" +
+	"\x04seen\x18\x02 \x03(\fR\x04seen\x128\n" +
+	"\bpolicies\x18\x03 \x03(\v2\x1c.esper.state.v2.PolicyRecordR\bpolicies\x126\n" +
+	"\alearner\x18\x04 \x01(\v2\x1c.esper.state.v2.LearnerStateR\alearner:\x04\xe8\xf4\x18\x02\"I\n" +
+	"\x13CompatibilityMatrix\x12\x14\n" +
+	"\x05cells\x18\x01 \x03(\x01R\x05cells\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256:\x04\xe8\xf4\x18\x02\"\xf6\x01\n" +
+	"\rPruningRecord\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
+	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x121\n" +
+	"\x04mask\x18\x05 \x01(\v2\x1d.esper.pruning.v2.PruningMaskR\x04mask\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\rR\bfailures:\x04\xe8\xf4\x18\x02BGZEgithub.com/esper-sim/espersim/contracts/generated/go/state/v2;statev2b\x06proto3"
 
 var (
 	file_v2_state_proto_rawDescOnce sync.Once
@@ -2430,7 +3200,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
@@ -2457,73 +3227,95 @@ var file_v2_state_proto_goTypes = []any{
 	(*NarsetRecord)(nil),          // 22: esper.state.v2.NarsetRecord
 	(*MycosynthRecord)(nil),       // 23: esper.state.v2.MycosynthRecord
 	(*ConfigRecord)(nil),          // 24: esper.state.v2.ConfigRecord
-	(*v2.SeedRef)(nil),            // 25: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 26: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 27: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 28: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 29: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 31: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 32: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 33: esper.operational.v2.FieldReport
-	(v26.AssetStatus)(0),          // 34: esper.assets.v2.AssetStatus
-	(*v26.StoreReport)(nil),       // 35: esper.assets.v2.StoreReport
-	(*v27.AuditRecord)(nil),       // 36: esper.operations.v2.AuditRecord
-	(*v28.AlertEvent)(nil),        // 37: esper.platform.v2.AlertEvent
-	(*v27.RegionSummary)(nil),     // 38: esper.operations.v2.RegionSummary
-	(*v27.ConfigRequest)(nil),     // 39: esper.operations.v2.ConfigRequest
-	(*v27.ConfigReply)(nil),       // 40: esper.operations.v2.ConfigReply
-	(*v27.ConfigChange)(nil),      // 41: esper.operations.v2.ConfigChange
-	(*v27.ConfigDecision)(nil),    // 42: esper.operations.v2.ConfigDecision
-	(*v27.ConfigSnapshot)(nil),    // 43: esper.operations.v2.ConfigSnapshot
+	(*Experience)(nil),            // 25: esper.state.v2.Experience
+	(*PolicyCheck)(nil),           // 26: esper.state.v2.PolicyCheck
+	(*PolicyRecord)(nil),          // 27: esper.state.v2.PolicyRecord
+	(*LearnerState)(nil),          // 28: esper.state.v2.LearnerState
+	(*SimicRecord)(nil),           // 29: esper.state.v2.SimicRecord
+	(*SimicSnapshot)(nil),         // 30: esper.state.v2.SimicSnapshot
+	(*CompatibilityMatrix)(nil),   // 31: esper.state.v2.CompatibilityMatrix
+	(*PruningRecord)(nil),         // 32: esper.state.v2.PruningRecord
+	(*v2.SeedRef)(nil),            // 33: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 34: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 35: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 36: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 37: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 39: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 40: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 41: esper.operational.v2.FieldReport
+	(*v26.PolicyUpdate)(nil),      // 42: esper.policy.v2.PolicyUpdate
+	(v27.AssetStatus)(0),          // 43: esper.assets.v2.AssetStatus
+	(*v27.StoreReport)(nil),       // 44: esper.assets.v2.StoreReport
+	(*v28.AuditRecord)(nil),       // 45: esper.operations.v2.AuditRecord
+	(*v29.AlertEvent)(nil),        // 46: esper.platform.v2.AlertEvent
+	(*v28.RegionSummary)(nil),     // 47: esper.operations.v2.RegionSummary
+	(*v28.ConfigRequest)(nil),     // 48: esper.operations.v2.ConfigRequest
+	(*v28.ConfigReply)(nil),       // 49: esper.operations.v2.ConfigReply
+	(*v28.ConfigChange)(nil),      // 50: esper.operations.v2.ConfigChange
+	(*v28.ConfigDecision)(nil),    // 51: esper.operations.v2.ConfigDecision
+	(*v28.ConfigSnapshot)(nil),    // 52: esper.operations.v2.ConfigSnapshot
+	(v26.PolicyStage)(0),          // 53: esper.policy.v2.PolicyStage
+	(*v210.PruningMask)(nil),      // 54: esper.pruning.v2.PruningMask
 }
 var file_v2_state_proto_depIdxs = []int32{
-	25, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	26, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	33, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	34, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	25, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	26, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	33, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	34, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	25, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	33, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	27, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	35, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
 	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
 	9,  // 11: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
 	8,  // 12: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
 	0,  // 13: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
 	3,  // 14: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	28, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	29, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	30, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	31, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	25, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	32, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	28, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	36, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	37, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	38, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	39, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	33, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	40, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	36, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
 	4,  // 22: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	33, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	17, // 24: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
-	34, // 25: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
-	18, // 26: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
-	30, // 27: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
-	30, // 28: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
-	30, // 29: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
-	35, // 30: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
-	36, // 31: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
-	37, // 32: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
-	38, // 33: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
-	39, // 34: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
-	40, // 35: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
-	41, // 36: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
-	42, // 37: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
-	41, // 38: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
-	43, // 39: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
-	42, // 40: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	41, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	42, // 24: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
+	17, // 25: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
+	43, // 26: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
+	18, // 27: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
+	38, // 28: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
+	38, // 29: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
+	38, // 30: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
+	44, // 31: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
+	45, // 32: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
+	46, // 33: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
+	47, // 34: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
+	48, // 35: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
+	49, // 36: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
+	50, // 37: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
+	51, // 38: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
+	50, // 39: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
+	52, // 40: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
+	51, // 41: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
+	53, // 42: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
+	26, // 43: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
+	25, // 44: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
+	27, // 45: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
+	28, // 46: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
+	30, // 47: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
+	25, // 48: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
+	27, // 49: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
+	28, // 50: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
+	54, // 51: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -2537,7 +3329,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

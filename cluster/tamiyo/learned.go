@@ -1,0 +1,90 @@
+package tamiyo
+
+import (
+	"fmt"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/policy"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
+)
+
+// releases is the topic that Simic announces its policies on.
+const releases = "innovation.policy"
+
+// choice is which policy chose the kernel of a command, and how likely that was.
+type choice struct {
+	version    string
+	likelihood float64
+}
+
+// announced takes an announcement of Simic's: logged, so that a restart knows
+// which version is in use, and only then followed. It says whether it is.
+func (t *tamiyo) announced(m *policyv2.PolicyUpdate) bool {
+	c := new(policyv2.PolicyUpdate)
+	if err := c.ParseCanonical(m.AppendCanonical(nil)); err != nil || c.Version == "" || c.Target != Subsystem {
+		return true // for somebody else
+	}
+	if !t.journal.write(&statev2.TamiyoRecord{Policy: c}) {
+		return false
+	}
+	t.learned.Announce(c)
+	return true
+}
+
+// prefer lets a policy that was learnt choose the kernel of a germination. What
+// else is done, and when, stays the decision of the policy of the job; where the
+// asset library says which kernels there are, it chooses nothing.
+func (t *tamiyo) prefer(a *Action, epoch int64, loss float64) choice {
+	if !t.o.Learned || a.Kind != MoveSeed || a.Kernel == "" {
+		return choice{}
+	}
+	kernels := t.job.KernelIDs()
+	at, who := uint64(t.p.generation)<<32|uint64(epoch), uint64(a.Seed.Layer)<<32|uint64(uint32(a.Seed.Seed))
+	d := t.learned.Decide(policy.Features(loss, a.Seed.Layer, a.Seed.Seed), t.env.Rand.For("policy-lot", at, who), t.env.Rand.For("policy-draw", at, who))
+	if d.Version == "" || int(d.Action) >= len(kernels) {
+		return choice{}
+	}
+	t.env.Probe.Reached("tamiyo/learned")
+	a.Kernel = kernels[d.Action]
+	return choice{d.Version, d.Likelihood}
+}
+
+// metrics are what the report of an adaptation says of the policy behind it.
+func (c choice) metrics() []*operationalv2.EvaluationMetric {
+	if c.version == "" {
+		return nil
+	}
+	return []*operationalv2.EvaluationMetric{{MetricName: "policy/" + c.version, MetricValue: c.likelihood}}
+}
+
+// tellSimic asks for weights that are missing, and tells how the choices of each
+// policy ended. The totals come from the log, and only grow.
+func (t *tamiyo) tellSimic() {
+	t.learned.Ask()
+	for _, v := range t.learned.Versions() {
+		if n := t.journal.ended[v]; n.all > 0 {
+			t.env.Net.Send(t.job.Simic, &innovationv2.PolicyVerdict{Version: v, Subsystem: Subsystem, Decisions: n.all, Successes: n.good},
+				actor.SendOptions{Key: fmt.Sprint("verdict/", v, "/", n.all)})
+		}
+	}
+}
+
+// count is how the choices of a policy ended.
+type count struct{ all, good int64 }
+
+// releases lists the newest announcement of each version, oldest first.
+func (j *journal) releases() []*policyv2.PolicyUpdate { return j.policies }
+
+// release enters an announcement: the newest word on a version counts.
+func (j *journal) release(m *policyv2.PolicyUpdate) {
+	for i, p := range j.policies {
+		if p.Version == m.Version {
+			j.policies = append(j.policies[:i], j.policies[i+1:]...)
+			break
+		}
+	}
+	j.policies = append(j.policies, m)
+}
