@@ -11,6 +11,10 @@
 //	urza      the asset library: blueprints, kernels, reports
 //	tezzeret  compiles blueprints to kernels
 //	urabrask  validates kernels by running them
+//	simic     trains policies from field reports
+//	jace      curricula: task and strategy stages, aligned
+//	emrakul   pruning cycles at checkpoints
+//	elesh     analysis for them
 //	nissa     operations: metrics, alerts, the audit trail
 //	narset    regions: summaries of telemetry, emergencies
 //	mycosynth the configuration
