@@ -132,6 +132,7 @@ var operations = map[string]clause{
 		p.emergency("drill", "drill", 0)
 	}},
 	"a Tamiyo that leaves telemetry to others": {"J3", func(p *tape, guilty bool) {
+		p.sent("narset", "oona", &busv2.Subscribe{Group: "narset", Consumer: "narset", Topics: []string{"telemetry.seed.health"}})
 		p.sent("tamiyo", "oona", &busv2.Subscribe{Group: "tamiyo", Consumer: "tamiyo", Topics: []string{"system.events.epoch", pick(guilty, "telemetry.region.summaries", "telemetry.seed.health")}})
 	}},
 	"an alert about schemas that are right": {"L6", func(p *tape, guilty bool) {

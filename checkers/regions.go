@@ -21,12 +21,13 @@ import (
 // Everything is read from messages: the reports from what was published, before
 // any region saw them.
 type regions struct {
-	reports map[string]regionReport // by telemetry id
-	order   []string
-	named   map[string]string // by telemetry id: the summary that names it
-	sums    map[string]string // by summary id: its bytes
-	notices map[string]notice // by node and notice: delivered and not passed on yet
-	node    string            // of whom summaries come
+	regional bool                    // there is a Narset
+	reports  map[string]regionReport // by telemetry id
+	order    []string
+	named    map[string]string // by telemetry id: the summary that names it
+	sums     map[string]string // by summary id: its bytes
+	notices  map[string]notice // by node and notice: delivered and not passed on yet
+	node     string            // of whom summaries come
 }
 
 type regionReport struct {
@@ -90,7 +91,11 @@ func (c *regions) Observe(e *Event, j *Judge) {
 			c.passed(e, m, j)
 		}
 	case *busv2.Subscribe:
-		if slices.Contains(mustHear, m.Group) && m.Group == e.Node {
+		// Where there are no regions, nobody is kept from hearing by them.
+		if m.Group == "narset" {
+			c.regional = true
+		}
+		if c.regional && slices.Contains(mustHear, m.Group) && m.Group == e.Node {
 			if !slices.Contains(m.Topics, seedTopic) {
 				j.Violate("J3", e.Node, "it does not ask for "+seedTopic+" itself")
 			}
