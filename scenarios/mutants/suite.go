@@ -25,9 +25,9 @@ var concern = map[string][]string{
 	"breaker": {"control", "triad-survivable.yaml", "triad-calm.yaml", "rollback/partition-kasmina.yaml", "rollback/partition-tamiyo.yaml"},
 	"oona":    {"bus", "control/intruder.yaml", "contracts", "triad-survivable.yaml", "triad-calm.yaml", "regress"},
 	"tolaria": {"triad-calm.yaml", "triad-survivable.yaml", "commands/by-hand.yaml", "commands/wild-rates.yaml", "control/emergencies.yaml",
-		"rollback/decided-checkpoint-unreadable.yaml", "regress/journal-of-short-lives.yaml", "rollback", "control", "checkpoint", "commands", "regress"},
-	"kasmina": {"triad-calm.yaml", "triad-survivable.yaml", "rollback/unheard-abort.yaml", "rollback/late-offers.yaml", "rollback/left-out.yaml", "rollback", "control", "commands", "triad-branches.yaml", "regress"},
-	"tamiyo":  {"triad-calm.yaml", "control/intruder.yaml", "control/pauses-unheard.yaml", "control/tamiyos-disk.yaml", "rollback/lost-query-of-tamiyo.yaml", "triad-survivable.yaml", "rollback", "control", "commands", "regress"},
+		"rollback/decided-checkpoint-unreadable.yaml", "regress/journal-of-short-lives.yaml", "rollback", "control", "checkpoint", "commands", "operations", "regress"},
+	"kasmina": {"triad-calm.yaml", "triad-survivable.yaml", "rollback/unheard-abort.yaml", "rollback/late-offers.yaml", "rollback/left-out.yaml", "rollback", "control", "commands", "triad-branches.yaml", "innovation", "operations", "regress"},
+	"tamiyo":  {"triad-calm.yaml", "control/intruder.yaml", "control/pauses-unheard.yaml", "control/tamiyos-disk.yaml", "rollback/lost-query-of-tamiyo.yaml", "triad-survivable.yaml", "innovation", "policy", "rollback", "control", "commands", "operations", "regress"},
 	"command": {"triad-calm.yaml", "control/intruder.yaml", "control/insider.yaml", "control/confirm.yaml", "commands/forgotten.yaml", "triad-survivable.yaml", "commands", "control", "regress"},
 	"outbox":  {"triad-calm.yaml", "triad-survivable.yaml", "commands", "contracts", "control", "bus"},
 }

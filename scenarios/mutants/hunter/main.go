@@ -25,8 +25,9 @@ import (
 
 func main() {
 	debug.SetGCPercent(400)
-	// A mutant may want all the memory there is.
-	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: 6 << 30, Max: 6 << 30}); err != nil {
+	// A mutant may want all the memory there is. Address space is another matter:
+	// each database reserves some gigabytes of it, and uses none.
+	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: 6 << 30, Max: 6 << 30}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
