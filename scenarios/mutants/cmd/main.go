@@ -4,6 +4,7 @@
 //	go run ./scenarios/mutants/cmd                    all chosen mutants, and docs/mutants.md
 //	go run ./scenarios/mutants/cmd --only ID          one of them
 //	go run ./scenarios/mutants/cmd --list             the chosen ones
+//	go run ./scenarios/mutants/cmd --race             random against guided search, over them
 //	go run ./scenarios/mutants/cmd --diff ID          what a mutant changes
 //
 // Exit codes: 0 done, 1 a mutant survived that --only names, 2 usage, a tree
@@ -241,6 +242,13 @@ func race(ctx context.Context, o options, bench *mutants.Bench, todo []*mutants.
 		}
 		fmt.Fprintf(out, "%3d/%d %s in %s\n        random %v\n        guided %v\n", i+1, len(todo), r.ID, r.Scenario, r.Random, r.Guided)
 	}
+	var list []mutants.Race
+	for _, m := range todo {
+		if r, ok := races.Get(m.ID); ok {
+			list = append(list, r)
+		}
+	}
+	fmt.Fprint(out, mutants.RaceTable(list))
 	return races.Close()
 }
 
