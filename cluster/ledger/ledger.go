@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/wal"
 	"github.com/esper-sim/espersim/contracts/canon"
 	ledgerv2 "github.com/esper-sim/espersim/contracts/generated/go/ledger/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -107,7 +108,7 @@ func (l *ledger) Receive(from actor.ID, m canon.Message) error {
 	case *ledgerv2.AppendRequest:
 		return l.append(from, m)
 	case *ledgerv2.ReadRequest:
-		l.read(from, m)
+		return l.read(from, m)
 	case *localv2.TimerFired:
 		return l.sync()
 	}
@@ -178,7 +179,8 @@ func (l *ledger) answer(w waiting, o ledgerv2.Outcome, why string) {
 	l.env.Net.Send(w.from, &l.reply, actor.SendOptions{Key: fmt.Sprint("append/", w.client, w.sequence)})
 }
 
-func (l *ledger) read(from actor.ID, m *ledgerv2.ReadRequest) {
+func (l *ledger) read(from actor.ID, m *ledgerv2.ReadRequest) error {
+	var poisoned *wal.PoisonedError
 	r := &ledgerv2.ReadReply{Client: m.Client, ReadId: m.ReadId, Outcome: ledgerv2.Outcome_DONE}
 	if l.refused != nil {
 		r.Outcome, r.Reason = ledgerv2.Outcome_CORRUPT, l.refused.Error()
@@ -201,10 +203,17 @@ func (l *ledger) read(from actor.ID, m *ledgerv2.ReadRequest) {
 			l.refused = damage
 		case err != nil:
 			r.Outcome, r.Reason, r.Entries = ledgerv2.Outcome_FAILED, err.Error(), nil
+			errors.As(err, &poisoned)
 		case bad != nil:
 			r.Reason = "an entry that is none: " + bad.Error()
 		}
 		r.NextPosition, r.End = next, end
 	}
 	l.env.Net.Send(from, r, actor.SendOptions{Key: fmt.Sprint("read/", m.Client, m.ReadId, m.FromPosition)})
+	if poisoned != nil {
+		// A reading may have to finish a repair first. If that fails, what is
+		// appended next, to a disk that is well again, would be refused for it.
+		return l.reopen()
+	}
+	return nil
 }

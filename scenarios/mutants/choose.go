@@ -160,8 +160,10 @@ func spread(list []candidate) []candidate {
 }
 
 // Choose is the list of mutants of the tree at root: always the same for the
-// same tree. An error says that the tree does not build.
-func Choose(root string) ([]*Mutant, error) {
+// same tree. Of every package it takes so many times its quota; the list of a
+// greater number begins, package by package, with that of a smaller one. An
+// error says that the tree does not build.
+func Choose(root string, times int) ([]*Mutant, error) {
 	l, err := newLoader(root)
 	if err != nil {
 		return nil, err
@@ -172,7 +174,7 @@ func Choose(root string) ([]*Mutant, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, s.choose(p.Quota, 7*i)...)
+		list = append(list, s.choose(p.Quota*times, 7*i)...)
 	}
 	return list, nil
 }

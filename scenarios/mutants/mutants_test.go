@@ -71,7 +71,7 @@ func TestATreeThatDoesNotBuild(t *testing.T) {
 	}
 	write("go.mod", "module example.org/broken\n")
 	write("cluster/wal/wal.go", "package wal\n\nfunc f() int { return \"no number\" }\n")
-	if _, err := Choose(root); err == nil || !strings.Contains(err.Error(), "does not build") {
+	if _, err := Choose(root, 1); err == nil || !strings.Contains(err.Error(), "does not build") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -183,11 +183,11 @@ func squeeze(text []byte) string {
 // Every operator has a snippet above and a mutant among the chosen; the choice
 // is the same each time, without two of one change, and large enough.
 func TestChoice(t *testing.T) {
-	first, err := Choose("../..")
+	first, err := Choose("../..", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Choose("../..")
+	again, err := Choose("../..", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // mutants of a package: one that draws its faults, and whose world has the
 // package in it.
 var arena = map[string]string{
-	"wal":        "scenarios/wal-hardened.yaml",
+	"wal":        "scenarios/disk/everything.yaml",
 	"checkpoint": "scenarios/checkpoint/disk.yaml",
 	"merkle":     "scenarios/checkpoint/disk.yaml",
 	"oona":       "scenarios/bus/crashes.yaml",

@@ -35,6 +35,7 @@ type options struct {
 	jobs                    int
 	list, table, fresh      bool
 	race                    bool
+	times                   int
 }
 
 var errSurvived = errors.New("it survived")
@@ -51,6 +52,7 @@ func main() {
 	flag.BoolVar(&o.table, "table", false, "write docs/mutants.md from the results that are there")
 	flag.BoolVar(&o.fresh, "fresh", false, "run what has a result, too")
 	flag.BoolVar(&o.race, "race", false, "compare random and guided search over the mutants")
+	flag.IntVar(&o.times, "times", 1, "with --race or --list: so many times as many mutants")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -65,8 +67,11 @@ func main() {
 }
 
 func run(ctx context.Context, o options, out, log io.Writer) error {
-	if o.budget <= 0 || o.jobs < 1 || flag.NArg() > 0 {
-		return errors.New("want --budget above 0, --jobs of at least 1 and no arguments")
+	if o.budget <= 0 || o.jobs < 1 || o.times < 1 || flag.NArg() > 0 {
+		return errors.New("want --budget above 0, --jobs and --times of at least 1, and no arguments")
+	}
+	if o.times > 1 && !o.race && !o.list {
+		return errors.New("--times is for --race and --list: the score is over the list as it is")
 	}
 	if o.diff != "" {
 		m, err := mutants.Find(o.root, o.diff)
@@ -77,7 +82,7 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 		fmt.Fprint(out, text)
 		return err
 	}
-	list, err := mutants.Choose(o.root)
+	list, err := mutants.Choose(o.root, o.times)
 	if err != nil {
 		return err
 	}
