@@ -503,6 +503,7 @@ var cases = map[string]func(p *tape, guilty bool){
 	"J2": func(p *tape, guilty bool) {
 		c := &operationsv2.ConfigChange{Revision: 1, EffectiveEpoch: 5, Entries: []*operationsv2.ConfigEntry{{Key: "k", Value: "1", Version: 1}}}
 		p.publish("mycosynth", "operations.config", "config/1", c)
+		p.sent("mycosynth", "tolaria", &operationsv2.ConfigSeal{Revision: 1})
 		sum := sha256.Sum256((&operationsv2.ConfigSnapshot{Entries: c.Entries}).AppendCanonical(nil))
 		none := sha256.Sum256(nil)
 		p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{Epoch: 5, Generation: 1, ConfigRevision: 1})
@@ -585,6 +586,7 @@ var cases = map[string]func(p *tape, guilty bool){
 	"K3": func(p *tape, guilty bool) {
 		id := strings.Repeat("a", 64) + "-h100-fast-t"
 		sum := sha256.Sum256([]byte("one"))
+		p.sent("kasmina", "urza", &assetsv2.FetchKernel{KernelArtifactId: id})
 		p.mail("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("one"), BinarySha256: sum[:],
 			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: pick(guilty, blueprintv2.KernelStatus_PENDING_BENCHMARKING, blueprintv2.KernelStatus_VALIDATED)}})
 		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
@@ -715,6 +717,7 @@ var liars = map[string]clause{
 	}},
 	"a kernel that is served with other bytes": {"I4", func(p *tape, guilty bool) {
 		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one")})
+		p.sent("kasmina", "urza", &assetsv2.FetchKernel{KernelArtifactId: "k"})
 		p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: pick(guilty, []byte("two"), []byte("one"))})
 	}},
 	"a kernel that nobody handed in": {"I5", func(p *tape, guilty bool) {
@@ -732,8 +735,17 @@ var liars = map[string]clause{
 	"a validated kernel with other bytes": {"K3", func(p *tape, guilty bool) {
 		id := strings.Repeat("a", 64) + "-h100-fast-t"
 		sum := sha256.Sum256([]byte("one"))
+		p.sent("kasmina", "urza", &assetsv2.FetchKernel{KernelArtifactId: id})
 		p.mail("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Binary: pick(guilty, []byte("two"), []byte("one")), BinarySha256: sum[:],
 			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: blueprintv2.KernelStatus_KERNEL_ACTIVE}})
+		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
+	}},
+	"a kernel that a stranger gave": {"K3", func(p *tape, guilty bool) {
+		id := strings.Repeat("a", 64) + "-h100-fast-t"
+		sum := sha256.Sum256([]byte("one"))
+		p.sent("kasmina", "urza", &assetsv2.FetchKernel{KernelArtifactId: id})
+		p.mail(pick(guilty, "intruder", "urza"), "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("one"), BinarySha256: sum[:],
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: blueprintv2.KernelStatus_VALIDATED}})
 		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
 	}},
 	"a blueprint that is nothing": {"L3", func(p *tape, guilty bool) {

@@ -21,8 +21,8 @@ import (
 // boundary, or by none.
 //
 // Which revision a boundary has is read from the messages that tell of it, and
-// they must agree: those to Kasmina, to Tamiyo, and the event for all others. What
-// a revision holds is read from its announcement. What a subsystem sees is its own
+// they must agree: those to Kasmina, to Tamiyo, and the event for all others. It
+// is one of which its author has said before that everybody has it. What a revision holds is read from its announcement. What a subsystem sees is its own
 // claim, held against both.
 type configuration struct {
 	settle   func(int64) bool
@@ -32,6 +32,8 @@ type configuration struct {
 	revision uint64   // the newest in force
 	since    int64    // first told of
 	changes  map[uint64]announcement
+	author   string // who announces the changes
+	sealed   uint64 // the newest that the author says everybody has
 	digests  map[uint64][sha256.Size]byte
 	seen     map[string]sight // by subsystem
 }
@@ -99,6 +101,10 @@ func (c *configuration) Observe(e *Event, j *Judge) {
 		}
 	case *operationsv2.ConfigChange:
 		c.announced(e, m, j)
+	case *operationsv2.ConfigSeal:
+		if e.Node == c.author {
+			c.sealed = max(c.sealed, m.Revision)
+		}
 	}
 }
 
@@ -109,6 +115,8 @@ func (c *configuration) told(e *Event, b crossing, revision uint64, j *Judge) {
 	case known && was.revision != revision:
 		j.Violate("J2", e.Node, fmt.Sprintf("epoch %d of generation %d is said to have revision %d of the configuration, and was said to have %d", b.epoch, b.generation, revision, was.revision), was.seq)
 	case known:
+	case revision > c.sealed:
+		j.Violate("J2", e.Node, fmt.Sprintf("epoch %d of generation %d has revision %d of the configuration, and nobody who may has said that everybody has it", b.epoch, b.generation, revision))
 	case revision < c.revision && b.compare(c.newest) > 0:
 		j.Violate("J2", e.Node, fmt.Sprintf("epoch %d of generation %d has revision %d of the configuration, and %d was in force before", b.epoch, b.generation, revision, c.revision))
 	default:
@@ -143,6 +151,9 @@ func (c *configuration) announced(e *Event, m *operationsv2.ConfigChange, j *Jud
 	own := new(operationsv2.ConfigChange)
 	if err := own.ParseCanonical([]byte(strings.Clone(text))); err == nil {
 		c.changes[m.Revision] = announcement{own.Entries, text, e.Seq}
+		if c.author == "" {
+			c.author = e.Node
+		}
 	}
 }
 

@@ -29,6 +29,8 @@ type equivalence struct {
 	bounds map[int64]*LineageEpoch
 	gen    uint32
 	asked  string // the checkpoint that the last boundary asked for
+
+	library string // whom kernels are asked of
 }
 
 func newEquivalence(p Params) Checker {
@@ -61,7 +63,10 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 			c.asked = m.CheckpointId
 			c.replay.Mark(m.Epoch)
 		}
-		if m, ok := e.Mail.Payload.(*assetsv2.FetchKernelReply); ok && m.Status == assetsv2.AssetStatus_EXISTS {
+		if _, ok := e.Mail.Payload.(*assetsv2.FetchKernel); ok {
+			c.library = e.Peer
+		}
+		if m, ok := e.Mail.Payload.(*assetsv2.FetchKernelReply); ok && m.Status == assetsv2.AssetStatus_EXISTS && e.Node == c.library {
 			// The bytes that the library gave out decide what its kernels compute.
 			c.replay.Learn(m.GetKernel().GetId(), m.Binary)
 		}

@@ -36,7 +36,8 @@ type innovation struct {
 	durable   map[string]uint64            // by node: LSN up to which its log is
 	compilers map[string]bool              // nodes that say that they compile
 	verdicts  map[string]map[blueprintv2.KernelStatus]bool
-	validated map[string]bool // node and kernel
+	library   map[string]string // by node: whom it asks for kernels
+	validated map[string]bool   // node and kernel
 	submitted map[string]*publication
 	ended     map[string]bool // blueprints with a verdict or a mark; an announcement may come again
 	both      [2]bool         // there is a compiler, there is a validator
@@ -44,8 +45,8 @@ type innovation struct {
 
 func newInnovation(p Params) Checker {
 	return &innovation{settle: p.Settled, binaries: map[string][sha256.Size]byte{}, durable: map[string]uint64{}, compilers: map[string]bool{},
-		verdicts:  map[string]map[blueprintv2.KernelStatus]bool{},
-		validated: map[string]bool{}, submitted: map[string]*publication{}, ended: map[string]bool{}}
+		verdicts: map[string]map[blueprintv2.KernelStatus]bool{},
+		library:  map[string]string{}, validated: map[string]bool{}, submitted: map[string]*publication{}, ended: map[string]bool{}}
 }
 
 func (*innovation) Invariants() []string { return []string{"I4", "I5", "I6", "K3", "L3"} }
@@ -71,7 +72,8 @@ func (c *innovation) Observe(e *Event, j *Judge) {
 			}
 		}
 	case trace.MessageDelivered:
-		if m, ok := e.Mail.Payload.(*assetsv2.FetchKernelReply); ok {
+		// Who answers is the library only if it was asked.
+		if m, ok := e.Mail.Payload.(*assetsv2.FetchKernelReply); ok && c.library[e.Peer] == e.Node {
 			c.received(e, m)
 		}
 	case trace.MessageSent:
@@ -97,10 +99,12 @@ func (c *innovation) sent(e *Event, j *Judge) {
 			return
 		}
 		j.Judged("I6")
+	case *assetsv2.FetchKernel:
+		c.library[e.Node] = e.Peer
 	case *assetsv2.StoreKernel:
 		c.store(e, m, j)
 	case *assetsv2.FetchKernelReply:
-		if m.Status == assetsv2.AssetStatus_EXISTS {
+		if m.Status == assetsv2.AssetStatus_EXISTS && c.library[e.Peer] == e.Node {
 			c.binary(e, m.GetKernel().GetId(), sha256.Sum256(m.Binary), j)
 		}
 	case *assetsv2.StoreReport:

@@ -18,7 +18,14 @@ import (
 )
 
 // change announces a revision that sets k.
+// change announces a revision, and says that everybody has it.
 func (p *tape) change(revision uint64, value string) []*operationsv2.ConfigEntry {
+	entries := p.announce(revision, value)
+	p.sent("mycosynth", "tolaria", &operationsv2.ConfigSeal{Revision: revision})
+	return entries
+}
+
+func (p *tape) announce(revision uint64, value string) []*operationsv2.ConfigEntry {
 	c := &operationsv2.ConfigChange{Revision: revision, Entries: []*operationsv2.ConfigEntry{{Key: "k", Value: value, Version: revision}}}
 	p.publish("mycosynth", "operations.config", fmt.Sprint("config/", revision), c)
 	return c.Entries
@@ -55,6 +62,11 @@ func (p *tape) alert(who string) {
 // operations are the clauses of J2, J3 and L6, each with a run that breaks it and
 // one that does not.
 var operations = map[string]clause{
+	"a boundary with a revision that only a stranger has sealed": {"J2", func(p *tape, guilty bool) {
+		p.announce(1, "1")
+		p.sent(pick(guilty, "intruder", "mycosynth"), "tolaria", &operationsv2.ConfigSeal{Revision: 1})
+		p.boundary(5, 1, 1)
+	}},
 	"a boundary that is told with two revisions": {"J2", func(p *tape, guilty bool) {
 		p.change(1, "1")
 		p.boundary(5, 1, 1)

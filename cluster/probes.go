@@ -41,6 +41,7 @@ var probes = []Probe{
 	{"simic/reopen", "Simic closes its log after a failed write, and opens it anew"},
 	{"simic/snapshot", "Simic has saved what its log says, and let go of the log before"},
 	{"tamiyo/learned", "a policy that was learnt has chosen a kernel"},
+	{"tamiyo/learned-before-a-restart", "a policy chooses whose announcement an earlier life has logged"},
 	{"tamiyo/library-silent", "the library does not say in time which kernels there are"},
 	{"tamiyo/reopen", "Tamiyo opens its log anew after a failed write"},
 	{"tamiyo/stale-telemetry", "a report was measured before the rollback that has ended"},

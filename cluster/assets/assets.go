@@ -5,7 +5,7 @@
 // after a crash whether it was answered asks again.
 //
 //	case *assetsv2.StoreReply, *assetsv2.FetchKernelReply:
-//		p.library.Answer(m)
+//		p.library.Answer(from, m)
 package assets
 
 import (
@@ -141,8 +141,12 @@ func (c *Client) send(r *request) {
 	r.sent++
 }
 
-// Answer takes a reply, and says whether somebody waited for it.
-func (c *Client) Answer(m canon.Message) bool {
+// Answer takes a reply, and says whether somebody waited for it. Requests have
+// numbers that anybody can guess: only the library answers them.
+func (c *Client) Answer(from actor.ID, m canon.Message) bool {
+	if from != c.urza {
+		return false
+	}
 	id, status := "", assetsv2.AssetStatus_EXISTS
 	switch m := m.(type) {
 	case *assetsv2.StoreReply:

@@ -16,6 +16,7 @@ import (
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
 )
@@ -24,6 +25,9 @@ import (
 type IntruderOptions struct {
 	Every time.Duration `set:"every" doc:"between two attacks"`
 	Key   bool          `set:"key" doc:"it holds the key of the run, as a subsystem that has gone wrong does"`
+
+	Answers bool `set:"answers" doc:"it answers in place of the asset library, and maligns kernels"`
+	Seals   bool `set:"seals" doc:"it says in Mycosynth's name that everybody has a change of the configuration"`
 }
 
 // IntruderDefaults are the options of an intruder that sets none.
@@ -34,13 +38,14 @@ func IntruderDefaults() *IntruderOptions { return &IntruderOptions{Every: 250 * 
 // pause tokens that nobody signed. It is no other node: to the bus and to
 // everybody else it speaks under its own name.
 type intruder struct {
-	env   actor.Env
-	job   *job.Job
-	o     IntruderOptions
-	codec *wire.Codec
-	heard map[string][]overheard // by topic: the first ones and the newest
-	n     uint64
-	ack   busv2.Ack
+	env    actor.Env
+	job    *job.Job
+	o      IntruderOptions
+	codec  *wire.Codec
+	heard  map[string][]overheard // by topic: the first ones and the newest
+	n      uint64
+	change uint64 // newest of the configuration
+	ack    busv2.Ack
 }
 
 // overheard is a command as it stood on the bus.
@@ -49,6 +54,7 @@ type overheard struct {
 	id       string
 	confirms bool // it awaits a confirmation
 	pauses   bool
+	kernel   string // that it germinates
 	auth     *envelopev2.Auth
 }
 
@@ -74,7 +80,7 @@ func (i *intruder) Start() error {
 
 func (i *intruder) listen() {
 	i.env.Net.Send(i.job.Oona, &busv2.Subscribe{Group: string(i.env.Self), Consumer: string(i.env.Self),
-		Topics: []string{toKasmina, toTolaria}, MaxInFlight: 64, SchemaMinor: i.env.Schema.Minor}, actor.SendOptions{Key: "subscribe"})
+		Topics: i.reads(), MaxInFlight: 64, SchemaMinor: i.env.Schema.Minor}, actor.SendOptions{Key: "subscribe"})
 	i.env.Clock.SetTimer("listen", 0, time.Second)
 }
 
@@ -99,6 +105,11 @@ func (i *intruder) overhear(d *busv2.Delivery) {
 	a.Group, a.Consumer, a.Topic, a.Offset, a.ClaimGeneration = d.Group, string(i.env.Self), d.Topic, d.Offset, d.ClaimGeneration
 	i.env.Net.Send(i.job.Oona, a, actor.SendOptions{})
 	e, m, err := i.codec.Open(d.Envelope)
+	if change, is := m.(*operationsv2.ConfigChange); is && err == nil {
+		i.change = change.Revision
+		i.seal(change.Revision)
+		return
+	}
 	c, ok := m.(*adaptationv2.AdaptationCommand)
 	if err != nil || !ok || e.Auth == nil || d.Attempt > 1 {
 		return
@@ -108,11 +119,12 @@ func (i *intruder) overhear(d *busv2.Delivery) {
 		return
 	}
 	list := append(i.heard[d.Topic], overheard{raw: append([]byte(nil), d.Envelope...), id: c.CommandId,
-		confirms: c.GetConstraints().GetRequireConfirmation(), pauses: c.GetPause() != nil, auth: auth})
+		confirms: c.GetConstraints().GetRequireConfirmation(), pauses: c.GetPause() != nil, kernel: c.GetSeedLifecycle().GetKernelArtifactId(), auth: auth})
 	if len(list) > 32 {
 		list = append(list[:8], list[9:]...)
 	}
 	i.heard[d.Topic] = list
+	i.answer(c)
 }
 
 // attack is the next one of its kinds.
@@ -122,10 +134,12 @@ func (i *intruder) attack() {
 	if i.n/16%2 == 1 {
 		topic, to, other, others = other, others, topic, to
 	}
+	i.seal(i.change)
 	list := i.heard[topic]
 	if len(list) == 0 {
 		return
 	}
+	i.malign(list)
 	newest, any := list[len(list)-1], list[i.env.Rand.For("choice", i.n, i.env.Incarnation)%uint64(len(list))]
 	now := i.env.Clock.Now()
 	switch i.n % 16 {

@@ -132,7 +132,7 @@ func (k *karn) Receive(from actor.ID, m canon.Message) error {
 			k.in.Ack(m, e)
 		}
 	case *assetsv2.StoreReply:
-		k.library.Answer(m)
+		k.library.Answer(from, m)
 	case *innovationv2.BlueprintRequest:
 		k.request(from, m)
 	}

@@ -171,9 +171,11 @@ func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
 			return k.atOnce()
 		}
 	case *assetsv2.FetchKernelReply:
-		k.library.Answer(m)
+		k.library.Answer(from, m)
 	case *assetsv2.StoreReply:
-		k.quarantined(m)
+		if from == k.job.Urabrask {
+			k.quarantined(m)
+		}
 	case *rollbackv2.RollbackRequest:
 		k.request.id, k.request.tier, k.request.ckpt = m.RollbackId, m.Tier, m.CheckpointId
 		k.request.epoch = m.CheckpointEpoch

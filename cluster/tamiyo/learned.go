@@ -31,6 +31,7 @@ func (t *tamiyo) announced(m *policyv2.PolicyUpdate) bool {
 		return false
 	}
 	t.learned.Announce(c)
+	delete(t.recalled, c.Version)
 	return true
 }
 
@@ -48,6 +49,9 @@ func (t *tamiyo) prefer(a *Action, epoch int64, loss float64) choice {
 		return choice{}
 	}
 	t.env.Probe.Reached("tamiyo/learned")
+	if t.recalled[d.Version] {
+		t.env.Probe.Reached("tamiyo/learned-before-a-restart")
+	}
 	a.Kernel = kernels[d.Action]
 	return choice{d.Version, d.Likelihood}
 }

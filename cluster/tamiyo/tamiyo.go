@@ -105,6 +105,7 @@ type tamiyo struct {
 	unread bool          // the log was not open when Tamiyo went back
 
 	learned      *policy.Holder
+	recalled     map[string]bool // versions of which only the log knows
 	dropped      uint64
 	conservative bool
 	calmAt       time.Duration
@@ -174,8 +175,10 @@ func (t *tamiyo) Start() error {
 func (t *tamiyo) recall() {
 	t.repost()
 	if t.o.Learned {
+		t.recalled = map[string]bool{}
 		for _, m := range t.journal.releases() {
 			t.learned.Announce(m)
+			t.recalled[m.Version] = true
 		}
 	}
 	if t.journal.granted > 0 {
@@ -214,9 +217,13 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 	case *telemetryv2.EmergencyNotice:
 		t.emergency(from, m)
 	case *operationalv2.KernelQueryResult:
-		t.selected(m)
+		if from == t.job.Urza {
+			t.selected(m)
+		}
 	case *assetsv2.KernelFault:
-		t.fault(m)
+		if from == t.job.Kasmina {
+			t.fault(m)
+		}
 	case *trainingv2.StatePartRequest:
 		t.part(m)
 	case *rollbackv2.RollbackRequest:
@@ -230,7 +237,7 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 			t.confirm(m.RollbackId)
 		}
 	case *innovationv2.PolicyWeights:
-		t.learned.Take(m)
+		t.learned.Take(m) // their digest was announced, whoever sends them
 	case *localv2.TimerFired:
 		t.timer(m)
 	}

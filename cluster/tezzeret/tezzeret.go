@@ -133,7 +133,7 @@ func (t *tezzeret) Receive(from actor.ID, m canon.Message) error {
 			t.in.Ack(m, e)
 		}
 	case *assetsv2.StoreReply, *assetsv2.FetchBlueprintReply, *assetsv2.ListPendingReply:
-		t.library.Answer(m)
+		t.library.Answer(from, m)
 	case *innovationv2.CompileRequest:
 		t.request(from, m)
 	}

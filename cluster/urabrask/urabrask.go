@@ -156,9 +156,11 @@ func (u *urabrask) Receive(from actor.ID, m canon.Message) error {
 		u.in.Ack(m, e)
 		u.next()
 	case *assetsv2.StoreReply, *assetsv2.FetchKernelReply, *assetsv2.ListPendingReply:
-		u.library.Answer(m)
+		u.library.Answer(from, m)
 	case *assetsv2.KernelFault:
-		u.fault(from, m)
+		if from == u.job.Kasmina { // nobody else runs kernels of the library
+			u.fault(from, m)
+		}
 	}
 	return nil
 }
