@@ -203,10 +203,11 @@ func (s *scanner) corrupt(path, reason string, err error) error {
 	return &CorruptionError{Path: path, LSN: s.next.lsn, Offset: s.next.off, Reason: reason, Err: err}
 }
 
-// damaged is corrupt, except for a read that failed for another reason than
-// the device's: a call that exceeded its deadline says nothing about the data.
+// damaged is corrupt, except for a call that failed for another reason than the
+// device's: an open or a read that exceeded its deadline says nothing about the
+// data.
 func (s *scanner) damaged(path, reason string, err error) error {
-	if isReadError(err) && !errors.Is(err, actor.ErrIO) {
+	if errors.Is(err, actor.ErrDeadline) || isReadError(err) && !errors.Is(err, actor.ErrIO) {
 		return fmt.Errorf("wal: %s: %w", path, err)
 	}
 	return s.corrupt(path, reason, err)
