@@ -972,6 +972,24 @@ var liars = map[string]clause{
 		}
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r3", 4, 3)
 	}},
+	"an auxiliary that restores before the core": {"T3", func(p *tape, guilty bool) {
+		list := []string{"tamiyo", "kasmina", "tolaria", "emrakul", "simic"}
+		if guilty {
+			list[2], list[3] = list[3], list[2]
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		for _, n := range list {
+			p.rollback(n, evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r1", 4, 2)
+	}},
+	"auxiliaries that do not restore by their names": {"T3", func(p *tape, guilty bool) {
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
+		for _, n := range []string{"tamiyo", "kasmina", "tolaria", pick(guilty, "simic", "emrakul"), pick(guilty, "emrakul", "simic")} {
+			p.rollback(n, evidencev2.RollbackStep_RB_RESTORED, "r1", 4, 2)
+		}
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_DONE, "r1", 4, 2)
+	}},
 	"a rollback that goes on after its end": {"T3", func(p *tape, guilty bool) {
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_STARTED, "r1", 4, 2)
 		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)

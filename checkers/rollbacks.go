@@ -274,10 +274,15 @@ func (c *rollbacks) fact(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	}
 }
 
-// rank is the fixed order of restores: Tamiyo, Kasmina, Tolaria, then the
-// others.
-func rank(subsystem string) int {
-	return slices.Index([]string{"tamiyo", "kasmina", "tolaria"}, subsystem)
+// before says whether one subsystem restores before another: Tamiyo, Kasmina,
+// Tolaria, then the others by their names.
+func before(a, b string) bool {
+	order := []string{"tamiyo", "kasmina", "tolaria"}
+	i, k := slices.Index(order, a), slices.Index(order, b)
+	if i < 0 && k < 0 {
+		return a < b
+	}
+	return i >= 0 && (k < 0 || i < k)
 }
 
 func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
@@ -304,7 +309,7 @@ func (c *rollbacks) restored(e *Event, f *evidencev2.RollbackFact, j *Judge) {
 	if slices.Contains(r.restored, f.Subsystem) {
 		return // restored again after a restart
 	}
-	if n := len(r.restored); n > 0 && rank(f.Subsystem) >= 0 && rank(r.restored[n-1]) > rank(f.Subsystem) {
+	if n := len(r.restored); n > 0 && before(f.Subsystem, r.restored[n-1]) {
 		j.Violate("T3", e.Node, fmt.Sprintf("in the rollback %s %s restores after %s", f.RollbackId, f.Subsystem, r.restored[n-1]), r.seq)
 	}
 	r.restored = append(r.restored, f.Subsystem)

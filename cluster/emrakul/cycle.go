@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/auxiliary"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
@@ -157,6 +158,22 @@ func (m *emrakul) tick() {
 	case s != monitoring:
 		m.ask()
 	}
+}
+
+// goBack ends the cycle of a checkpoint that is undone: without a mask it is
+// skipped, and a mask that is out is taken back.
+func (m *emrakul) goBack(to auxiliary.Point) bool {
+	switch {
+	case m.log == nil:
+		return m.refused != nil // where nothing is known of a cycle, there is none
+	case m.idle() || m.now.Epoch <= to.Epoch:
+		return true
+	case m.now.State == applying || m.now.State == monitoring:
+		m.withdraw("its checkpoint was undone by a rollback")
+	case m.now.State != rollingBack:
+		m.end(skipped, "its checkpoint was undone by a rollback", false)
+	}
+	return m.log != nil
 }
 
 // waitsFor says whether the present cycle has a key and waits in a state.

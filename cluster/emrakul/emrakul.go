@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/auxiliary"
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/inbox"
@@ -71,6 +72,8 @@ type emrakul struct {
 	o   Options
 	in  *inbox.Box
 
+	back *auxiliary.Party
+
 	log     *wal.Log
 	refused error
 	buf     []byte
@@ -95,7 +98,9 @@ func New(j *job.Job, o Options) actor.Constructor {
 		b, err := breaker.New(breaker.Settings{Owner: Subsystem, Name: "cycle", Failures: 3, Recovery: time.Minute, Probes: 1, Successes: 1}, func(t breaker.Transition) {
 			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: t.ID, From: t.From.String(), To: t.To.String()})
 		})
-		return &emrakul{env: env, job: j, o: o, breaker: b, in: inbox.New(env, j.Oona, Subsystem, 16, "system.events.epoch")}, err
+		m := &emrakul{env: env, job: j, o: o, breaker: b, in: inbox.New(env, j.Oona, Subsystem, 16, "system.events.epoch")}
+		m.back = auxiliary.New(env, j.Tolaria, Subsystem, m.goBack)
+		return m, err
 	}
 }
 
@@ -103,6 +108,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 func (m *emrakul) Start() error {
 	m.open()
 	m.in.Renew()
+	m.back.Start()
 	m.env.Clock.SetTimer("tick", 0, every)
 	return nil
 }
@@ -170,6 +176,9 @@ func (m *emrakul) write(p *statev2.PruningRecord) bool {
 
 // Receive implements actor.Actor.
 func (m *emrakul) Receive(from actor.ID, msg canon.Message) error {
+	if m.back.Receive(from, msg) {
+		return nil
+	}
 	switch x := msg.(type) {
 	case *localv2.TimerFired:
 		if x.Name == inbox.Timer {
@@ -188,7 +197,11 @@ func (m *emrakul) Receive(from actor.ID, msg canon.Message) error {
 		}
 		// Where an event names no checkpoint, the rhythm of the job says when one
 		// is made, and its epoch is its name.
-		if ev, ok := p.(*eventsv2.EpochEvent); ok && ev.Phase == eventsv2.EpochPhase_COMPLETED {
+		ev, ok := p.(*eventsv2.EpochEvent)
+		if ok && !m.back.Event(ev) {
+			return nil // it comes again
+		}
+		if ok && ev.Phase == eventsv2.EpochPhase_COMPLETED {
 			if ev.CheckpointId != "" {
 				m.begin(strings.Clone(ev.CheckpointId), ev.Epoch, ev.RollbackGeneration)
 			} else if ev.Epoch%int64(max(m.job.Checkpoint, 1)) == 0 {

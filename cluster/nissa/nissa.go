@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/auxiliary"
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
@@ -87,6 +88,7 @@ type nissa struct {
 	conf    *config.Box   // nil: she follows none
 	codec   *wire.Codec
 	journal journal
+	back    *auxiliary.Party
 
 	book    *book
 	alerts  *alerts
@@ -119,6 +121,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		n := &nissa{env: env, job: j, o: o, box: outbox.New(env, j.Oona, 1024), codec: wire.NewCodecAs(env.Schema),
 			book: newBook(o.Series, o.Points), alerts: newAlerts(), letters: newLetters(), depths: map[string]uint64{}}
 		n.journal = journal{env: env, o: &n.o}
+		n.back = auxiliary.New(env, j.Tolaria, Subsystem, n.goBack)
 		if o.Config {
 			n.conf = config.New(env, j, Subsystem, config.Options{Segment: o.Segment, Timeout: o.Timeout, Facts: command.LogFacts(env.Facts, Subsystem+"/config")})
 		}
@@ -155,6 +158,7 @@ func (n *nissa) Start() error {
 	n.in.Renew()
 	n.conf.Start()
 	n.speaks.Start()
+	n.back.Start()
 	n.read()
 	n.env.Clock.SetTimer("evaluate", 0, n.o.Evaluate)
 	return nil
@@ -223,7 +227,7 @@ func (n *nissa) enter(m mode, why string) {
 
 // Receive implements actor.Actor.
 func (n *nissa) Receive(from actor.ID, m canon.Message) error {
-	if n.conf.Receive(m) || n.speaks.Receive(m) {
+	if n.conf.Receive(m) || n.speaks.Receive(m) || n.back.Receive(from, m) {
 		return nil
 	}
 	switch m := m.(type) {
@@ -288,6 +292,9 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 		return
 	}
 	n.book.take(d.Topic, d.Offset, e, m, now, n.env.Clock.Now().UnixMilli())
+	if ev, ok := m.(*eventsv2.EpochEvent); ok {
+		n.back.Event(ev)
+	}
 	if ev, ok := m.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
 		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
 	}
@@ -298,6 +305,17 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 	}
 	n.audit(r)
 	n.owe(d, e.EventId)
+}
+
+// goBack enters a rollback into the audit trail, durably. What was measured stays:
+// it was so, and the event says that it was undone.
+func (n *nissa) goBack(to auxiliary.Point) bool {
+	if to.RollbackID == "" {
+		return true // the event itself belongs into the trail
+	}
+	n.audit(&operationsv2.AuditRecord{EventId: "rollback/" + to.RollbackID, Principal: "tolaria", Action: "rollback", Subject: to.RollbackID,
+		Outcome: fmt.Sprintf("back to epoch %d in generation %d", to.Epoch, to.Generation), RecordedAt: stamp(n.env)})
+	return n.sync()
 }
 
 // dead takes a dead letter: bytes that some group could not end.

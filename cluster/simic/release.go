@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/auxiliary"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/cluster/policy"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -69,6 +70,24 @@ func (s *simic) elapsed(p *statev2.PolicyRecord) time.Duration {
 		s.entered[p.Version] = now
 	}
 	return time.Duration(p.StageMs)*time.Millisecond + now - since
+}
+
+// goBack begins the test of a policy anew: what it did in epochs that are undone
+// says nothing about it. Reports stay, since they are of what was seen.
+func (s *simic) goBack(auxiliary.Point) bool {
+	p := s.underWay()
+	if p == nil || p.Stage != policyv2.PolicyStage_TESTING {
+		return true
+	}
+	next := clone(p)
+	next.StageMs = 0
+	if s.journal.log == nil || !s.journal.write(&statev2.SimicRecord{Policy: next}) {
+		s.unstored()
+		return false
+	}
+	s.env.Probe.Reached("simic/tests-anew")
+	s.entered[p.Version] = s.env.Clock.Monotonic()
+	return true
 }
 
 // move makes records with other stages durable and tells of them.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/auxiliary"
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
@@ -77,6 +78,7 @@ type simic struct {
 	in      *inbox.Box
 	box     *outbox.Box
 	journal journal
+	back    *auxiliary.Party
 
 	waiting []*taken                 // reports that are not acknowledged: they wait for a sync, or for the disk
 	entered map[string]time.Duration // since when a policy stands in its stage, in this life
@@ -97,6 +99,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 			entered: map[string]time.Duration{}, told: -1, breakers: map[string]*breaker.Breaker{}}
 		s.journal = journal{env: env, o: &s.o}
 		s.journal.clear()
+		s.back = auxiliary.New(env, j.Tolaria, Subsystem, s.goBack)
 		for _, name := range breakerNames {
 			row, _ := breaker.Find(Subsystem, name)
 			b, err := breaker.New(row, func(t breaker.Transition) {
@@ -116,6 +119,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 func (s *simic) Start() error {
 	s.open()
 	s.in.Renew()
+	s.back.Start()
 	s.env.Clock.SetTimer("train", 0, s.o.Every)
 	s.env.Clock.SetTimer("release", 0, time.Second)
 	s.env.Clock.SetTimer("cleanup", 0, s.o.Cleanup)
@@ -146,6 +150,9 @@ func (s *simic) open() {
 
 // Receive implements actor.Actor.
 func (s *simic) Receive(from actor.ID, m canon.Message) error {
+	if s.back.Receive(from, m) {
+		return nil
+	}
 	switch m := m.(type) {
 	case *localv2.TimerFired:
 		s.timer(m.Name)

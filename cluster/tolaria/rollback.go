@@ -2,6 +2,7 @@ package tolaria
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -46,11 +47,13 @@ type rollback struct {
 	ckpt     *checkpoint.Checkpoint
 	reason   string
 	severity string
-	parties  []*party // in the order of restoring; Tolaria itself is the last
+	parties  []*party // in the order of restoring; Tolaria itself is the last of the core
+	aux      []*party // auxiliaries, which restore after her
 	stage    stage
 	turn     int // of parties, while committing
 	escalated,
-	restored bool // Tolaria itself
+	restored, // Tolaria itself
+	alone bool // without the auxiliaries that there are
 	started time.Duration
 	since   time.Duration // of the stage, or of the turn
 	beat    time.Duration
@@ -65,6 +68,7 @@ type stage uint8
 const (
 	preparing  stage = iota + 1 // votes are gathered; nothing is decided
 	committing                  // COMMIT is in the journal; one after the other restores
+	following                   // the core has restored; one auxiliary after the other does
 	confirming                  // all have restored, and are asked whether it is so
 )
 
@@ -170,6 +174,9 @@ func (t *tolaria) roll(after phase) error {
 		if t.tries < excludeAfter || !t.silentParty(p.name) {
 			rb.parties = append(rb.parties, p)
 		}
+	}
+	if tier == rollbackv2.Tier_FULL {
+		rb.aux = t.auxiliaries()
 	}
 	if err := t.log.step(t.record(rb, stepStarted)); err != nil {
 		if err == errFull {
@@ -315,6 +322,12 @@ func (t *tolaria) commit() error {
 	if err := t.log.step(t.record(rb, stepCommitted)); err != nil {
 		return err
 	}
+	switch {
+	case rb.alone:
+		t.env.Probe.Reached("tolaria/without-auxiliaries")
+	case len(rb.aux) > 0:
+		t.env.Probe.Reached("tolaria/auxiliaries")
+	}
 	rb.stage, rb.since, rb.attempt = committing, t.env.Clock.Monotonic(), 0
 	t.declare(evidencev2.RollbackStep_RB_COMMITTED, "")
 	return t.push()
@@ -329,7 +342,7 @@ func (t *tolaria) abort(why string) error {
 		return err
 	}
 	t.declare(evidencev2.RollbackStep_RB_ABORTED, why)
-	for _, p := range rb.parties {
+	for _, p := range rb.all() {
 		t.decide(p, rb.id, rollbackv2.Decision_ABORT, why)
 	}
 	t.outcome(rollbackv2.Result_RESULT_ABORTED, why)
@@ -369,7 +382,7 @@ func (t *tolaria) own() error {
 	t.breaker.Reset(t.env.Clock.Monotonic())
 	rb.restored = true
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, "")
-	rb.stage, rb.since, rb.attempt = confirming, t.env.Clock.Monotonic(), 0
+	rb.stage, rb.turn, rb.since, rb.attempt = following, 0, t.env.Clock.Monotonic(), 0
 	return t.push()
 }
 
@@ -418,7 +431,7 @@ func (t *tolaria) outcome(r rollbackv2.Result, why string) {
 	rb := t.rb
 	t.ended = &rollbackv2.RollbackOutcome{RollbackId: rb.id, Result: r, Generation: t.gen,
 		Duration: durations.From(t.env.Clock.Monotonic() - rb.started), Reason: why}
-	for _, p := range rb.parties {
+	for _, p := range rb.all() {
 		t.env.Net.Send(p.id, t.ended, actor.SendOptions{Key: "rollback-outcome"})
 	}
 }
@@ -428,9 +441,10 @@ func (t *tolaria) request() *rollbackv2.RollbackRequest {
 	m := &rollbackv2.RollbackRequest{RollbackId: rb.id, Initiator: Subsystem, Tier: rb.tier, CheckpointId: rb.ckpt.ID,
 		CheckpointEpoch: rb.ckpt.Epoch, CheckpointRoot: rb.ckpt.Root, Reason: rb.reason, Severity: rb.severity,
 		Generation: rb.gen, RequestedAt: timestamppb.New(t.env.Clock.Now()), RecoveryDeadline: durations.From(job.RollbackLimit)}
-	for i := len(rb.parties) - 1; i >= 0; i-- { // kasmina, tamiyo, tolaria: sorted
-		m.AffectedSubsystems = append(m.AffectedSubsystems, rb.parties[i].name)
+	for _, p := range rb.all() {
+		m.AffectedSubsystems = append(m.AffectedSubsystems, p.name)
 	}
 	m.AffectedSubsystems = append(m.AffectedSubsystems, Subsystem)
+	slices.Sort(m.AffectedSubsystems)
 	return m
 }

@@ -66,6 +66,7 @@ func Defaults() *Options {
 }
 
 type tolaria struct {
+	heard [3]time.Duration // when each auxiliary was heard last
 	env   actor.Env
 	job   *job.Job
 	o     Options
@@ -250,6 +251,8 @@ func (t *tolaria) Receive(from actor.ID, m canon.Message) error {
 		return t.voted(m)
 	case *rollbackv2.RollbackAck:
 		return t.acknowledged(m)
+	case *rollbackv2.RollbackHeartbeat:
+		t.joins(from, m)
 	case *trainingv2.RollbackQuery:
 		return t.queried(from, m)
 	case *trainingv2.CheckpointQuery:

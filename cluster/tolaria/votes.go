@@ -2,6 +2,7 @@ package tolaria
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -22,6 +23,11 @@ func (t *tolaria) push() error {
 				t.offer(p)
 			}
 		}
+		for _, p := range rb.aux {
+			if !p.yes && !p.out {
+				t.env.Net.Send(p.id, t.request(), actor.SendOptions{Key: "rollback-request", Attempt: rb.attempt})
+			}
+		}
 	case committing:
 		for rb.turn < len(rb.parties) && (rb.parties[rb.turn].restored || rb.parties[rb.turn].out) {
 			rb.turn++
@@ -36,6 +42,11 @@ func (t *tolaria) push() error {
 			t.offer(p)
 		}
 		t.decide(p, rb.id, rollbackv2.Decision_COMMIT, rb.reason)
+	case following:
+		if t.follow() {
+			rb.stage, rb.since, rb.attempt = confirming, t.env.Clock.Monotonic(), 0
+			return t.push()
+		}
 	case confirming:
 		all := true
 		for _, p := range rb.parties {
@@ -80,11 +91,18 @@ func (t *tolaria) decide(p *party, id string, d rollbackv2.Decision, why string)
 		}
 	}
 	m.Order = append(m.Order, Subsystem)
+	if t.rb != nil {
+		for _, p := range t.rb.aux {
+			if p.yes {
+				m.Order = append(m.Order, p.name)
+			}
+		}
+	}
 	t.env.Net.Send(p.id, m, actor.SendOptions{Key: "rollback-decision/" + d.String(), Attempt: attempt})
 }
 
 func (rb *rollback) party(name string) *party {
-	for _, p := range rb.parties {
+	for _, p := range rb.all() {
 		if p.name == name {
 			return p
 		}
@@ -104,6 +122,8 @@ func (rb *rollback) limit() time.Duration {
 		return job.FastCommit
 	case rb.stage == committing:
 		return job.FullCommit
+	case rb.stage == following:
+		return auxiliaryTurn
 	case fast:
 		return job.FastConfirm
 	}
@@ -117,7 +137,7 @@ func (t *tolaria) rollbackTick() error {
 	if rb.tier == rollbackv2.Tier_FULL && now-rb.beat >= job.HeartbeatEvery {
 		rb.beat = now
 		rb.beats++
-		for _, p := range rb.parties {
+		for _, p := range rb.all() {
 			t.env.Net.Send(p.id, &rollbackv2.RollbackHeartbeat{RollbackId: rb.id, Subsystem: Subsystem, Sequence: rb.beats},
 				actor.SendOptions{Key: "heartbeat", Attempt: rb.beats})
 		}
@@ -146,6 +166,9 @@ func (t *tolaria) rollbackTick() error {
 			// and restores before it acts again.
 			rb.parties[rb.turn].out = true
 			rb.since = now
+		case rb.stage == following:
+			rb.aux[rb.turn].out = true
+			rb.since = now
 		default:
 			for _, p := range rb.parties {
 				p.out = p.out || !p.confirmed
@@ -153,10 +176,13 @@ func (t *tolaria) rollbackTick() error {
 		}
 	}
 	rb.attempt++
+	if rb.stage == preparing && rb.agreed(now) {
+		return t.commit()
+	}
 	return t.push()
 }
 
-// voted takes a vote. COMMIT needs all of them.
+// voted takes a vote. COMMIT needs all of the core.
 func (t *tolaria) voted(m *rollbackv2.RollbackVote) error {
 	rb := t.rb
 	if rb == nil || m.RollbackId != rb.id || rb.stage != preparing {
@@ -166,16 +192,18 @@ func (t *tolaria) voted(m *rollbackv2.RollbackVote) error {
 	if p == nil {
 		return nil
 	}
-	if m.Vote != rollbackv2.Vote_YES {
+	if slices.Contains(rb.aux, p) {
+		p.yes, p.out = m.Vote == rollbackv2.Vote_YES, m.Vote != rollbackv2.Vote_YES
+	} else if m.Vote != rollbackv2.Vote_YES {
 		return t.abort(p.name + " votes no: " + m.Reason)
 	}
-	p.yes = true
-	for _, p := range rb.parties {
-		if !p.yes {
-			return nil
-		}
+	if !p.out {
+		p.yes = true
 	}
-	return t.commit()
+	if rb.agreed(t.env.Clock.Monotonic()) {
+		return t.commit()
+	}
+	return nil
 }
 
 // acknowledged takes the word that a participant has restored or confirms.
@@ -196,7 +224,7 @@ func (t *tolaria) acknowledged(m *rollbackv2.RollbackAck) error {
 	default:
 		return nil
 	}
-	if rb.stage == committing && rb.parties[rb.turn].restored {
+	if rb.stage == committing && rb.parties[rb.turn].restored || rb.stage == following && rb.aux[rb.turn].restored {
 		return t.push()
 	}
 	if rb.stage == confirming {
