@@ -79,7 +79,7 @@ func (s *busSubject) Open(fs actor.FS) error {
 	s.h = h
 	o := oona.Defaults()
 	o.Segment, o.Snapshot = walSegment, 2*walSegment
-	a, err := oona.New(&job.Job{}, *o)(h.env())
+	a, err := oona.New(&job.Job{}, *o)(h.env("oona"))
 	if err != nil {
 		return err
 	}
@@ -196,10 +196,12 @@ type lonely struct {
 	raw    []byte
 	acks   []*busv2.PublishAck
 	held   []delivery
+	// sent, if set, is given what the actor sends, in place of the client.
+	sent func(m canon.Message, o actor.SendOptions)
 }
 
-func (h *lonely) env() actor.Env {
-	return actor.Env{Self: "oona", Clock: h, Net: h, FS: h.fs, Rand: disk.Seed(1), Log: zap.NewNop(),
+func (h *lonely) env(self actor.ID) actor.Env {
+	return actor.Env{Self: self, Clock: h, Net: h, FS: h.fs, Rand: disk.Seed(1), Log: zap.NewNop(),
 		Facts: h, Probe: h, Incarnation: 1, Schema: wire.Newest}
 }
 
@@ -244,7 +246,11 @@ func (h *lonely) pass(d time.Duration) error {
 }
 
 // Send implements actor.Net: the client takes what it gets.
-func (h *lonely) Send(_ actor.ID, m canon.Message, _ actor.SendOptions) {
+func (h *lonely) Send(_ actor.ID, m canon.Message, o actor.SendOptions) {
+	if h.sent != nil {
+		h.sent(m, o)
+		return
+	}
 	switch m := m.(type) {
 	case *busv2.PublishAck:
 		h.acks = append(h.acks, &busv2.PublishAck{EventId: m.EventId, Topic: m.Topic, Offset: m.Offset, Status: m.Status, Reason: m.Reason})

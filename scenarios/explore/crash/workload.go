@@ -66,7 +66,7 @@ type Workload struct {
 
 // Workloads lists what there is to explore.
 func Workloads() []*Workload {
-	return []*Workload{walWorkload(), checkpointWorkload(), busWorkload(), hldWorkload(), hldNewWorkload()}
+	return []*Workload{walWorkload(), checkpointWorkload(), busWorkload(), urzaWorkload(), hldWorkload(), hldNewWorkload()}
 }
 
 // Find is the workload of a name; the error lists what there is.
