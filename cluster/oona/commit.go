@@ -43,7 +43,7 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 	case b.refused != nil:
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, b.refused.Error())
 		return
-	case b.log == nil || len(b.staged)+len(b.flight) >= unsynced:
+	case b.log == nil || len(b.staged)+len(b.flight) >= unsynced && e.Priority != envelopev2.Priority_EMERGENCY:
 		return
 	case id == "" || topic == DeadLetters:
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, "no event id, or a topic of the bus's own")
@@ -66,8 +66,9 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 			return
 		}
 	}
-	if b.full(e.Priority) {
-		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, "the bus is full for this priority")
+	tier := tierOf(e.Priority)
+	if why := b.admit(topic, tier); why != "" {
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, why)
 		return
 	}
 	now := b.now()
@@ -84,11 +85,13 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 		// In the log as well: an entry that nobody can decode stays one over
 		// restarts, and what is read of it is what is delivered.
 		own[len(own)/2] ^= 0x10
+		tier = tierIn(own)
 	}
 	b.stage(staged{topic: topic, from: from, entry: entry{
-		bytes: own, eventID: id, received: now, expires: now + int64(ttl), attempts: attempts,
+		bytes: own, eventID: id, received: now, expires: now + int64(ttl), attempts: attempts, tier: tier, sum: sha256.Sum256(own),
 	}})
-	if b.stagedBytes > 1<<20 || b.env.Probe.Sometimes("oona/commit-early") {
+	// An emergency does not wait for others to share its sync.
+	if tier == 0 || b.stagedBytes > 1<<20 || b.env.Probe.Sometimes("oona/commit-early") {
 		b.commit()
 	}
 }
@@ -107,21 +110,6 @@ func (b *oona) ttl(p envelopev2.Priority) time.Duration {
 		return b.o.TTL * 4
 	}
 	return b.o.TTL
-}
-
-// full says whether a priority's share of the depth is used up (card 09). An
-// emergency is always admitted.
-func (b *oona) full(p envelopev2.Priority) bool {
-	share := 75
-	switch p {
-	case envelopev2.Priority_EMERGENCY:
-		return false
-	case envelopev2.Priority_STRATEGIC:
-		share = 95
-	case envelopev2.Priority_EXPERIMENTAL, envelopev2.Priority_BACKGROUND:
-		share = 50
-	}
-	return b.s.depth+len(b.staged)+len(b.flight) >= b.o.Depth/100*share
 }
 
 func (b *oona) stage(s staged) {
@@ -256,14 +244,20 @@ func (b *oona) settle() {
 // appended declares that an entry is durable.
 func (b *oona) appended(topic string, e *entry, offset int64, from actor.ID) {
 	f := &b.fact
-	b.sum = sha256.Sum256(e.bytes)
 	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = evidencev2.BusAction_BUS_APPENDED, topic, "", offset, string(from)
-	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = e.eventID, b.sum[:], 0, 0
+	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = e.eventID, e.sum[:], 0, 0
 	b.env.Facts.Record(f)
 }
 
 func (b *oona) answer(to actor.ID, id, topic string, offset int64, status busv2.PublishStatus, why string) {
 	r := &b.out.published
+	if l := b.level(topic).String(); l != "" && b.log != nil {
+		// Publishers that can wait do: see package outbox.
+		if why != "" {
+			why += "; "
+		}
+		why += l
+	}
 	r.EventId, r.Topic, r.Offset, r.Status, r.Reason, r.ReadsMinor = id, topic, offset, status, why, 0
 	b.env.Net.Send(to, r, actor.SendOptions{Key: "published/" + id})
 }

@@ -32,6 +32,10 @@ import (
 // the published bytes, unchanged, under an event id that names the group.
 const DeadLetters = "bus.dead-letters"
 
+// SeedTelemetry is the topic that can be read for as long as Options.Age,
+// however much there is in it (S 8.2).
+const SeedTelemetry = "telemetry.seed.health"
+
 // MaxPublication is the most bytes of one publication (card 09).
 const MaxPublication = 256 << 10
 
@@ -46,7 +50,7 @@ type Options struct {
 	Retain   int           `set:"retain" doc:"ended entries that a topic keeps"`
 	Age      time.Duration `set:"age" doc:"how long ended entries are kept at most"`
 	TTL      time.Duration `set:"ttl" doc:"time to live of normal entries; the other priorities keep their ratio to it"`
-	Depth    int           `set:"depth" doc:"entries in all topics at which publications are refused by priority"`
+	Depth    int           `set:"depth" doc:"entries that wait in all topics at which publications are refused by priority"`
 	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
 	Snapshot int           `set:"snapshot" doc:"bytes of log after which a snapshot lets the old log go"`
 	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -58,7 +62,7 @@ func Defaults() *Options {
 		Group: 5 * time.Millisecond, AckFlush: 50 * time.Millisecond,
 		Idle: 2 * time.Second, Lease: 3 * time.Second, Sweep: 100 * time.Millisecond,
 		Attempts: 5, Retain: 256, Age: 72 * time.Hour, TTL: 30 * time.Minute,
-		Depth: 100_000, Segment: 64 << 10, Snapshot: 128 << 10, Timeout: 500 * time.Millisecond,
+		Depth: 5000, Segment: 64 << 10, Snapshot: 128 << 10, Timeout: 500 * time.Millisecond,
 	}
 }
 
@@ -81,6 +85,7 @@ type oona struct {
 	timer   bool // the commit timer runs
 	urgent  bool // it runs with the short delay
 	resting bool // the disk refused; the timer runs with the long one
+	mode    mode
 
 	staged      []staged // publications that wait for Append
 	flight      []staged // and those that wait for Sync
@@ -94,7 +99,6 @@ type oona struct {
 	out  outgoing
 	fact evidencev2.BusFact
 	logF evidencev2.LogFact
-	sum  [32]byte
 }
 
 // outgoing are the messages that Oona sends, each used again and again.
@@ -180,7 +184,15 @@ func (b *oona) subscribe(from actor.ID, m *busv2.Subscribe) {
 		b.soon()
 	}
 	for _, name := range m.Topics {
-		b.pump(b.s.cursorOf(g, b.s.topic(name)))
+		t := b.s.topic(name)
+		if b.s.findCursor(g.name, name) == nil {
+			// That the group has this topic is logged as well: what queues for it
+			// after a restart is what did before.
+			c := b.change()
+			c.Group, c.Topic = g.name, name
+			b.soon()
+		}
+		b.pump(b.s.cursorOf(g, t))
 	}
 }
 
@@ -240,6 +252,9 @@ func (b *oona) claim(m *busv2.Claim) {
 	now := b.now()
 	for i := 0; i < len(c.pending) && to.free(); i++ {
 		p := c.pending[i]
+		if p.attempts == 0 {
+			continue // nobody held it: the pump hands it out in its turn
+		}
 		if p.owner == to || now-p.since < m.MinIdleMs*int64(time.Millisecond) {
 			continue
 		}
@@ -259,6 +274,7 @@ func (b *oona) read(from actor.ID, m *busv2.ReadLog) {
 	r.QueryId, r.Topic, r.Entries = m.QueryId, m.Topic, r.Entries[:0]
 	r.FirstOffset, r.NextOffset = 1, 1
 	if t := b.s.findTopic(m.Topic); t != nil {
+		b.trim(t, b.now()) // what is over its time is not there, whenever the sweep comes
 		r.FirstOffset, r.NextOffset = t.first, t.next()
 		limit := int(min(max(m.MaxEntries, 1), 1000))
 		bytes := 0

@@ -1,6 +1,7 @@
 package oona
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -131,6 +132,7 @@ func (r *recovery) replay(rec wal.Record) error {
 		r.s.append(t, entry{
 			bytes: append([]byte(nil), e.Envelope...), eventID: e.EventId,
 			received: e.ReceivedNs, expires: e.ExpiresNs, attempts: e.MaxAttempts,
+			tier: tierIn(e.Envelope), sum: sha256.Sum256(e.Envelope),
 		})
 		if rec.Kind == kindBatch {
 			r.last = append(r.last, place{t, t.next() - 1})
