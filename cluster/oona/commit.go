@@ -207,10 +207,12 @@ func (b *oona) append() bool {
 		b.s.topic(b.staged[i].topic).ahead = 0
 	}
 	w.buf = m.AppendCanonical(w.buf[:0])
-	if _, err := b.log.Append(kindBatch, 0, w.buf); err != nil {
+	lsn, err := b.log.Append(kindBatch, 0, w.buf)
+	if err != nil {
 		b.failed(err)
 		return false
 	}
+	b.batch, b.batchTime = uint64(lsn), m.TimeNs
 	b.logged += len(w.buf) + 512
 	b.flight, b.staged = b.staged, b.flight[:0]
 	b.stagedBytes = 0
@@ -232,6 +234,12 @@ func (b *oona) settle() {
 			b.answer(s.from, s.entry.eventID, s.topic, offset, busv2.PublishStatus_ACCEPTED, "")
 		}
 	}
+	// Nothing has happened since the record that is not in it: the state is what
+	// the log says.
+	if b.batch%digestEvery == 0 && b.batch > 0 && len(b.changes) == 0 && !b.rewound {
+		b.vouch(b.batch, b.s.digest(b.batchTime, &b.o), false)
+	}
+	b.batch = 0
 	for i := range flight {
 		for _, c := range b.s.topic(flight[i].topic).cursors {
 			b.pump(c)

@@ -87,6 +87,11 @@ type oona struct {
 	resting bool // the disk refused; the timer runs with the long one
 	mode    mode
 
+	batch     uint64 // record that the newest batch is in, until it is settled
+	batchTime int64
+	rewound   bool // a fault has set a cursor back: the state is not what the log says
+
+
 	staged      []staged // publications that wait for Append
 	flight      []staged // and those that wait for Sync
 	stagedBytes int
@@ -191,6 +196,7 @@ func (b *oona) subscribe(from actor.ID, m *busv2.Subscribe) {
 			c := b.change()
 			c.Group, c.Topic = g.name, name
 			b.soon()
+			t.young = t.first // what has ended for all others waits again
 		}
 		b.pump(b.s.cursorOf(g, t))
 	}
