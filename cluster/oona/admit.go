@@ -150,6 +150,7 @@ func (b *oona) judge() {
 	case b.mode == normal && used*100 >= b.o.Depth*conservativeAt:
 		b.turn(conservative, fmt.Sprintf("%d entries wait", used))
 	case b.mode == conservative && used*100 <= b.o.Depth*normalAt:
+		b.env.Probe.Reached("oona/normal-again")
 		b.turn(normal, "the backlog is gone")
 	}
 }

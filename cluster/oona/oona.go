@@ -91,7 +91,6 @@ type oona struct {
 	batchTime int64
 	rewound   bool // a fault has set a cursor back: the state is not what the log says
 
-
 	staged      []staged // publications that wait for Append
 	flight      []staged // and those that wait for Sync
 	stagedBytes int

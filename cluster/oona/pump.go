@@ -255,6 +255,7 @@ func (b *oona) sweep() {
 // raised declares that an entry counts for one tier more.
 func (b *oona) raised(t *topic, offset int64) {
 	e := t.at(offset)
+	b.env.Probe.Reached("oona/aged")
 	f := &b.fact
 	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = evidencev2.BusAction_BUS_AGED, t.name, "", offset, ""
 	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt, f.Tier = e.eventID, nil, 0, 0, uint32(e.rank())
