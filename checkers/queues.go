@@ -36,6 +36,8 @@ type queues struct {
 	burst  int64    // the last publication of something new
 	quiet  bool     // the bus is conservative
 	turned uint64
+	since  int64 // that it is so
+	broken bool  // for its log's breaker, which closes in its own time
 }
 
 // meant is what an envelope says of its own importance.
@@ -125,7 +127,8 @@ func (c *queues) Observe(e *Event, j *Judge) {
 			c.fact(e, f, j)
 		case *evidencev2.ModeFact:
 			if c.isBus(e.Node) && f.Subsystem == "oona" {
-				c.quiet, c.turned = f.To == "CONSERVATIVE", e.Seq
+				c.quiet, c.turned, c.since = f.To == "CONSERVATIVE", e.Seq, e.At
+				c.broken = strings.Contains(f.Reason, "breaker")
 			}
 		}
 	}
@@ -451,6 +454,9 @@ func (c *queues) aged(e *Event, q *queued, f *evidencev2.BusFact, j *Judge) {
 // drained is how long after the last burst a queue may be at its bound.
 const drained = int64(10 * time.Second)
 
+// brokenFor is how long the breaker of the log is open (0.2 of the digest).
+const brokenFor = int64(30 * time.Second)
+
 // Finish implements Checker.
 func (c *queues) Finish(j *Judge) {
 	if c.settle == nil || !c.settle(c.last-drained) {
@@ -473,7 +479,11 @@ func (c *queues) Finish(j *Judge) {
 			j.Judged("L5")
 		}
 	}
-	if c.quiet && c.last-c.burst > drained {
+	limit := drained
+	if c.broken {
+		limit += brokenFor
+	}
+	if c.quiet && c.last-c.burst > drained && c.last-c.since > limit {
 		j.Violate("L5", "", fmt.Sprintf("the bus is conservative, and the last burst was %v ago", time.Duration(c.last-c.burst)), c.turned)
 	}
 }

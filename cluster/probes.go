@@ -31,6 +31,7 @@ var probes = []Probe{
 	{"nissa/reopen", "Nissa opens her log anew after a failed write"},
 	{"nissa/replayed", "Nissa has read what the bus still had"},
 	{"oona/aged", "an entry has waited for so long that it is raised by one tier"},
+	{"oona/breaker-open", "the bus's log has failed three times in a row, and nothing is published for a while"},
 	{"oona/conservative", "the bus takes only what is critical or an emergency"},
 	{"oona/no-space", "the bus's disk is full"},
 	{"oona/normal-again", "the bus leaves its conservative mode"},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/pressure"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
@@ -27,6 +28,9 @@ func (m mode) String() string {
 	return "NORMAL"
 }
 
+// brokenLog is why nothing, or little, is taken.
+const brokenLog = "the breaker of the log is not closed"
+
 // admit says why a publication of a tier is not taken, if it is not. To take it
 // the bus may let go of one of a lower tier. An emergency is always taken.
 func (b *oona) admit(topic string, tier uint8) (why string) {
@@ -48,6 +52,9 @@ func (b *oona) admit(topic string, tier uint8) (why string) {
 	t := b.s.topic(topic)
 	if !t.worked() || t.backlog(false)+b.under(topic, false) < q.limit {
 		return ""
+	}
+	if b.breaker.State(b.env.Clock.Monotonic()) != breaker.Closed {
+		return brokenLog // nothing goes for what may not come in
 	}
 	if b.shed(t, tier) {
 		return ""
@@ -143,13 +150,18 @@ func (t *topic) worked() bool {
 
 // judge looks which mode the bus must be in. It is conservative from four fifths
 // of the depth on and comes back at one fifth: at a bound alone it would go to
-// and fro with every entry.
+// and fro with every entry. It is conservative as well while the breaker of its
+// log is open. When that admits probes everything may be one: what is critical
+// is rare, and the breaker would stay as it is.
 func (b *oona) judge() {
 	used := b.s.backlog() + len(b.staged) + len(b.flight)
+	open := b.breaker.State(b.env.Clock.Monotonic()) == breaker.Open
 	switch {
+	case b.mode == normal && open:
+		b.turn(conservative, "the breaker of the log is open")
 	case b.mode == normal && used*100 >= b.o.Depth*conservativeAt:
 		b.turn(conservative, fmt.Sprintf("%d entries wait", used))
-	case b.mode == conservative && used*100 <= b.o.Depth*normalAt:
+	case b.mode == conservative && !open && used*100 <= b.o.Depth*normalAt:
 		b.env.Probe.Reached("oona/normal-again")
 		b.turn(normal, "the backlog is gone")
 	}

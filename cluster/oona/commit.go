@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/wal"
 	"github.com/esper-sim/espersim/contracts/durations"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
@@ -16,9 +17,10 @@ import (
 // staged is a publication on its way into the log. from is empty for a dead
 // letter, which nobody waits for.
 type staged struct {
-	topic string
-	from  actor.ID
-	entry entry
+	topic  string
+	from   actor.ID
+	entry  entry
+	ticket breaker.Ticket // of a publication
 }
 
 // writer is the memory in which batches are encoded.
@@ -42,6 +44,9 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 	switch {
 	case b.refused != nil:
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, b.refused.Error())
+		return
+	case b.breaker.State(b.env.Clock.Monotonic()) == breaker.Open:
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, brokenLog)
 		return
 	case b.log == nil || len(b.staged)+len(b.flight) >= unsynced && e.Priority != envelopev2.Priority_EMERGENCY:
 		return
@@ -71,6 +76,11 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, why)
 		return
 	}
+	ticket, ok := b.breaker.Allow(b.env.Clock.Monotonic())
+	if !ok {
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, brokenLog)
+		return
+	}
 	now := b.now()
 	ttl := b.ttl(e.Priority)
 	if d, err := durations.To(e.Ttl); err == nil && d > 0 { // one beyond 292 years is longer than ours
@@ -87,7 +97,7 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 		own[len(own)/2] ^= 0x10
 		tier = tierIn(own)
 	}
-	b.stage(staged{topic: topic, from: from, entry: entry{
+	b.stage(staged{topic: topic, from: from, ticket: ticket, entry: entry{
 		bytes: own, eventID: id, received: now, expires: now + int64(ttl), attempts: attempts, tier: tier, sum: sha256.Sum256(own),
 	}})
 	// An emergency does not wait for others to share its sync.
@@ -231,6 +241,7 @@ func (b *oona) settle() {
 		delete(b.waiting, s.entry.eventID)
 		b.appended(s.topic, &s.entry, offset, s.from)
 		if s.from != "" {
+			b.breaker.Done(b.env.Clock.Monotonic(), s.ticket, true)
 			b.answer(s.from, s.entry.eventID, s.topic, offset, busv2.PublishStatus_ACCEPTED, "")
 		}
 	}
@@ -289,9 +300,24 @@ func (b *oona) failed(err error) {
 		return
 	}
 	b.env.Probe.Reached("oona/reopen")
+	b.trouble()
 	b.reopens++
 	b.log = nil
 	b.open()
+}
+
+// trouble tells the breaker that what is under way has come to nothing. It is
+// one failure, however many publications share it; a full disk is none.
+func (b *oona) trouble() {
+	now := b.env.Clock.Monotonic()
+	for _, list := range [2][]staged{b.flight, b.staged} {
+		for i := range list {
+			if list[i].from != "" {
+				b.breaker.Done(now, list[i].ticket, false)
+				return
+			}
+		}
+	}
 }
 
 // snapshot writes everything that is kept and lets go of the log before it.

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/wal"
 	"github.com/esper-sim/espersim/contracts/canon"
@@ -86,6 +87,7 @@ type oona struct {
 	urgent  bool // it runs with the short delay
 	resting bool // the disk refused; the timer runs with the long one
 	mode    mode
+	breaker *breaker.Breaker // of the log
 
 	batch     uint64 // record that the newest batch is in, until it is settled
 	batchTime int64
@@ -117,7 +119,16 @@ type outgoing struct {
 // New makes the constructor of an Oona.
 func New(_ *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		return &oona{env: env, o: o}, nil
+		b := &oona{env: env, o: o}
+		s, _ := breaker.Find("oona", "publish")
+		var err error
+		b.breaker, err = breaker.New(s, func(t breaker.Transition) {
+			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: "oona", Breaker: s.Name, From: t.From.String(), To: t.To.String()})
+			if t.To == breaker.Open {
+				env.Probe.Reached("oona/breaker-open")
+			}
+		})
+		return b, err
 	}
 }
 

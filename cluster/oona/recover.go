@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/wal"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -36,6 +37,12 @@ func (b *oona) open() {
 		return
 	case err != nil:
 		b.s = newState(0)
+		if now := b.env.Clock.Monotonic(); b.breaker.State(now) == breaker.Closed {
+			// It is for those who publish that it is opened.
+			ticket, _ := b.breaker.Allow(now)
+			b.breaker.Done(now, ticket, false)
+			b.judge()
+		}
 		b.env.Clock.SetTimer("open", 0, retry)
 		return
 	}
