@@ -14,11 +14,11 @@ import (
 
 const (
 	// digestEvery is how many records lie between two digests.
-	digestEvery = 8
+	digestEvery = 16
 	// digestDepth is how many of a topic's newest entries a digest covers. What is
 	// older may be trimmed in one and not yet in the other: trimming is not logged,
 	// it follows from the entries.
-	digestDepth = 256
+	digestDepth = 64
 )
 
 // digest is that of everything that the log says by a time: the newest entries

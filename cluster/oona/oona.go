@@ -2,7 +2,7 @@
 // log, consumer groups with the semantics of Redis streams, at-least-once
 // delivery.
 //
-// What it promises (rows O1 to O4 of the invariants):
+// What it promises (rows O1 to O8 of the invariants):
 //
 //   - A publication that was acknowledged is in the log, unchanged, and is
 //     delivered to every group until the group acknowledged it, it expired, or
@@ -10,10 +10,28 @@
 //     consumer must not know an event that a crash takes back.
 //   - Trimming never takes what a durable group has not ended.
 //   - An acknowledgement under an older claim is refused.
+//   - Deliveries go by tier, and within one by the order of the log. The log
+//     itself knows no tiers: it replays in the order in which it was written.
+//   - An emergency is always admitted and waits for nothing below it: neither for
+//     others to share its sync, nor for a consumer that has its hands full.
+//   - Four topics are queues with bounds. "Shed" never means forgotten: what was
+//     not acknowledged is refused, what was is dead-lettered in the same record
+//     that takes in what it made room for.
+//   - Telemetry of seeds can be read for 72 hours, and not after.
+//
+// The queues (H6 6.3.1): karn-tezzeret is compilation.blueprint.submitted,
+// tezzeret-urabrask is compilation.kernel.ready, urabrask-validation is
+// validation.kernel.characterized and urza-storage is innovation.field_reports.
+// The library is written to by request and reply, which queues at its publisher;
+// what the plane stores of each adaptation comes by the last of these.
+//
+// There is no breaker for consuming: a delivery is a message that nobody waits
+// for, and a consumer that fails is found by its lease.
 //
 // The files: this one handles mail, state.go is the pure state of topics and
-// groups, pump.go hands entries out, commit.go writes the log, recover.go reads
-// it.
+// groups, lanes.go the order of tiers, queues.go what is how full, admit.go who is
+// let in, pump.go hands entries out, commit.go writes the log, recover.go reads
+// it, digest.go compares the two.
 package oona
 
 import (
