@@ -49,6 +49,7 @@ var breakerRules = map[string]struct {
 }{
 	"tamiyo":  {10 * time.Second, 3, false},
 	"kasmina": {2 * time.Second, 3, true},
+	"publish": {30 * time.Second, 1, false}, // failures of a disk are not all seen
 }
 
 func newBreakers(Params) Checker { return &breakers{state: map[string]*breakerState{}} }
@@ -95,6 +96,12 @@ func (c *breakers) Observe(e *Event, j *Judge) {
 			c.moved(e, f, j)
 		case *evidencev2.DecisionFact:
 			c.decided(e, f, j)
+		case *evidencev2.BusFact:
+			// What the bus knew before is found again by recovery; a dead letter is
+			// its own.
+			if b := c.of(e.Node, "publish"); f.Action == evidencev2.BusAction_BUS_APPENDED && f.Consumer != "" && b.now == "OPEN" {
+				j.Violate("O9", e.Node, fmt.Sprintf("the breaker of its log is open, and it takes event %s", f.EventId), b.seq)
+			}
 		}
 	}
 }

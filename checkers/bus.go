@@ -23,6 +23,7 @@ type bus struct {
 	last   int64
 	bytes  map[string][]uint64 // event id to the hashes of the envelopes that were published under it
 	order  []string            // of bytes, oldest first
+	shed   map[busKey]bool     // what made room; whether it had to is O6's
 }
 
 type busTopic struct {
@@ -61,7 +62,7 @@ type busEntry struct {
 }
 
 func newBus(p Params) Checker {
-	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, name: p.Bus, bytes: map[string][]uint64{}}
+	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, name: p.Bus, bytes: map[string][]uint64{}, shed: map[busKey]bool{}}
 }
 
 func (*bus) Invariants() []string { return []string{"O1", "O2"} }
@@ -227,12 +228,18 @@ func (b *bus) end(group, topic string, offset int64, j *Judge) {
 
 func (b *bus) fact(e *Event, f *evidencev2.BusFact, j *Judge) {
 	switch f.Action {
+	case evidencev2.BusAction_BUS_SHED:
+		if len(b.shed) > ringSize {
+			clear(b.shed)
+		}
+		b.shed[busKey{f.Topic, f.Offset}] = true
 	case evidencev2.BusAction_BUS_EXPIRED:
 		b.end(f.Group, f.Topic, f.Offset, j)
 	case evidencev2.BusAction_BUS_DEAD_LETTERED:
-		// Not before it was tried: its deliveries are in the trace.
+		// Not before it was tried, unless it made room: its deliveries are in the
+		// trace.
 		if g := b.groups[f.Group]; g != nil {
-			if p := g.pending[busKey{f.Topic, f.Offset}]; p != nil && !p.delivered {
+			if p := g.pending[busKey{f.Topic, f.Offset}]; p != nil && !p.delivered && !b.shed[busKey{f.Topic, f.Offset}] {
 				j.Violate("O2", e.Node, fmt.Sprintf("event %s is dead-lettered for the group %s, and was never delivered to it", p.event, f.Group), p.seq)
 			}
 		}

@@ -79,6 +79,8 @@ type Params struct {
 	// nothing, Lease how long a consumer may be silent. Zero: 5 and 3 s.
 	Attempts uint32
 	Lease    time.Duration
+	// Retention is how long the bus keeps telemetry of seeds. Zero: 72 h.
+	Retention time.Duration
 	// Settle is the virtual time after the last fault ended from which the
 	// liveness invariants are judged; nil: never.
 	Settled func(at int64) bool

@@ -341,6 +341,12 @@ var cases = map[string]func(p *tape, guilty bool){
 			p.sent("oona", n, &busv2.AckReply{Group: "g", Topic: "t", Offset: 1, Status: busv2.AckStatus_ACKED})
 		}
 	},
+	"O5": func(p *tape, guilty bool) { p.overtaken(guilty) },
+	"O6": func(p *tape, guilty bool) { p.flooded(guilty) },
+	"O7": func(p *tape, guilty bool) { p.raised(guilty) },
+	"O8": func(p *tape, guilty bool) { p.letGo(guilty) },
+	"E2": func(p *tape, guilty bool) { p.rebuilt(guilty) },
+	"R3": func(p *tape, guilty bool) { p.readAgain(guilty) },
 	"A1": func(p *tape, guilty bool) {
 		p.command(germinate())
 		p.applied("kasmina", "c1", 3)

@@ -4,8 +4,8 @@ import "github.com/esper-sim/espersim/sim/trace"
 
 var messages = []trace.Kind{trace.MessageSent, trace.MessageDelivered}
 
-// catalogue is what can be judged, in the order of the digest's part I. E1, H1,
-// P1, R1 and R2 are the harness's own.
+// catalogue is what can be judged, in the order of the digest's part I. E1, E2,
+// H1, P1 and R1 to R3 are the harness's own.
 var catalogue = []Invariant{
 	{ID: "C2", Statement: "encoding what a message decodes to gives its bytes", Source: "HLD 8.0.1 I6"},
 	{ID: "C9", Statement: "writers emit version 2, and a minor version only when every live consumer has announced it; readers accept every minor version", Source: "HLD 8.4"},
@@ -15,6 +15,10 @@ var catalogue = []Invariant{
 	{ID: "O2", Statement: "an acknowledged publication is delivered until it is acknowledged, expired or dead-lettered, never after its time to live; trimming spares what a durable group has not acknowledged", Source: "H7 7.3.1"},
 	{ID: "O3", Statement: "a second delivery of a command or event leaves every state unchanged", Source: "HLD 8.0.3"},
 	{ID: "O4", Statement: "at most one consumer acts on a command", Source: "HLD 8.2"},
+	{ID: "O5", Statement: "an emergency is never refused, dropped or delayed behind a lower tier because of depth", Source: "H6 6.3.2"},
+	{ID: "O6", Statement: "without emergencies the four pipeline queues are at most 100, 50, 25 and 200 deep, and where something is shed or refused nothing of a lower tier remains queued", Source: "H6 6.3.1"},
+	{ID: "O7", Statement: "age raises an entry by one tier, once, and never to tier 0; of two that wait, the one of the lower tier goes first", Source: "H6 6.3.2"},
+	{ID: "O8", Statement: "telemetry of seeds can be read until 72 h and is gone after; a field report or compilation event leaves the bus only after its owner has persisted it", Source: "HLD 8.2"},
 	{ID: "O9", Statement: "breakers move only from CLOSED to OPEN to HALF_OPEN to CLOSED or OPEN, when enough calls in a row have failed; OPEN runs no protected work", Source: "H6 6.3.3"},
 	{ID: "A1", Statement: "a command takes effect at most once in a training run", Source: "HLD 8.0.3"},
 	{ID: "A2", Statement: "a command takes effect only in [target_epoch, target_epoch + ttl_epochs), at a boundary in which those whom it requires took part", Source: "HLD 8.0.3"},
@@ -51,13 +55,15 @@ var catalogue = []Invariant{
 	{ID: "L1", Statement: "every started rollback ends DONE or ABORTED within 30 s", Source: "01.2", Liveness: true},
 	{ID: "L2", Statement: "every command gets one result, and expires only if nobody could carry it out", Source: "02.1", Liveness: true},
 	{ID: "L3", Statement: "every submitted blueprint ends with a kernel verdict or INVALID", Source: "HLD 9.1", Liveness: true},
-	{ID: "L5", Statement: "once the faults are over, the bus answers what is published within 10 s, and who must publish asks until then", Source: "09", Liveness: true},
+	{ID: "L5", Statement: "once the faults are over, the bus answers what is published within 10 s, and who must publish asks until then; its queues are below their bounds and its conservative mode has ended 10 s after the last burst", Source: "09", Liveness: true},
 	{ID: "L6", Statement: "schemas that are not those of the manifest raise an alert", Source: "HLD 10.2", Liveness: true},
 	{ID: "L7", Statement: "training makes progress once the faults are over, and with Kasmina if it lives", Source: "H5 ADR-001", Liveness: true},
 	{ID: "H1", Statement: "once the faults have healed, everything is well within the stated time: processes up, pauses, breakers and rollbacks at their end, outboxes and queues empty, epochs going on", Source: "convergence", Liveness: true},
 	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
+	{ID: "E2", Statement: "the state that the bus rebuilds from its log is the one that it had at the same record", Source: "HLD 8.2"},
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
+	{ID: "R3", Statement: "each topic of the bus is a linearizable log that is appended to", Source: "linearizability"},
 	{ID: "P1", Statement: "no process ends by a panic, nor ends or refuses work by an error where the fault tables say that it goes on", Source: "faults 1"},
 	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
@@ -83,6 +89,8 @@ var groups = []group{
 	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
 	{[]string{"O1", "O2", "L5"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newDuties},
 	{[]string{"O1", "O2"}, kinds(messages, facts, lifeEvents), newHanding},
+	{[]string{"O5", "O6", "O7", "L5"}, kinds(messages, facts, lifeEvents), newQueues},
+	{[]string{"O8"}, kinds(messages, facts, lifeEvents), newRetention},
 	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},
 	{[]string{"A5", "A6"}, kinds(messages, facts, lifeEvents), newPauses},
 	{[]string{"K1", "K2", "K4", "K5"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newSeeds},
@@ -103,6 +111,8 @@ var groups = []group{
 	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts), newInnovation},
 	{[]string{"E1"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
+	{[]string{"E2"}, facts, newReplays},
+	{[]string{"R3"}, kinds([]trace.Kind{trace.MessageSent}, facts), newBusLog},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},

@@ -17,9 +17,12 @@ import (
 
 // op is the input and output of an operation.
 type op struct {
-	name  string // write, read, issue, outcome
+	name  string // write, read, issue, outcome, append
 	value string
 	maybe bool // nobody was told whether it took effect
+	// at is an offset in a log: of what is appended, or of the first entry of a
+	// reading; next is where a reading says that the log ends.
+	at, next int64
 }
 
 // Model is a sequential specification over states that are strings.
@@ -82,7 +85,7 @@ type Operation struct {
 // RegisterWrite is a write. With maybe nobody was told what became of it: it
 // took effect between call and done, or not at all.
 func RegisterWrite(client int, value string, call, done int64, maybe bool) Operation {
-	return Operation{client, op{"write", value, maybe}, call, done}
+	return Operation{client, op{name: "write", value: value, maybe: maybe}, call, done}
 }
 
 // RegisterRead is a read and what it returned.
@@ -183,7 +186,7 @@ func (h *History) Picture(w io.Writer) error {
 	m := h.model.porcupine(h.starts[0])
 	m.DescribeOperation = func(input, _ any) string {
 		o := input.(op)
-		return strings.TrimSpace(o.name + " " + o.value)
+		return strings.TrimSpace(o.name + " " + o.value + o.describe())
 	}
 	m.DescribeState = func(state any) string { return fmt.Sprintf("%q", state) }
 	_, info := porcupine.CheckOperationsVerbose(m, h.guilty, time.Minute)
@@ -202,6 +205,9 @@ func (h *History) ends(start string) []string {
 	}
 	slices.Sort(candidates)
 	candidates = slices.Compact(candidates)
+	if h.model.name == "log" {
+		return []string{h.logEnd(start)}
+	}
 	if h.model.name != "register" {
 		return []string{start}
 	}
@@ -245,5 +251,5 @@ func (o Operation) String() string {
 	if o.o.maybe {
 		when += " perhaps"
 	}
-	return fmt.Sprintf("%s %s %q", when, o.o.name, o.o.value)
+	return fmt.Sprintf("%s %s %q%s", when, o.o.name, o.o.value, o.o.describe())
 }

@@ -5,10 +5,13 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/pressure"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 )
 
@@ -23,6 +26,8 @@ type PublisherOptions struct {
 	Quiet    time.Duration `set:"quiet" doc:"from when on it publishes nothing new; 0: never"`
 	Newest   bool          `set:"newest" doc:"its events hold what only the newest minor version of the contracts has"`
 	Priority string        `set:"priority" oneof:"emergency,strategic,normal,experimental,background" doc:"of its events"`
+	After    time.Duration `set:"after" doc:"from when on it publishes"`
+	Heeds    bool          `set:"heeds" doc:"it slows down when the bus says that it is under pressure, ten times at most"`
 }
 
 // PublisherDefaults are the options of a publisher that sets none.
@@ -32,7 +37,8 @@ func PublisherDefaults() *PublisherOptions {
 }
 
 // publisher publishes numbered events, each until the bus acknowledged it. An
-// event is a SeedTelemetry whose batch count is its number; the event id is
+// event is a SeedTelemetry whose batch count is its number, or on a topic of the
+// innovation plane what that carries; the event id is
 // "<publisher>/<life>/<number>".
 type publisher struct {
 	env  actor.Env
@@ -40,6 +46,7 @@ type publisher struct {
 	life string
 	next int64
 	open []publication // unacknowledged, oldest first
+	full pressure.Level
 	m    telemetryv2.SeedTelemetry
 	seed telemetryv2.SeedRef
 	pad  []byte
@@ -61,7 +68,7 @@ func NewPublisher(o PublisherOptions) actor.Constructor {
 
 // Start implements actor.Actor.
 func (p *publisher) Start() error {
-	p.env.Clock.SetTimer("publish", 0, p.o.Every)
+	p.env.Clock.SetTimer("publish", 0, max(p.o.Every, p.o.After))
 	p.env.Clock.SetTimer("resend", 0, p.o.Resend)
 	return nil
 }
@@ -75,7 +82,7 @@ func (p *publisher) Receive(_ actor.ID, m canon.Message) error {
 			return nil
 		}
 		if p.o.Quiet == 0 || p.env.Clock.Monotonic() < p.o.Quiet {
-			p.env.Clock.SetTimer("publish", 0, p.o.Every)
+			p.env.Clock.SetTimer("publish", 0, p.o.Every+9*p.o.Every*time.Duration(p.full)/time.Duration(pressure.Full))
 			if len(p.open) < max(p.o.Window, 1) {
 				p.open = append(p.open, publication{number: p.next})
 				p.next++
@@ -83,6 +90,11 @@ func (p *publisher) Receive(_ actor.ID, m canon.Message) error {
 			}
 		}
 	case *busv2.PublishAck:
+		if p.o.Heeds {
+			if p.full = pressure.In(m.Reason); p.full > 0 {
+				p.env.Probe.Reached("publisher/heeds")
+			}
+		}
 		if m.Status == busv2.PublishStatus_TOO_NEW {
 			p.older(m)
 			return nil
@@ -138,11 +150,26 @@ func (p *publisher) publish(e *publication) {
 	if p.o.Newest {
 		m.RollbackGeneration = 1
 	}
-	p.env.Net.Send(actor.ID(p.o.Bus), m, actor.SendOptions{
+	p.env.Net.Send(actor.ID(p.o.Bus), p.about(id), actor.SendOptions{
 		Key: "publish/" + id, Attempt: e.attempt, EventID: id, Topic: p.o.Topic, Priority: priorities[p.o.Priority], As: e.as,
 	})
 	e.attempt++
 	e.due = p.env.Clock.Monotonic() + p.o.Resend
+}
+
+// about is an event of the topic's own type.
+func (p *publisher) about(id string) canon.Message {
+	switch p.o.Topic {
+	case "compilation.blueprint.submitted":
+		return &eventsv2.BlueprintSubmittedEvent{BlueprintId: id}
+	case "compilation.kernel.ready":
+		return &eventsv2.KernelReadyEvent{KernelArtifactId: id}
+	case "validation.kernel.characterized":
+		return &eventsv2.KernelCharacterizedEvent{KernelArtifactId: id}
+	case "innovation.field_reports":
+		return &operationalv2.FieldReport{ReportId: id}
+	}
+	return &p.m
 }
 
 var priorities = map[string]envelopev2.Priority{

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 )
@@ -91,6 +92,6 @@ func (r *reporter) report() {
 	for i := range r.o.Metrics {
 		m.Metrics = append(m.Metrics, &telemetryv2.MetricPoint{Name: fmt.Sprintf("load_%d", i), Type: telemetryv2.MetricType_GAUGE, Value: float64(r.n*(i+1)) / 7})
 	}
-	r.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 20, Options: actor.SendOptions{RunID: r.job.RunID}})
+	r.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 20, Yields: true, Options: actor.SendOptions{RunID: r.job.RunID, Priority: envelopev2.Priority_BACKGROUND}})
 	r.env.Clock.SetTimer("report", 0, r.o.Every)
 }

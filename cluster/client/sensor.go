@@ -12,6 +12,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/canon"
 	"github.com/esper-sim/espersim/contracts/durations"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
@@ -104,7 +105,7 @@ func (s *sensor) report() {
 	if r := s.n % (s.o.Regions + 1); r > 0 {
 		m.RegionId = fmt.Sprint("region-", r)
 	}
-	s.box.Put(outbox.Letter{ID: m.TelemetryId, Topic: "telemetry.seed.health", Message: m, Tries: 10, Options: actor.SendOptions{RunID: s.job.RunID, Epoch: m.Epoch}})
+	s.box.Put(outbox.Letter{ID: m.TelemetryId, Topic: "telemetry.seed.health", Message: m, Tries: 10, Yields: true, Options: actor.SendOptions{RunID: s.job.RunID, Epoch: m.Epoch, Priority: envelopev2.Priority_BACKGROUND}})
 	s.env.Clock.SetTimer("report", 0, s.o.Every)
 }
 

@@ -83,5 +83,5 @@ func (s *strategist) tell() {
 			m.Confidence = -3
 		}
 	}
-	s.box.Put(outbox.Letter{ID: id, Topic: "innovation.strategy", Message: m, Tries: 10, Options: actor.SendOptions{RunID: s.job.RunID}})
+	s.box.Put(outbox.Letter{ID: id, Topic: "innovation.strategy", Message: m, Tries: 10, Yields: true, Options: actor.SendOptions{RunID: s.job.RunID}})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
@@ -309,6 +310,6 @@ func (k *kasmina) report(s *graft.Slot, trouble string, tries uint32) {
 	if s.Failing {
 		m.Health.Status, m.LastGate = systemstatev2.SeedHealth_DEGRADED, "patience"
 	}
-	k.box.Put(outbox.Letter{ID: m.TelemetryId, Topic: "telemetry.seed.health", Message: m, Tries: tries,
-		Options: actor.SendOptions{RunID: k.job.RunID, Epoch: k.crossed}})
+	k.box.Put(outbox.Letter{ID: m.TelemetryId, Topic: "telemetry.seed.health", Message: m, Tries: tries, Yields: true,
+		Options: actor.SendOptions{RunID: k.job.RunID, Epoch: k.crossed, Priority: envelopev2.Priority_BACKGROUND}})
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -202,5 +203,5 @@ func (l *leyline) tell() {
 			event(who, "contract_match", "it is gone", telemetryv2.Level_INFO)
 		}
 	}
-	l.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 20, Options: actor.SendOptions{RunID: l.job.RunID}})
+	l.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 20, Yields: true, Options: actor.SendOptions{RunID: l.job.RunID, Priority: envelopev2.Priority_BACKGROUND}})
 }

@@ -265,7 +265,7 @@ func (n *narset) sum(name string) {
 }
 
 func (n *narset) publish(s *operationsv2.RegionSummary) {
-	n.box.Put(outbox.Letter{ID: s.SummaryId, Topic: summaries, Message: s, Options: actor.SendOptions{RunID: n.job.RunID, Epoch: s.LastEpoch},
+	n.box.Put(outbox.Letter{ID: s.SummaryId, Topic: summaries, Message: s, Yields: true, Options: actor.SendOptions{RunID: n.job.RunID, Epoch: s.LastEpoch},
 		Done: func() {
 			if n.journal.log == nil {
 				return

@@ -28,6 +28,9 @@ const page = 200
 // says how long the log is.
 const beyond = int64(1) << 60
 
+// seedTopic is the topic that the bus keeps for 72 hours, whatever its length.
+const seedTopic = "telemetry.seed.health"
+
 // read asks for what is still to be read of the bus's log.
 func (n *nissa) read() {
 	for _, t := range slices.Sorted(maps.Keys(n.replay)) {
@@ -44,7 +47,9 @@ func (n *nissa) askDepth() {
 
 // slice takes a part of the bus's log, or its length.
 func (n *nissa) slice(m *busv2.LogSlice) {
-	n.depths[m.Topic] = uint64(max(m.NextOffset-m.FirstOffset, 0))
+	if m.Topic != seedTopic { // it is kept for its time, and no backlog
+		n.depths[m.Topic] = uint64(max(m.NextOffset-m.FirstOffset, 0))
+	}
 	n.book.watch.depth = 0
 	for _, d := range n.depths {
 		n.book.watch.depth += d

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/wal"
 	"github.com/esper-sim/espersim/contracts/durations"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
@@ -16,9 +17,10 @@ import (
 // staged is a publication on its way into the log. from is empty for a dead
 // letter, which nobody waits for.
 type staged struct {
-	topic string
-	from  actor.ID
-	entry entry
+	topic  string
+	from   actor.ID
+	entry  entry
+	ticket breaker.Ticket // of a publication
 }
 
 // writer is the memory in which batches are encoded.
@@ -43,7 +45,10 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 	case b.refused != nil:
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, b.refused.Error())
 		return
-	case b.log == nil || len(b.staged)+len(b.flight) >= unsynced:
+	case b.breaker.State(b.env.Clock.Monotonic()) == breaker.Open:
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, brokenLog)
+		return
+	case b.log == nil || len(b.staged)+len(b.flight) >= unsynced && e.Priority != envelopev2.Priority_EMERGENCY:
 		return
 	case id == "" || topic == DeadLetters:
 		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, "no event id, or a topic of the bus's own")
@@ -66,8 +71,14 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 			return
 		}
 	}
-	if b.full(e.Priority) {
-		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, "the bus is full for this priority")
+	tier := tierOf(e.Priority)
+	if why := b.admit(topic, tier); why != "" {
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, why)
+		return
+	}
+	ticket, ok := b.breaker.Allow(b.env.Clock.Monotonic())
+	if !ok {
+		b.answer(from, id, topic, 0, busv2.PublishStatus_REFUSED, brokenLog)
 		return
 	}
 	now := b.now()
@@ -84,11 +95,13 @@ func (b *oona) publish(from actor.ID, e *envelopev2.EventEnvelope, raw []byte) {
 		// In the log as well: an entry that nobody can decode stays one over
 		// restarts, and what is read of it is what is delivered.
 		own[len(own)/2] ^= 0x10
+		tier = tierIn(own)
 	}
-	b.stage(staged{topic: topic, from: from, entry: entry{
-		bytes: own, eventID: id, received: now, expires: now + int64(ttl), attempts: attempts,
+	b.stage(staged{topic: topic, from: from, ticket: ticket, entry: entry{
+		bytes: own, eventID: id, received: now, expires: now + int64(ttl), attempts: attempts, tier: tier, sum: sha256.Sum256(own),
 	}})
-	if b.stagedBytes > 1<<20 || b.env.Probe.Sometimes("oona/commit-early") {
+	// An emergency does not wait for others to share its sync.
+	if tier == 0 || b.stagedBytes > 1<<20 || b.env.Probe.Sometimes("oona/commit-early") {
 		b.commit()
 	}
 }
@@ -107,21 +120,6 @@ func (b *oona) ttl(p envelopev2.Priority) time.Duration {
 		return b.o.TTL * 4
 	}
 	return b.o.TTL
-}
-
-// full says whether a priority's share of the depth is used up (card 09). An
-// emergency is always admitted.
-func (b *oona) full(p envelopev2.Priority) bool {
-	share := 75
-	switch p {
-	case envelopev2.Priority_EMERGENCY:
-		return false
-	case envelopev2.Priority_STRATEGIC:
-		share = 95
-	case envelopev2.Priority_EXPERIMENTAL, envelopev2.Priority_BACKGROUND:
-		share = 50
-	}
-	return b.s.depth+len(b.staged)+len(b.flight) >= b.o.Depth/100*share
 }
 
 func (b *oona) stage(s staged) {
@@ -219,10 +217,12 @@ func (b *oona) append() bool {
 		b.s.topic(b.staged[i].topic).ahead = 0
 	}
 	w.buf = m.AppendCanonical(w.buf[:0])
-	if _, err := b.log.Append(kindBatch, 0, w.buf); err != nil {
+	lsn, err := b.log.Append(kindBatch, 0, w.buf)
+	if err != nil {
 		b.failed(err)
 		return false
 	}
+	b.batch, b.batchTime = uint64(lsn), m.TimeNs
 	b.logged += len(w.buf) + 512
 	b.flight, b.staged = b.staged, b.flight[:0]
 	b.stagedBytes = 0
@@ -241,9 +241,16 @@ func (b *oona) settle() {
 		delete(b.waiting, s.entry.eventID)
 		b.appended(s.topic, &s.entry, offset, s.from)
 		if s.from != "" {
+			b.breaker.Done(b.env.Clock.Monotonic(), s.ticket, true)
 			b.answer(s.from, s.entry.eventID, s.topic, offset, busv2.PublishStatus_ACCEPTED, "")
 		}
 	}
+	// Nothing has happened since the record that is not in it: the state is what
+	// the log says.
+	if b.batch%digestEvery == 0 && b.batch > 0 && len(b.changes) == 0 && !b.rewound {
+		b.vouch(b.batch, b.s.digest(b.batchTime, &b.o), false)
+	}
+	b.batch = 0
 	for i := range flight {
 		for _, c := range b.s.topic(flight[i].topic).cursors {
 			b.pump(c)
@@ -256,14 +263,20 @@ func (b *oona) settle() {
 // appended declares that an entry is durable.
 func (b *oona) appended(topic string, e *entry, offset int64, from actor.ID) {
 	f := &b.fact
-	b.sum = sha256.Sum256(e.bytes)
 	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = evidencev2.BusAction_BUS_APPENDED, topic, "", offset, string(from)
-	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = e.eventID, b.sum[:], 0, 0
+	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt = e.eventID, e.sum[:], 0, 0
 	b.env.Facts.Record(f)
 }
 
 func (b *oona) answer(to actor.ID, id, topic string, offset int64, status busv2.PublishStatus, why string) {
 	r := &b.out.published
+	if l := b.level(topic).String(); l != "" && b.log != nil {
+		// Publishers that can wait do: see package outbox.
+		if why != "" {
+			why += "; "
+		}
+		why += l
+	}
 	r.EventId, r.Topic, r.Offset, r.Status, r.Reason, r.ReadsMinor = id, topic, offset, status, why, 0
 	b.env.Net.Send(to, r, actor.SendOptions{Key: "published/" + id})
 }
@@ -287,9 +300,24 @@ func (b *oona) failed(err error) {
 		return
 	}
 	b.env.Probe.Reached("oona/reopen")
+	b.trouble()
 	b.reopens++
 	b.log = nil
 	b.open()
+}
+
+// trouble tells the breaker that what is under way has come to nothing. It is
+// one failure, however many publications share it; a full disk is none.
+func (b *oona) trouble() {
+	now := b.env.Clock.Monotonic()
+	for _, list := range [2][]staged{b.flight, b.staged} {
+		for i := range list {
+			if list[i].from != "" {
+				b.breaker.Done(now, list[i].ticket, false)
+				return
+			}
+		}
+	}
 }
 
 // snapshot writes everything that is kept and lets go of the log before it.

@@ -2,7 +2,7 @@
 // log, consumer groups with the semantics of Redis streams, at-least-once
 // delivery.
 //
-// What it promises (rows O1 to O4 of the invariants):
+// What it promises (rows O1 to O8 of the invariants):
 //
 //   - A publication that was acknowledged is in the log, unchanged, and is
 //     delivered to every group until the group acknowledged it, it expired, or
@@ -10,16 +10,35 @@
 //     consumer must not know an event that a crash takes back.
 //   - Trimming never takes what a durable group has not ended.
 //   - An acknowledgement under an older claim is refused.
+//   - Deliveries go by tier, and within one by the order of the log. The log
+//     itself knows no tiers: it replays in the order in which it was written.
+//   - An emergency is always admitted and waits for nothing below it: neither for
+//     others to share its sync, nor for a consumer that has its hands full.
+//   - Four topics are queues with bounds. "Shed" never means forgotten: what was
+//     not acknowledged is refused, what was is dead-lettered in the same record
+//     that takes in what it made room for.
+//   - Telemetry of seeds can be read for 72 hours, and not after.
+//
+// The queues (H6 6.3.1): karn-tezzeret is compilation.blueprint.submitted,
+// tezzeret-urabrask is compilation.kernel.ready, urabrask-validation is
+// validation.kernel.characterized and urza-storage is innovation.field_reports.
+// The library is written to by request and reply, which queues at its publisher;
+// what the plane stores of each adaptation comes by the last of these.
+//
+// There is no breaker for consuming: a delivery is a message that nobody waits
+// for, and a consumer that fails is found by its lease.
 //
 // The files: this one handles mail, state.go is the pure state of topics and
-// groups, pump.go hands entries out, commit.go writes the log, recover.go reads
-// it.
+// groups, lanes.go the order of tiers, queues.go what is how full, admit.go who is
+// let in, pump.go hands entries out, commit.go writes the log, recover.go reads
+// it, digest.go compares the two.
 package oona
 
 import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/wal"
 	"github.com/esper-sim/espersim/contracts/canon"
@@ -31,6 +50,10 @@ import (
 // DeadLetters is the topic of entries that no consumer of a group could end:
 // the published bytes, unchanged, under an event id that names the group.
 const DeadLetters = "bus.dead-letters"
+
+// SeedTelemetry is the topic that can be read for as long as Options.Age,
+// however much there is in it (S 8.2).
+const SeedTelemetry = "telemetry.seed.health"
 
 // MaxPublication is the most bytes of one publication (card 09).
 const MaxPublication = 256 << 10
@@ -46,7 +69,7 @@ type Options struct {
 	Retain   int           `set:"retain" doc:"ended entries that a topic keeps"`
 	Age      time.Duration `set:"age" doc:"how long ended entries are kept at most"`
 	TTL      time.Duration `set:"ttl" doc:"time to live of normal entries; the other priorities keep their ratio to it"`
-	Depth    int           `set:"depth" doc:"entries in all topics at which publications are refused by priority"`
+	Depth    int           `set:"depth" doc:"entries that wait in all topics at which publications are refused by priority"`
 	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
 	Snapshot int           `set:"snapshot" doc:"bytes of log after which a snapshot lets the old log go"`
 	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
@@ -58,7 +81,7 @@ func Defaults() *Options {
 		Group: 5 * time.Millisecond, AckFlush: 50 * time.Millisecond,
 		Idle: 2 * time.Second, Lease: 3 * time.Second, Sweep: 100 * time.Millisecond,
 		Attempts: 5, Retain: 256, Age: 72 * time.Hour, TTL: 30 * time.Minute,
-		Depth: 100_000, Segment: 64 << 10, Snapshot: 128 << 10, Timeout: 500 * time.Millisecond,
+		Depth: 5000, Segment: 64 << 10, Snapshot: 128 << 10, Timeout: 500 * time.Millisecond,
 	}
 }
 
@@ -81,6 +104,12 @@ type oona struct {
 	timer   bool // the commit timer runs
 	urgent  bool // it runs with the short delay
 	resting bool // the disk refused; the timer runs with the long one
+	mode    mode
+	breaker *breaker.Breaker // of the log
+
+	batch     uint64 // record that the newest batch is in, until it is settled
+	batchTime int64
+	rewound   bool // a fault has set a cursor back: the state is not what the log says
 
 	staged      []staged // publications that wait for Append
 	flight      []staged // and those that wait for Sync
@@ -94,7 +123,6 @@ type oona struct {
 	out  outgoing
 	fact evidencev2.BusFact
 	logF evidencev2.LogFact
-	sum  [32]byte
 }
 
 // outgoing are the messages that Oona sends, each used again and again.
@@ -109,7 +137,16 @@ type outgoing struct {
 // New makes the constructor of an Oona.
 func New(_ *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		return &oona{env: env, o: o}, nil
+		b := &oona{env: env, o: o}
+		s, _ := breaker.Find("oona", "publish")
+		var err error
+		b.breaker, err = breaker.New(s, func(t breaker.Transition) {
+			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: "oona", Breaker: s.Name, From: t.From.String(), To: t.To.String()})
+			if t.To == breaker.Open {
+				env.Probe.Reached("oona/breaker-open")
+			}
+		})
+		return b, err
 	}
 }
 
@@ -180,7 +217,16 @@ func (b *oona) subscribe(from actor.ID, m *busv2.Subscribe) {
 		b.soon()
 	}
 	for _, name := range m.Topics {
-		b.pump(b.s.cursorOf(g, b.s.topic(name)))
+		t := b.s.topic(name)
+		if b.s.findCursor(g.name, name) == nil {
+			// That the group has this topic is logged as well: what queues for it
+			// after a restart is what did before.
+			c := b.change()
+			c.Group, c.Topic = g.name, name
+			b.soon()
+			t.young = t.first // what has ended for all others waits again
+		}
+		b.pump(b.s.cursorOf(g, t))
 	}
 }
 
@@ -240,6 +286,9 @@ func (b *oona) claim(m *busv2.Claim) {
 	now := b.now()
 	for i := 0; i < len(c.pending) && to.free(); i++ {
 		p := c.pending[i]
+		if p.attempts == 0 {
+			continue // nobody held it: the pump hands it out in its turn
+		}
 		if p.owner == to || now-p.since < m.MinIdleMs*int64(time.Millisecond) {
 			continue
 		}
@@ -259,6 +308,7 @@ func (b *oona) read(from actor.ID, m *busv2.ReadLog) {
 	r.QueryId, r.Topic, r.Entries = m.QueryId, m.Topic, r.Entries[:0]
 	r.FirstOffset, r.NextOffset = 1, 1
 	if t := b.s.findTopic(m.Topic); t != nil {
+		b.trim(t, b.now()) // what is over its time is not there, whenever the sweep comes
 		r.FirstOffset, r.NextOffset = t.first, t.next()
 		limit := int(min(max(m.MaxEntries, 1), 1000))
 		bytes := 0

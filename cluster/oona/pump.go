@@ -7,92 +7,78 @@ import (
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 )
 
-// pump hands out entries of a topic, in order, while consumers have room: first
-// what nobody works on any more, then new ones. The other way round, slow
-// consumers of a busy topic have their hands full of new entries whenever the
-// sweep comes by, and what a crash of the bus or a consumer that left had
-// orphaned waits for as long as anything new is there.
+// pump hands out entries of a topic while consumers have room: the most urgent
+// first, and within a tier in order. What nobody works on any more stands in
+// that order too: behind the new ones it would wait for as long as anything new
+// is there.
 func (b *oona) pump(c *cursor) {
-	if c.orphans > 0 && !b.adopt(c) {
+	if c.orphans == 0 && c.next >= c.topic.next() {
 		return
 	}
-	now := int64(-1)
-	for c.next < c.topic.next() {
-		to := c.group.choose(c.topic.name, "")
+	now := b.now()
+	for {
+		at := c.waiting(now)
+		if at < 0 {
+			return
+		}
+		e := c.topic.at(at)
+		p := c.find(at)
+		last := ""
+		if p != nil {
+			last = p.last
+			if b.end(c, p, now) {
+				continue
+			}
+		}
+		to := c.group.choose(c.topic.name, last, e.tier == 0)
 		if to == nil {
 			return
 		}
-		if now < 0 {
-			now = b.now()
-		}
-		if c.next+1 < c.topic.next() && b.env.Probe.Sometimes("reorder") {
-			c.skip(c.next+2, b.s.claims)
-			if p := c.find(c.next - 1); !b.end(c, p, now) {
-				b.hand(c, p, to, now)
+		if p == nil {
+			if after := c.topic.at(at + 1); at == c.next && after != nil && after.rank() == e.rank() && b.env.Probe.Sometimes("reorder") {
+				b.swap(c, to, now)
+				continue
 			}
-			p := c.find(c.next - 2)
-			if to = c.group.choose(c.topic.name, ""); to != nil && !b.end(c, p, now) {
-				b.hand(c, p, to, now)
+			c.skip(at+1, b.s.claims)
+			if p = c.find(at); b.end(c, p, now) {
+				continue
 			}
-			continue
 		}
-		p := &pending{offset: c.next, claim: b.s.claims}
-		c.add(p)
-		c.next++
-		if !b.end(c, p, now) {
-			b.hand(c, p, to, now)
-		}
+		b.hand(c, p, to, now)
 		if b.env.Probe.Sometimes("oona/small-batch") {
 			return // the sweep goes on
 		}
 	}
 }
 
-// adopt hands out what is due of what nobody works on. It says whether there
-// was room for all of it.
-func (b *oona) adopt(c *cursor) bool {
-	now := b.now()
-	for i := 0; i < len(c.pending); i++ {
-		p := c.pending[i]
-		if p.owner != nil || p.due > now {
-			continue
-		}
-		if b.end(c, p, now) {
-			i--
-			continue
-		}
-		to := c.group.choose(c.topic.name, p.last)
-		if to == nil {
-			return false
-		}
+// swap hands out the next two entries in the wrong order.
+func (b *oona) swap(c *cursor, to *consumer, now int64) {
+	c.skip(c.next+2, b.s.claims)
+	if p := c.find(c.next - 1); !b.end(c, p, now) {
 		b.hand(c, p, to, now)
 	}
-	return true
+	p := c.find(c.next - 2)
+	if to = c.group.choose(c.topic.name, "", false); to != nil && !b.end(c, p, now) {
+		b.hand(c, p, to, now)
+	}
 }
 
-// again hands out what is due of what was handed out before.
+// again hands out what somebody holds for too long. What nobody holds is the
+// pump's.
 func (b *oona) again(c *cursor, now int64) {
 	for i := 0; i < len(c.pending); i++ {
 		p := c.pending[i]
-		if p.due > now {
+		if p.owner == nil || p.due > now {
 			continue
 		}
 		if b.end(c, p, now) {
 			i--
 			continue
 		}
-		last := p.last
-		if p.owner != nil {
-			last = p.owner.name
-		}
 		held := p.owner
-		if held != nil {
-			held.holds-- // its own place is free for it
-		}
-		to := c.group.choose(c.topic.name, last)
-		if held != nil {
-			held.holds++
-		}
+		held.holds-- // its own place is free for it
+		to := c.group.choose(c.topic.name, held.name, c.topic.at(p.offset).tier == 0)
+		held.holds++
 		if to != nil {
 			b.hand(c, p, to, now)
 		}
@@ -146,7 +132,7 @@ func (b *oona) hand(c *cursor, p *pending, to *consumer, now int64) {
 func (b *oona) steal(c *cursor, p *pending, now int64, zombie bool) {
 	was := p.owner
 	late := &busv2.Ack{Group: c.group.name, Consumer: was.name, Topic: c.topic.name, Offset: p.offset, ClaimGeneration: p.claim}
-	to := c.group.choose(c.topic.name, was.name)
+	to := c.group.choose(c.topic.name, was.name, false)
 	if to == nil || to == was {
 		to = was
 		p.claim++
@@ -191,6 +177,11 @@ func (b *oona) end(c *cursor, p *pending, now int64) bool {
 // the log that publication and the end of the entry stand in one batch, so
 // that no crash keeps one without the other.
 func (b *oona) deadLetter(c *cursor, p *pending, e *entry, now int64) bool {
+	return b.bury(c, p, e, now, "")
+}
+
+// bury is deadLetter for a reason.
+func (b *oona) bury(c *cursor, p *pending, e *entry, now int64, why string) bool {
 	if c.topic.name == DeadLetters {
 		// There is nowhere further to go: it stays here, ended for this group.
 		b.ended(c, p.offset, evidencev2.BusAction_BUS_DEAD_LETTERED, p.last, "a dead letter nobody could take")
@@ -200,10 +191,10 @@ func (b *oona) deadLetter(c *cursor, p *pending, e *entry, now int64) bool {
 	if _, ok := b.s.ids[id]; !ok && !b.waiting[id] {
 		b.stage(staged{
 			topic: DeadLetters,
-			entry: entry{bytes: e.bytes, eventID: id, received: now, expires: now + int64(b.ttl(envelopev2.Priority_BACKGROUND)), attempts: uint32(b.o.Attempts)},
+			entry: entry{bytes: e.bytes, eventID: id, received: now, expires: now + int64(b.ttl(envelopev2.Priority_BACKGROUND)), attempts: uint32(b.o.Attempts), tier: tierOf(envelopev2.Priority_BACKGROUND), sum: e.sum},
 		})
 	}
-	b.ended(c, p.offset, evidencev2.BusAction_BUS_DEAD_LETTERED, p.last, "")
+	b.ended(c, p.offset, evidencev2.BusAction_BUS_DEAD_LETTERED, p.last, why)
 	return true
 }
 
@@ -243,6 +234,11 @@ func (b *oona) sweep() {
 			}
 		}
 	}
+	for _, t := range b.s.topics {
+		for _, at := range t.age(now) {
+			b.raised(t, at)
+		}
+	}
 	for _, g := range b.s.groups {
 		for _, c := range g.cursors {
 			b.expire(c, now)
@@ -253,6 +249,18 @@ func (b *oona) sweep() {
 	for _, t := range b.s.topics {
 		b.trim(t, now)
 	}
+	b.judge()
+}
+
+// raised declares that an entry counts for one tier more.
+func (b *oona) raised(t *topic, offset int64) {
+	e := t.at(offset)
+	b.env.Probe.Reached("oona/aged")
+	f := &b.fact
+	f.Action, f.Topic, f.Group, f.Offset, f.Consumer = evidencev2.BusAction_BUS_AGED, t.name, "", offset, ""
+	f.EventId, f.EnvelopeSha256, f.ClaimGeneration, f.Attempt, f.Tier = e.eventID, nil, 0, 0, uint32(e.rank())
+	b.env.Facts.Record(f)
+	f.Tier = 0
 }
 
 // expire ends what nobody asks for: entries at the cursor of a group without
@@ -273,13 +281,14 @@ func (b *oona) expire(c *cursor, now int64) {
 }
 
 // trim lets go of old entries of a topic, at most up to what a durable group
-// still needs.
+// still needs. Telemetry of seeds is kept for its time, however much there is of
+// it; of all else the newest.
 func (b *oona) trim(t *topic, now int64) {
 	needed := t.needed()
 	before := t.first
 	for before < needed {
 		e := t.at(before)
-		if t.next()-before <= int64(b.o.Retain) && now-e.received < int64(b.o.Age) {
+		if now-e.received < int64(b.o.Age) && (t.name == SeedTelemetry || t.next()-before <= int64(b.o.Retain)) {
 			break
 		}
 		before++

@@ -1,10 +1,12 @@
 package oona
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/wal"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -17,9 +19,9 @@ func (b *oona) open() {
 	b.staged, b.flight, b.stagedBytes, b.changes = nil, nil, 0, nil
 	b.waiting = make(map[string]bool)
 	b.timer, b.urgent, b.resting = false, false, false
-	b.logged = 0
+	b.logged, b.batch, b.rewound = 0, 0, false
 	b.env.Clock.StopTimer("commit", 0)
-	r := recovery{s: newState(uint32(b.env.Incarnation)<<16 | b.reopens&0xff<<8)}
+	r := recovery{s: newState(uint32(b.env.Incarnation)<<16 | b.reopens&0xff<<8), o: &b.o, vouch: b.vouch}
 	log, err := wal.Open(b.env.FS, "bus", wal.Options{
 		SegmentSize: int64(b.o.Segment), Deadline: b.o.Timeout, Clock: b.env.Clock, Probe: b.env.Probe,
 		Facts: b.logEvent, Replay: r.replay, Firm: true,
@@ -35,6 +37,12 @@ func (b *oona) open() {
 		return
 	case err != nil:
 		b.s = newState(0)
+		if now := b.env.Clock.Monotonic(); b.breaker.State(now) == breaker.Closed {
+			// It is for those who publish that it is opened.
+			ticket, _ := b.breaker.Allow(now)
+			b.breaker.Done(now, ticket, false)
+			b.judge()
+		}
 		b.env.Clock.SetTimer("open", 0, retry)
 		return
 	}
@@ -54,6 +62,7 @@ func (b *oona) open() {
 		for _, c := range t.cursors {
 			if b.env.Probe.Sometimes("rewind-cursor") {
 				b.s.rewind(c, 16)
+				b.rewound = true
 			}
 		}
 		f := &b.fact
@@ -84,10 +93,14 @@ type recovery struct {
 	batch busv2.StoredBatch
 	last  []place              // of the newest batch
 	snap  busv2.StoredSnapshot // of the transaction that is being read
+	o     *Options
+	vouch func(lsn uint64, sum [sha256.Size]byte, rebuilt bool)
+	whole bool // what was read so far is all that there is, not the end of what was let go
 }
 
 func (r *recovery) replay(rec wal.Record) error {
 	r.bytes += len(rec.Payload) + 512
+	r.whole = r.whole || rec.LSN == 1
 	switch {
 	case rec.Kind == kindSnapshot && rec.Op == wal.Begin:
 		r.s = newState(r.s.claims)
@@ -102,6 +115,7 @@ func (r *recovery) replay(rec wal.Record) error {
 		return nil
 	case rec.Kind == kindSnapshot && rec.Op == wal.Commit:
 		r.s.load(&r.snap)
+		r.whole = true
 		return nil
 	case rec.Kind == kindBatch, rec.Kind == kindEntries:
 	default:
@@ -131,6 +145,7 @@ func (r *recovery) replay(rec wal.Record) error {
 		r.s.append(t, entry{
 			bytes: append([]byte(nil), e.Envelope...), eventID: e.EventId,
 			received: e.ReceivedNs, expires: e.ExpiresNs, attempts: e.MaxAttempts,
+			tier: tierIn(e.Envelope), sum: sha256.Sum256(e.Envelope),
 		})
 		if rec.Kind == kindBatch {
 			r.last = append(r.last, place{t, t.next() - 1})
@@ -138,6 +153,9 @@ func (r *recovery) replay(rec wal.Record) error {
 	}
 	for _, c := range m.Changes {
 		r.s.change(c)
+	}
+	if rec.Kind == kindBatch && r.whole && uint64(rec.LSN)%digestEvery == 0 {
+		r.vouch(uint64(rec.LSN), r.s.digest(m.TimeNs, r.o), true)
 	}
 	return nil
 }

@@ -16,8 +16,7 @@ type state struct {
 	groups []*group // sorted by name
 	// ids finds the entry with an event id, for as long as it is kept.
 	ids   map[string]place
-	depth int // entries in all topics
-	bytes int // of them
+	bytes int // of the entries in all topics
 	// claims is what the claim generation of an entry starts from. It rises
 	// with every life of the process, so that an acknowledgement of a delivery
 	// before a crash can never pass for one after it.
@@ -40,6 +39,9 @@ type entry struct {
 	received int64
 	expires  int64
 	attempts uint32 // at most
+	tier     uint8
+	aged     bool     // it was raised by one tier
+	sum      [32]byte // SHA-256 of the bytes
 }
 
 // topic is the kept part of one topic's log: offsets from first on, without
@@ -49,6 +51,8 @@ type topic struct {
 	first   int64
 	entries []entry
 	cursors []*cursor
+	lanes   lanes
+	young   int64 // the first entry that was not looked at for its age
 	ahead   int64 // entries of the batch that is being written
 }
 
@@ -257,7 +261,7 @@ func (s *state) eventID(topic string, offset int64) string {
 func (s *state) append(t *topic, e entry) int64 {
 	t.entries = append(t.entries, e)
 	s.ids[e.eventID] = place{t, t.next() - 1}
-	s.depth++
+	t.lanes.add(e.tier, t.next()-1)
 	s.bytes += len(e.bytes)
 	return t.next() - 1
 }
@@ -274,7 +278,6 @@ func (s *state) trim(t *topic, before int64) {
 		if p, ok := s.ids[e.eventID]; ok && p.topic == t && p.offset == t.first+int64(i) {
 			delete(s.ids, e.eventID)
 		}
-		s.depth--
 		s.bytes -= len(e.bytes)
 		*e = entry{}
 	}
@@ -283,6 +286,7 @@ func (s *state) trim(t *topic, before int64) {
 		t.entries = slices.Clone(t.entries)
 	}
 	t.first += int64(n)
+	t.lanes.trim(t.first)
 	for _, c := range t.cursors {
 		for len(c.pending) > 0 && c.pending[0].offset < t.first {
 			c.remove(c.pending[0].offset)
@@ -361,12 +365,13 @@ func (g *group) leave(gone *consumer, now int64) {
 }
 
 // choose picks the consumer that gets the next entry of a topic: in turns,
-// and another one than not if there is one. nil: nobody has room.
-func (g *group) choose(topic, not string) *consumer {
+// and another one than not if there is one. nil: nobody has room. What is urgent
+// needs none: it does not wait behind what a consumer has its hands full of.
+func (g *group) choose(topic, not string, urgent bool) *consumer {
 	var second *consumer
 	for i := range g.consumers {
 		c := g.consumers[(g.turn+i)%len(g.consumers)]
-		if !c.free() || !slices.Contains(c.topics, topic) {
+		if !c.free() && !urgent || !slices.Contains(c.topics, topic) {
 			continue
 		}
 		if c.name == not {

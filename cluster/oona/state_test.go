@@ -48,7 +48,7 @@ func TestGroupsAgainstModel(t *testing.T) {
 				s.append(tp, entry{bytes: []byte("x"), eventID: fmt.Sprint("e", tp.next()), expires: 1, attempts: 5})
 			},
 			"hand": func(t *rapid.T) {
-				if to := g.choose("t", ""); to != nil && c.next < tp.next() {
+				if to := g.choose("t", "", false); to != nil && c.next < tp.next() {
 					p := &pending{offset: c.next, claim: s.claims}
 					c.add(p)
 					c.next++
@@ -59,7 +59,7 @@ func TestGroupsAgainstModel(t *testing.T) {
 			"again": func(t *rapid.T) {
 				for _, p := range c.pending {
 					if p.owner == nil {
-						if to := g.choose("t", p.last); to != nil {
+						if to := g.choose("t", p.last, false); to != nil {
 							give(p, to)
 						}
 					}
@@ -151,8 +151,8 @@ func TestGroupsAgainstModel(t *testing.T) {
 						t.Fatalf("id %s leads to another entry", id)
 					}
 				}
-				if len(s.ids) != s.depth || s.depth != len(tp.entries) || s.bytes != len(tp.entries) {
-					t.Fatalf("%d ids, depth %d, %d entries, %d bytes", len(s.ids), s.depth, len(tp.entries), s.bytes)
+				if len(s.ids) != len(tp.entries) || s.bytes != len(tp.entries) || len(tp.lanes[0]) != len(tp.entries) {
+					t.Fatalf("%d ids, %d entries, %d bytes, %d in their lane", len(s.ids), len(tp.entries), s.bytes, len(tp.lanes[0]))
 				}
 			},
 		})

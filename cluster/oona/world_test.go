@@ -309,7 +309,7 @@ func TestTrim(t *testing.T) {
 	for _, durable := range []bool{true, false} {
 		r := newWatch()
 		o := defaults()
-		o.oona.Retain = 10
+		o.oona.Age = 100 * time.Millisecond
 		o.oona.Snapshot, o.oona.Segment = 16<<10, 16<<10
 		o.publisher.Quiet = 2 * time.Second
 		o.subscriber[0].Durable = durable
@@ -451,6 +451,7 @@ func TestDiskFaults(t *testing.T) {
 func TestLongRun(t *testing.T) {
 	r := newWatch()
 	o := defaults()
+	o.oona.Age = 10 * time.Second
 	o.oona.Retain = 200
 	o.oona.Snapshot = 64 << 10
 	o.publisher.Quiet = 0

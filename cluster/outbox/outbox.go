@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/pressure"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -35,7 +36,10 @@ type Letter struct {
 	// in the bus's log.
 	Ordered bool
 	Tries   uint32 // most copies; 0: until acknowledged
-	Done    func() // called when the bus has it; nil: nothing
+	// Yields says that it can wait: the fuller the bus says that it is, the
+	// further such letters are apart.
+	Yields bool
+	Done   func() // called when the bus has it; nil: nothing
 }
 
 type item struct {
@@ -62,6 +66,9 @@ type Box struct {
 	limit int
 	items []*item
 	reads map[string]readers // by topic
+	full  pressure.Level
+	since time.Duration // when the bus last said how full it is
+	next  time.Duration // before then no new letter that yields is sent
 	armed bool
 	// Dropped counts letters that were given up.
 	Dropped uint64
@@ -103,10 +110,32 @@ func (b *Box) Put(l Letter) {
 	}
 	it := &item{Letter: l}
 	b.items = append(b.items, it)
-	if !b.blocked(len(b.items) - 1) {
+	switch {
+	case b.blocked(len(b.items) - 1):
+	case b.yield(it):
+		b.env.Probe.Reached("outbox/yields")
+	default:
 		b.send(it)
 	}
 	b.arm()
+}
+
+// apart is how far letters that yield are from each other when the bus is full.
+const apart = 2 * time.Second
+
+// yield says whether a letter that was not sent yet is to wait for a bus that is
+// under pressure. What the bus said long ago is not believed.
+func (b *Box) yield(it *item) bool {
+	now := b.env.Clock.Monotonic()
+	if !it.Yields || it.sent > 0 || b.full == 0 || now-b.since > remember {
+		return false
+	}
+	if now < b.next {
+		it.due = b.next
+		return true
+	}
+	b.next = now + apart*time.Duration(b.full)/time.Duration(pressure.Full)
+	return false
 }
 
 // blocked says whether an earlier ordered letter of the topic waits.
@@ -143,6 +172,7 @@ func (b *Box) remove(i int) { b.items = append(b.items[:i], b.items[i+1:]...) }
 
 // Acked takes the bus's answer.
 func (b *Box) Acked(a *busv2.PublishAck) {
+	b.full, b.since = pressure.In(a.Reason), b.env.Clock.Monotonic()
 	for i, it := range b.items {
 		if it.ID != a.EventId {
 			continue
@@ -207,7 +237,7 @@ func (b *Box) Tick() {
 		// A letter with few tries would run out of them sooner, and one that waits
 		// for an upgrade has been refused.
 		early := it.Tries == 0 && !it.held && b.env.Probe.Sometimes("outbox/resend-early")
-		if b.blocked(i) || it.due > now && !early {
+		if b.blocked(i) || it.due > now && !early || b.yield(it) {
 			continue
 		}
 		if it.Tries > 0 && it.sent-it.tooNew >= it.Tries {

@@ -21,6 +21,7 @@ type sender struct {
 	env  actor.Env
 	box  *outbox.Box
 	puts []outbox.Letter
+	then []outbox.Letter // after the first answer
 	done []string
 }
 
@@ -38,6 +39,10 @@ func (s *sender) Receive(_ actor.ID, m canon.Message) error {
 		s.box.Tick()
 	case *busv2.PublishAck:
 		s.box.Acked(m)
+		for _, l := range s.then {
+			s.box.Put(l)
+		}
+		s.then = nil
 	}
 	return nil
 }
@@ -48,6 +53,8 @@ type bus struct {
 	answer func(event string, copy int, minor uint32) (status busv2.PublishStatus, reads uint32)
 	copies map[string]int
 	log    []string // what was accepted, with its minor version
+	reason string
+	at     map[string]time.Duration // when the first copy came
 }
 
 func (*bus) Start() error { return nil }
@@ -55,12 +62,18 @@ func (*bus) Start() error { return nil }
 func (b *bus) Receive(from actor.ID, _ canon.Message) error {
 	e, _ := b.env.Net.Incoming()
 	b.copies[e.EventId]++
+	if b.at == nil {
+		b.at = map[string]time.Duration{}
+	}
+	if b.copies[e.EventId] == 1 {
+		b.at[e.EventId] = b.env.Clock.Monotonic()
+	}
 	status, reads := b.answer(e.EventId, b.copies[e.EventId], e.SchemaMinor)
 	if status == busv2.PublishStatus_ACCEPTED {
 		b.log = append(b.log, fmt.Sprintf("%s 2.%d", e.EventId, e.SchemaMinor))
 	}
 	if status != 0 {
-		b.env.Net.Send(from, &busv2.PublishAck{EventId: e.EventId, Topic: e.Topic, Status: status, ReadsMinor: reads}, actor.SendOptions{})
+		b.env.Net.Send(from, &busv2.PublishAck{EventId: e.EventId, Topic: e.Topic, Status: status, ReadsMinor: reads, Reason: b.reason}, actor.SendOptions{})
 	}
 	return nil
 }
@@ -69,6 +82,12 @@ func (b *bus) Receive(from actor.ID, _ canon.Message) error {
 func run(t *testing.T, d time.Duration, puts []outbox.Letter, answer func(string, int, uint32) (busv2.PublishStatus, uint32)) (*sender, *bus) {
 	t.Helper()
 	s, b := &sender{puts: puts}, &bus{answer: answer, copies: map[string]int{}}
+	play(t, d, s, b)
+	return s, b
+}
+
+func play(t *testing.T, d time.Duration, s *sender, b *bus) {
+	t.Helper()
 	w, err := sim.New(sim.Config{
 		Hosts: []sim.Host{{Name: "host"}},
 		Nodes: []sim.Node{
@@ -86,7 +105,6 @@ func run(t *testing.T, d time.Duration, puts []outbox.Letter, answer func(string
 		t.Fatal(err)
 	}
 	w.End()
-	return s, b
 }
 
 func telemetry(id string) outbox.Letter {
@@ -159,5 +177,32 @@ func TestTooNew(t *testing.T) {
 	}
 	if s.box.Len() != 0 || s.box.Dropped != 0 {
 		t.Errorf("%d in the box, %d dropped", s.box.Len(), s.box.Dropped)
+	}
+}
+
+// Under pressure letters that yield keep their distance, the fuller the bus the
+// more; others do not, and without pressure nobody does.
+func TestYields(t *testing.T) {
+	for reason, want := range map[string]time.Duration{"": 0, "pressure=50": time.Second, "pressure=100": 2 * time.Second} {
+		s, b := &sender{puts: []outbox.Letter{telemetry("first")}}, &bus{copies: map[string]int{}, reason: reason}
+		b.answer = func(string, int, uint32) (busv2.PublishStatus, uint32) { return accepted, 0 }
+		for _, id := range []string{"a", "b", "c"} {
+			l := telemetry(id)
+			l.Yields = true
+			s.then = append(s.then, l)
+		}
+		s.then = append(s.then, telemetry("urgent"))
+		play(t, time.Minute, s, b)
+		if s.box.Len() != 0 || len(b.log) != 5 {
+			t.Fatalf("%q: %d in the box, the bus has %v", reason, s.box.Len(), b.log)
+		}
+		for _, pair := range [][2]string{{"a", "b"}, {"b", "c"}} {
+			if gap := b.at[pair[1]] - b.at[pair[0]]; gap < want || gap > want+want/2+100*time.Millisecond {
+				t.Errorf("%q: %s comes %v after %s, want %v", reason, pair[1], gap, pair[0], want)
+			}
+		}
+		if late := b.at["urgent"] - b.at["a"]; late > 100*time.Millisecond {
+			t.Errorf("%q: what does not yield comes %v late", reason, late)
+		}
 	}
 }

@@ -99,7 +99,7 @@ func (s *simic) strategy() {
 	}
 	s.told = stage
 	id := fmt.Sprint("strategy/", s.journal.learner.Steps)
-	s.box.Put(outbox.Letter{ID: id, Topic: strategies, Tries: 10, Options: actor.SendOptions{RunID: s.job.RunID},
+	s.box.Put(outbox.Letter{ID: id, Topic: strategies, Tries: 10, Yields: true, Options: actor.SendOptions{RunID: s.job.RunID},
 		Message: &innovationv2.StrategyEvent{EventId: id, StrategyStage: uint32(stage), Strategies: names, Confidence: confidence}})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -127,7 +128,7 @@ func (t *tolaria) report() {
 			m.Health.Status = telemetryv2.HealthStatus_DEGRADED
 		}
 	}
-	t.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 3, Options: actor.SendOptions{RunID: t.job.RunID, Epoch: t.epoch}})
+	t.box.Put(outbox.Letter{ID: m.PacketId, Topic: "telemetry.subsystem.health", Message: m, Tries: 3, Yields: true, Options: actor.SendOptions{RunID: t.job.RunID, Epoch: t.epoch, Priority: envelopev2.Priority_BACKGROUND}})
 	t.env.Clock.SetTimer("report", 0, reportEvery)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
@@ -180,7 +181,7 @@ func (u *urza) post() {
 			u.env.Log.Error("an announcement that nobody can read: " + err.Error())
 			continue
 		}
-		u.box.Put(outbox.Letter{ID: a.event, Topic: a.topic, Message: m, Options: actor.SendOptions{RunID: u.job.RunID},
+		u.box.Put(outbox.Letter{ID: a.event, Topic: a.topic, Message: m, Yields: true, Options: actor.SendOptions{RunID: u.job.RunID, Priority: urgency(m)},
 			Done: func() {
 				if u.log == nil {
 					return // it is announced again after the opening; the bus drops the copy
@@ -192,6 +193,15 @@ func (u *urza) post() {
 				u.env.Facts.Record(&evidencev2.AssetFact{AssetId: a.event, Action: "ANNOUNCED"})
 			}})
 	}
+}
+
+// urgency is the priority of an announcement: a blueprint that Tamiyo wants much
+// goes before others (H6 6.3.1).
+func urgency(m canon.Message) envelopev2.Priority {
+	if b, ok := m.(*eventsv2.BlueprintSubmittedEvent); ok && b.TamiyoInterest > 0.8 {
+		return envelopev2.Priority_STRATEGIC
+	}
+	return envelopev2.Priority_NORMAL
 }
 
 // announced decodes an announcement.

@@ -110,6 +110,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.evidence.v2.PauseFact":                 func() canon.Message { return new(v26.PauseFact) },
 	"esper.evidence.v2.PolicyFact":                func() canon.Message { return new(v26.PolicyFact) },
 	"esper.evidence.v2.PruningFact":               func() canon.Message { return new(v26.PruningFact) },
+	"esper.evidence.v2.ReplayFact":                func() canon.Message { return new(v26.ReplayFact) },
 	"esper.evidence.v2.ReportFact":                func() canon.Message { return new(v26.ReportFact) },
 	"esper.evidence.v2.RollbackFact":              func() canon.Message { return new(v26.RollbackFact) },
 	"esper.evidence.v2.SliceFact":                 func() canon.Message { return new(v26.SliceFact) },

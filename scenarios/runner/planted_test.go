@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
@@ -20,6 +22,7 @@ import (
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
@@ -50,6 +53,10 @@ type hooks struct {
 	timer   func(name string, d time.Duration) time.Duration
 	nosync  bool // syncs say yes and do nothing
 	disk    func(actor.FS) actor.FS
+	// incoming changes a copy of the envelope that a handler looks at, and
+	// monotonic the clock that it reads.
+	incoming  func(e *envelopev2.EventEnvelope)
+	monotonic func(time.Duration) time.Duration
 }
 
 type (
@@ -76,11 +83,33 @@ type (
 )
 
 func (n hookedNet) Send(to actor.ID, m canon.Message, o actor.SendOptions) {
+	if n.h.send == nil {
+		n.Net.Send(to, m, o)
+		return
+	}
 	n.h.send(to, m, o, func(m canon.Message, o actor.SendOptions) { n.Net.Send(to, m, o) })
+}
+func (n hookedNet) Incoming() (*envelopev2.EventEnvelope, []byte) {
+	e, raw := n.Net.Incoming()
+	if e == nil || n.h.incoming == nil {
+		return e, raw
+	}
+	e = proto.Clone(e).(*envelopev2.EventEnvelope)
+	n.h.incoming(e)
+	return e, raw
+}
+func (c hookedClock) Monotonic() time.Duration {
+	if c.h.monotonic == nil {
+		return c.Clock.Monotonic()
+	}
+	return c.h.monotonic(c.Clock.Monotonic())
 }
 func (f hookedFacts) Record(m canon.Message) { f.h.record(m, f.Recorder.Record) }
 func (c hookedClock) SetTimer(name string, arg int64, d time.Duration) {
-	c.Clock.SetTimer(name, arg, c.h.timer(name, d))
+	if c.h.timer != nil {
+		d = c.h.timer(name, d)
+	}
+	c.Clock.SetTimer(name, arg, d)
 }
 func (a hookedActor) Receive(from actor.ID, m canon.Message) error {
 	return a.h.receive(from, m, func(m canon.Message) error { return a.Actor.Receive(from, m) })
@@ -113,13 +142,13 @@ func (h *hooks) wrap(role string) func(string, string, actor.Constructor) actor.
 			return c
 		}
 		return func(e actor.Env) (actor.Actor, error) {
-			if h.send != nil {
+			if h.send != nil || h.incoming != nil {
 				e.Net = hookedNet{e.Net, h}
 			}
 			if h.record != nil {
 				e.Facts = hookedFacts{e.Facts, h}
 			}
-			if h.timer != nil {
+			if h.timer != nil || h.monotonic != nil {
 				e.Clock = hookedClock{e.Clock, h}
 			}
 			if h.nosync {
@@ -188,6 +217,11 @@ func onReceive[T canon.Message](f func(m T) canon.Message) *hooks {
 		}
 		return pass(m)
 	}}
+}
+
+// thrice is a clock that is three times as fast.
+func thrice() *hooks {
+	return &hooks{monotonic: func(d time.Duration) time.Duration { return 3 * d }}
 }
 
 // onFact is the same for facts.
@@ -658,6 +692,38 @@ var bugs = []planted{
 			}
 			return pass(m)
 		}}
+	}},
+	{id: "O5", role: "oona", bug: "takes emergencies for background", file: "bus/storm.yaml", make: func() *hooks {
+		return &hooks{incoming: func(e *envelopev2.EventEnvelope) {
+			if e.Priority == envelopev2.Priority_EMERGENCY {
+				e.Priority = envelopev2.Priority_BACKGROUND
+			}
+		}}
+	}},
+	{id: "O6", role: "oona", bug: "takes everything for an emergency, and bounds nothing", file: "bus/storm.yaml", make: func() *hooks {
+		return &hooks{incoming: func(e *envelopev2.EventEnvelope) { e.Priority = envelopev2.Priority_EMERGENCY }}
+	}},
+	{id: "O7", role: "oona", bug: "its clock is three times as fast, and it raises what is not old", file: "bus/ageing.yaml", make: thrice},
+	{id: "O8", role: "oona", bug: "its clock is three times as fast, and it lets telemetry go after a day", file: "bus/retention.yaml", make: thrice},
+	{id: "E2", role: "oona", bug: "rebuilds from its log another state than it had", file: "bus/crashes.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.ReplayFact, pass func(canon.Message)) {
+			if f.Rebuilt {
+				f.StateSha256[0] ^= 1
+			}
+			pass(f)
+		})
+	}},
+	{id: "R3", role: "oona", bug: "now and then shows its log as it was an entry ago", file: "bus/readers.yaml", liar: true, make: func() *hooks {
+		n := 0
+		return onSend(func(m *busv2.LogSlice, _ *actor.SendOptions) bool {
+			if n++; n%7 == 0 && m.NextOffset > 1 {
+				m.NextOffset--
+				if k := len(m.Entries); k > 0 && m.Entries[k-1].Offset == m.NextOffset {
+					m.Entries = m.Entries[:k-1]
+				}
+			}
+			return true
+		})
 	}},
 	{id: "L5", role: "oona", bug: "answers no publisher any more after a hundred answers", file: strings.Replace(twoConsumers, "duration: 10s", "duration: 30s", 1), make: func() *hooks {
 		n := 0

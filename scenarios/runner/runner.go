@@ -191,7 +191,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		p.Damaged = damages(steps)
-		p.Attempts, p.Lease = busSettings(s)
+		p.Attempts, p.Lease, p.Retention = busSettings(s)
 		for _, v := range s.Void {
 			p.Void[v.Invariant] = v.Because
 		}
@@ -342,7 +342,7 @@ func damages(steps []faults.Step) bool {
 }
 
 // busSettings are what the checkers must know of the bus's own settings.
-func busSettings(s *scenarios.Scenario) (attempts uint32, lease time.Duration) {
+func busSettings(s *scenarios.Scenario) (attempts uint32, lease, retention time.Duration) {
 	o := oona.Defaults()
 	for _, n := range s.Cluster.Nodes {
 		if n.Role() != "oona" {
@@ -352,7 +352,7 @@ func busSettings(s *scenarios.Scenario) (attempts uint32, lease time.Duration) {
 			_ = setting.Set(o, v.Key, v.Value) // boot complains of what it cannot set
 		}
 	}
-	return uint32(o.Attempts), o.Lease
+	return uint32(o.Attempts), o.Lease, o.Age
 }
 
 // boot builds the world of a scenario.

@@ -2897,6 +2897,7 @@ var schemaOfBusFact = canon.Schema{
 		{Number: 8, Name: "claim_generation", Wire: 0, Elem: 2},
 		{Number: 9, Name: "attempt", Wire: 0, Elem: 2},
 		{Number: 10, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 11, Name: "tier", Wire: 0, Elem: 2},
 	},
 }
 
@@ -2942,6 +2943,9 @@ func (m *BusFact) CanonicalSize() int {
 	if len(m.Reason) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Reason))
 	}
+	if m.Tier != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Tier))
+	}
 	return n
 }
 
@@ -2961,6 +2965,11 @@ func (m *BusFact) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Tier != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Tier))
+		i--
+		b[i] = 0x58
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -3027,7 +3036,7 @@ func (m *BusFact) ParseCanonical(b []byte) error {
 		if r := canon.Int32(v); r != 0 {
 			return schemaOfBusFact.Fail(1, r, i)
 		}
-		if v > 8 {
+		if v > 10 {
 			return schemaOfBusFact.Fail(1, canon.UnknownEnum, i)
 		}
 		if v == 0 {
@@ -3186,6 +3195,22 @@ func (m *BusFact) ParseCanonical(b []byte) error {
 	} else {
 		m.Reason = ""
 	}
+	if tag == 0x58 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfBusFact.Fail(11, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfBusFact.Fail(11, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfBusFact.Fail(11, canon.ExplicitZero, i)
+		}
+		m.Tier = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Tier = 0
+	}
 	if tag != canon.End {
 		return schemaOfBusFact.Unexpected(b, tag, i)
 	}
@@ -3224,6 +3249,181 @@ func (m *BusFact) IdentityHash(h uint64) uint64 {
 	if len(m.Reason) != 0 {
 		h = canon.Mix(h, 10)
 		h = canon.MixString(h, m.Reason)
+	}
+	if m.Tier != 0 {
+		h = canon.Mix(h, 11)
+		h = canon.Mix(h, uint64(uint64(m.Tier)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfReplayFact = canon.Schema{
+	Name: "esper.evidence.v2.ReplayFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "log", Wire: 2, Elem: 2},
+		{Number: 2, Name: "lsn", Wire: 0, Elem: 2},
+		{Number: 3, Name: "state_sha256", Wire: 2, Elem: 2},
+		{Number: 4, Name: "rebuilt", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ReplayFact) FullName() string { return schemaOfReplayFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ReplayFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Log) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Log))
+	}
+	if m.Lsn != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Lsn))
+	}
+	if len(m.StateSha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.StateSha256))
+	}
+	if m.Rebuilt {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ReplayFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ReplayFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Rebuilt {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Rebuilt))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.StateSha256) != 0 {
+		i = canon.PutBytes(b, i, m.StateSha256)
+		i--
+		b[i] = 0x1a
+	}
+	if m.Lsn != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Lsn))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Log) != 0 {
+		i = canon.PutString(b, i, m.Log)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ReplayFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfReplayFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfReplayFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfReplayFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Log != string(b[at:n]) {
+			m.Log = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Log = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfReplayFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfReplayFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Lsn = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Lsn = 0
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfReplayFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfReplayFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.StateSha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.StateSha256 = nil
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfReplayFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfReplayFact.Fail(4, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfReplayFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Rebuilt = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Rebuilt = false
+	}
+	if tag != canon.End {
+		return schemaOfReplayFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ReplayFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Log) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Log)
+	}
+	if m.Lsn != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Lsn)))
+	}
+	if len(m.StateSha256) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.MixBytes(h, m.StateSha256)
+	}
+	if m.Rebuilt {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(canon.Bit(m.Rebuilt)))
 	}
 	return canon.Mix(h, 0)
 }

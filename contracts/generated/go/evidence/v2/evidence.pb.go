@@ -303,22 +303,26 @@ const (
 	BusAction_BUS_DEAD_LETTERED      BusAction = 4
 	BusAction_BUS_TRIMMED            BusAction = 5
 	BusAction_BUS_CLAIMED            BusAction = 6
-	BusAction_BUS_RECOVERED          BusAction = 7 // offset is where the topic's log ends after a restart
-	BusAction_BUS_CONSUMED           BusAction = 8 // declared by a consumer: the entry took effect there
+	BusAction_BUS_RECOVERED          BusAction = 7  // offset is where the topic's log ends after a restart
+	BusAction_BUS_CONSUMED           BusAction = 8  // declared by a consumer: the entry took effect there
+	BusAction_BUS_SHED               BusAction = 9  // it made room for a more urgent one, and goes to the dead letters
+	BusAction_BUS_AGED               BusAction = 10 // it was raised by one tier for its age
 )
 
 // Enum value maps for BusAction.
 var (
 	BusAction_name = map[int32]string{
-		0: "BUS_ACTION_UNSPECIFIED",
-		1: "BUS_APPENDED",
-		2: "BUS_ACKED",
-		3: "BUS_EXPIRED",
-		4: "BUS_DEAD_LETTERED",
-		5: "BUS_TRIMMED",
-		6: "BUS_CLAIMED",
-		7: "BUS_RECOVERED",
-		8: "BUS_CONSUMED",
+		0:  "BUS_ACTION_UNSPECIFIED",
+		1:  "BUS_APPENDED",
+		2:  "BUS_ACKED",
+		3:  "BUS_EXPIRED",
+		4:  "BUS_DEAD_LETTERED",
+		5:  "BUS_TRIMMED",
+		6:  "BUS_CLAIMED",
+		7:  "BUS_RECOVERED",
+		8:  "BUS_CONSUMED",
+		9:  "BUS_SHED",
+		10: "BUS_AGED",
 	}
 	BusAction_value = map[string]int32{
 		"BUS_ACTION_UNSPECIFIED": 0,
@@ -330,6 +334,8 @@ var (
 		"BUS_CLAIMED":            6,
 		"BUS_RECOVERED":          7,
 		"BUS_CONSUMED":           8,
+		"BUS_SHED":               9,
+		"BUS_AGED":               10,
 	}
 )
 
@@ -1427,6 +1433,7 @@ type BusFact struct {
 	ClaimGeneration uint32                 `protobuf:"varint,8,opt,name=claim_generation,json=claimGeneration,proto3" json:"claim_generation,omitempty"`
 	Attempt         uint32                 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Reason          string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	Tier            uint32                 `protobuf:"varint,11,opt,name=tier,proto3" json:"tier,omitempty"` // of BUS_SHED: that it had; of BUS_AGED: that it has now
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1531,6 +1538,83 @@ func (x *BusFact) GetReason() string {
 	return ""
 }
 
+func (x *BusFact) GetTier() uint32 {
+	if x != nil {
+		return x.Tier
+	}
+	return 0
+}
+
+// ReplayFact is the digest of what a log says at one of its records: of the
+// state that its owner has, or of the one that it rebuilt from the log.
+type ReplayFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           string                 `protobuf:"bytes,1,opt,name=log,proto3" json:"log,omitempty"`
+	Lsn           uint64                 `protobuf:"varint,2,opt,name=lsn,proto3" json:"lsn,omitempty"`
+	StateSha256   []byte                 `protobuf:"bytes,3,opt,name=state_sha256,json=stateSha256,proto3" json:"state_sha256,omitempty"`
+	Rebuilt       bool                   `protobuf:"varint,4,opt,name=rebuilt,proto3" json:"rebuilt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayFact) Reset() {
+	*x = ReplayFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayFact) ProtoMessage() {}
+
+func (x *ReplayFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayFact.ProtoReflect.Descriptor instead.
+func (*ReplayFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReplayFact) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *ReplayFact) GetLsn() uint64 {
+	if x != nil {
+		return x.Lsn
+	}
+	return 0
+}
+
+func (x *ReplayFact) GetStateSha256() []byte {
+	if x != nil {
+		return x.StateSha256
+	}
+	return nil
+}
+
+func (x *ReplayFact) GetRebuilt() bool {
+	if x != nil {
+		return x.Rebuilt
+	}
+	return false
+}
+
 // BreakerFact is one transition of a circuit breaker.
 type BreakerFact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1544,7 +1628,7 @@ type BreakerFact struct {
 
 func (x *BreakerFact) Reset() {
 	*x = BreakerFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[13]
+	mi := &file_evidence_evidence_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1640,7 @@ func (x *BreakerFact) String() string {
 func (*BreakerFact) ProtoMessage() {}
 
 func (x *BreakerFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[13]
+	mi := &file_evidence_evidence_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1653,7 @@ func (x *BreakerFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFact.ProtoReflect.Descriptor instead.
 func (*BreakerFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{13}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BreakerFact) GetSubsystem() string {
@@ -1613,7 +1697,7 @@ type ModeFact struct {
 
 func (x *ModeFact) Reset() {
 	*x = ModeFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[14]
+	mi := &file_evidence_evidence_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1709,7 @@ func (x *ModeFact) String() string {
 func (*ModeFact) ProtoMessage() {}
 
 func (x *ModeFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[14]
+	mi := &file_evidence_evidence_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1722,7 @@ func (x *ModeFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModeFact.ProtoReflect.Descriptor instead.
 func (*ModeFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{14}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ModeFact) GetSubsystem() string {
@@ -1680,7 +1764,7 @@ type ReportFact struct {
 
 func (x *ReportFact) Reset() {
 	*x = ReportFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[15]
+	mi := &file_evidence_evidence_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1776,7 @@ func (x *ReportFact) String() string {
 func (*ReportFact) ProtoMessage() {}
 
 func (x *ReportFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[15]
+	mi := &file_evidence_evidence_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1789,7 @@ func (x *ReportFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportFact.ProtoReflect.Descriptor instead.
 func (*ReportFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{15}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportFact) GetReportId() string {
@@ -1737,7 +1821,7 @@ type AssetFact struct {
 
 func (x *AssetFact) Reset() {
 	*x = AssetFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[16]
+	mi := &file_evidence_evidence_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1833,7 @@ func (x *AssetFact) String() string {
 func (*AssetFact) ProtoMessage() {}
 
 func (x *AssetFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[16]
+	mi := &file_evidence_evidence_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1846,7 @@ func (x *AssetFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetFact.ProtoReflect.Descriptor instead.
 func (*AssetFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{16}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AssetFact) GetAssetId() string {
@@ -1814,7 +1898,7 @@ type JobFact struct {
 
 func (x *JobFact) Reset() {
 	*x = JobFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[17]
+	mi := &file_evidence_evidence_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1910,7 @@ func (x *JobFact) String() string {
 func (*JobFact) ProtoMessage() {}
 
 func (x *JobFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[17]
+	mi := &file_evidence_evidence_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1923,7 @@ func (x *JobFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFact.ProtoReflect.Descriptor instead.
 func (*JobFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{17}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JobFact) GetJobId() string {
@@ -1890,7 +1974,7 @@ type SliceFact struct {
 
 func (x *SliceFact) Reset() {
 	*x = SliceFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[18]
+	mi := &file_evidence_evidence_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +1986,7 @@ func (x *SliceFact) String() string {
 func (*SliceFact) ProtoMessage() {}
 
 func (x *SliceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[18]
+	mi := &file_evidence_evidence_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +1999,7 @@ func (x *SliceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceFact.ProtoReflect.Descriptor instead.
 func (*SliceFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{18}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SliceFact) GetSubsystem() string {
@@ -1961,7 +2045,7 @@ type ConfigFact struct {
 
 func (x *ConfigFact) Reset() {
 	*x = ConfigFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[19]
+	mi := &file_evidence_evidence_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +2057,7 @@ func (x *ConfigFact) String() string {
 func (*ConfigFact) ProtoMessage() {}
 
 func (x *ConfigFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[19]
+	mi := &file_evidence_evidence_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +2070,7 @@ func (x *ConfigFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigFact.ProtoReflect.Descriptor instead.
 func (*ConfigFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{19}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConfigFact) GetSubsystem() string {
@@ -2041,7 +2125,7 @@ type PolicyFact struct {
 
 func (x *PolicyFact) Reset() {
 	*x = PolicyFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[20]
+	mi := &file_evidence_evidence_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2137,7 @@ func (x *PolicyFact) String() string {
 func (*PolicyFact) ProtoMessage() {}
 
 func (x *PolicyFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[20]
+	mi := &file_evidence_evidence_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2150,7 @@ func (x *PolicyFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyFact.ProtoReflect.Descriptor instead.
 func (*PolicyFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{20}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PolicyFact) GetVersion() string {
@@ -2135,7 +2219,7 @@ type PruningFact struct {
 
 func (x *PruningFact) Reset() {
 	*x = PruningFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[21]
+	mi := &file_evidence_evidence_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2231,7 @@ func (x *PruningFact) String() string {
 func (*PruningFact) ProtoMessage() {}
 
 func (x *PruningFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[21]
+	mi := &file_evidence_evidence_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2244,7 @@ func (x *PruningFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruningFact.ProtoReflect.Descriptor instead.
 func (*PruningFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{21}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PruningFact) GetIdempotencyKey() string {
@@ -2328,7 +2412,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12&\n" +
 	"\x0fmax_duration_ns\x18\x04 \x01(\x03R\rmaxDurationNs\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xc0\x02\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xd4\x02\n" +
 	"\aBusFact\x124\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1c.esper.evidence.v2.BusActionR\x06action\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x14\n" +
@@ -2340,7 +2424,14 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x10claim_generation\x18\b \x01(\rR\x0fclaimGeneration\x12\x18\n" +
 	"\aattempt\x18\t \x01(\rR\aattempt\x12\x16\n" +
 	"\x06reason\x18\n" +
-	" \x01(\tR\x06reason\"i\n" +
+	" \x01(\tR\x06reason\x12\x12\n" +
+	"\x04tier\x18\v \x01(\rR\x04tier\"m\n" +
+	"\n" +
+	"ReplayFact\x12\x10\n" +
+	"\x03log\x18\x01 \x01(\tR\x03log\x12\x10\n" +
+	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\x12!\n" +
+	"\fstate_sha256\x18\x03 \x01(\fR\vstateSha256\x12\x18\n" +
+	"\arebuilt\x18\x04 \x01(\bR\arebuilt\"i\n" +
 	"\vBreakerFact\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x18\n" +
 	"\abreaker\x18\x02 \x01(\tR\abreaker\x12\x12\n" +
@@ -2442,7 +2533,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\fRB_ESCALATED\x10\b\x12\v\n" +
 	"\aRB_DONE\x10\t\x12\r\n" +
 	"\tRB_FAILED\x10\n" +
-	"*\xb7\x01\n" +
+	"*\xd3\x01\n" +
 	"\tBusAction\x12\x1a\n" +
 	"\x16BUS_ACTION_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fBUS_APPENDED\x10\x01\x12\r\n" +
@@ -2452,7 +2543,10 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\vBUS_TRIMMED\x10\x05\x12\x0f\n" +
 	"\vBUS_CLAIMED\x10\x06\x12\x11\n" +
 	"\rBUS_RECOVERED\x10\a\x12\x10\n" +
-	"\fBUS_CONSUMED\x10\bBMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
+	"\fBUS_CONSUMED\x10\b\x12\f\n" +
+	"\bBUS_SHED\x10\t\x12\f\n" +
+	"\bBUS_AGED\x10\n" +
+	"BMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
 
 var (
 	file_evidence_evidence_proto_rawDescOnce sync.Once
@@ -2467,7 +2561,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
@@ -2487,30 +2581,31 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*DecisionFact)(nil),   // 15: esper.evidence.v2.DecisionFact
 	(*PauseFact)(nil),      // 16: esper.evidence.v2.PauseFact
 	(*BusFact)(nil),        // 17: esper.evidence.v2.BusFact
-	(*BreakerFact)(nil),    // 18: esper.evidence.v2.BreakerFact
-	(*ModeFact)(nil),       // 19: esper.evidence.v2.ModeFact
-	(*ReportFact)(nil),     // 20: esper.evidence.v2.ReportFact
-	(*AssetFact)(nil),      // 21: esper.evidence.v2.AssetFact
-	(*JobFact)(nil),        // 22: esper.evidence.v2.JobFact
-	(*SliceFact)(nil),      // 23: esper.evidence.v2.SliceFact
-	(*ConfigFact)(nil),     // 24: esper.evidence.v2.ConfigFact
-	(*PolicyFact)(nil),     // 25: esper.evidence.v2.PolicyFact
-	(*PruningFact)(nil),    // 26: esper.evidence.v2.PruningFact
-	(*v2.SeedRef)(nil),     // 27: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 28: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 29: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 30: esper.training.v2.StepEffect
+	(*ReplayFact)(nil),     // 18: esper.evidence.v2.ReplayFact
+	(*BreakerFact)(nil),    // 19: esper.evidence.v2.BreakerFact
+	(*ModeFact)(nil),       // 20: esper.evidence.v2.ModeFact
+	(*ReportFact)(nil),     // 21: esper.evidence.v2.ReportFact
+	(*AssetFact)(nil),      // 22: esper.evidence.v2.AssetFact
+	(*JobFact)(nil),        // 23: esper.evidence.v2.JobFact
+	(*SliceFact)(nil),      // 24: esper.evidence.v2.SliceFact
+	(*ConfigFact)(nil),     // 25: esper.evidence.v2.ConfigFact
+	(*PolicyFact)(nil),     // 26: esper.evidence.v2.PolicyFact
+	(*PruningFact)(nil),    // 27: esper.evidence.v2.PruningFact
+	(*v2.SeedRef)(nil),     // 28: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),      // 29: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),    // 30: esper.training.v2.StepRef
+	(v21.StepEffect)(0),    // 31: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	27, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	28, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	28, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	28, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	29, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	29, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	29, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	30, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	30, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	31, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	27, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	28, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
@@ -2533,7 +2628,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
