@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/scenarios/planted"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
 
@@ -171,7 +172,7 @@ func TestEveryFaultIsWitnessed(t *testing.T) {
 			}
 			o := runner.Options{All: true}
 			if w.unsynced {
-				o.Wrap = (&hooks{nosync: true}).wrap("ledger")
+				o.Wrap = planted.Unsynced("ledger")
 			}
 			var fired bool
 			for seed := uint64(1); seed <= 20 && !fired; seed++ {
