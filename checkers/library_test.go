@@ -51,18 +51,19 @@ func (p *tape) rate(node string, rate float64) {
 	p.sent(node, "kasmina", &trainingv2.BackwardRequest{LearningRate: rate})
 }
 
-func init() {
-	cases["C8"] = func(p *tape, guilty bool) {
+// libraryCases are more of the cases.
+var libraryCases = map[string]func(p *tape, guilty bool){
+	"C8": func(p *tape, guilty bool) {
 		p.sent("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p", MaxDuration: &durationpb.Duration{Seconds: pick[int64](guilty, -1, 1)}})
-	}
-	cases["A7"] = func(p *tape, guilty bool) {
+	},
+	"A7": func(p *tape, guilty bool) {
 		for i := range pick(guilty, 11, 10) {
 			id := fmt.Sprint("p", i)
 			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: id})
 			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: id, State: pausev2.PauseState_PAUSING, GrantedQuota: 1000})
 		}
-	}
-	cases["T5"] = func(p *tape, guilty bool) {
+	},
+	"T5": func(p *tape, guilty bool) {
 		p.rate("tolaria", 0.02)
 		p.command(&adaptationv2.AdaptationCommand{CommandId: "lr", Command: &adaptationv2.AdaptationCommand_LrUpdate{
 			LrUpdate: &adaptationv2.LearningRateUpdate{GroupRates: []*adaptationv2.LearningRateGroup{{LearningRate: 0.01}}}}})
@@ -70,26 +71,26 @@ func init() {
 			p.fact("tolaria", &evidencev2.CommandFact{CommandId: "lr", Subsystem: "tolaria", Status: "APPLIED"})
 		}
 		p.rate("tolaria", 0.01)
-	}
-	cases["I1"] = func(p *tape, guilty bool) {
+	},
+	"I1": func(p *tape, guilty bool) {
 		p.verdict("urabrask", "r1", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
 		if guilty {
 			p.verdict("urabrask", "r2", blueprintv2.KernelStatus_REJECTED, false, assetsv2.AssetStatus_STORED)
 		}
-	}
-	cases["I2"] = func(p *tape, guilty bool) {
+	},
+	"I2": func(p *tape, guilty bool) {
 		p.verdict("urabrask", "r1", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
 		p.answers(&operationalv2.KernelQuery{RequiredTags: []string{pick(guilty, "sparse", "dense")}},
 			&operationalv2.KernelQueryResult{QuerySuccessful: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
-	}
-	cases["I3"] = func(p *tape, guilty bool) {
+	},
+	"I3": func(p *tape, guilty bool) {
 		for _, b := range []string{"one", pick(guilty, "two", "one")} {
 			sum := sha256.Sum256([]byte(b))
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Binary: []byte(b), BinarySha256: sum[:],
 				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
 		}
-	}
+	},
 }
 
 // Each clause of the library's rows, of the rates', the quota's and the
@@ -108,7 +109,7 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p", State: pausev2.PauseState_PAUSING, GrantedQuota: pick[uint32](guilty, 1001, 1000)})
 		}},
 		"a quota that comes back too soon": {"A7", func(p *tape, guilty bool) {
-			cases["A7"](p, false)
+			libraryCases["A7"](p, false)
 			p.wait(pick(guilty, 58*time.Second, 61*time.Second))
 			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "late", State: pausev2.PauseState_PAUSING, GrantedQuota: 1})
 		}},

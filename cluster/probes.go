@@ -54,6 +54,7 @@ var probes = []Probe{
 	{"tolaria/before-commit", "a rollback is about to be decided"},
 	{"tolaria/checkpoint-incomplete", "a part of a checkpoint did not come, or its disk was full"},
 	{"tolaria/config-decided", "Tolaria has decided from when on a revision is in force"},
+	{"tolaria/foreign-rate", "the optimizer had a rate that the learning-rate controller has not set"},
 	{"urabrask/before-verdict", "a verdict is reached, and not in the log yet"},
 	{"urabrask/full", "the queue of validations has no place"},
 	{"urza/fallback", "a query is answered with the identity kernel"},

@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
@@ -751,7 +750,7 @@ var bugs = []planted{
 		n := 0
 		return onSend(func(m *pausev2.PauseRequest, _ *actor.SendOptions) bool {
 			if n++; n == 3 {
-				m.MaxDuration = &durationpb.Duration{Seconds: -1}
+				m.MaxDuration = durations.From(-time.Second)
 			}
 			return true
 		})

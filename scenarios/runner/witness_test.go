@@ -26,6 +26,24 @@ checks: [W1, W2, W3]
 expect: clean
 `
 
+const triadCluster = `version: 1
+name: witness
+duration: %s
+cluster:
+  hosts:
+    - {name: train}
+    - {name: control}
+    - {name: bus}
+  nodes:
+    - {name: tolaria, host: train}
+    - {name: kasmina, host: train}
+    - {name: tamiyo, host: control, options: {policy: busy}}
+    - {name: oona, host: bus}
+plan:
+%s
+expect: clean
+`
+
 const busCluster = `version: 1
 name: witness
 duration: %s
@@ -103,14 +121,17 @@ var witnesses = map[string]witness{
 	"disk/slow-io":          {on: logCluster, faults: []string{"disk/slow-io store delay=20ms"}},
 	"disk/hung-io":          {on: logCluster, faults: []string{"disk/hung-io store count=1"}},
 
-	"bus/duplicate":     {on: busCluster, faults: []string{"bus/duplicate oona rate=0.3"}},
-	"bus/reorder":       {on: busCluster, faults: []string{"bus/reorder oona rate=0.3"}},
-	"bus/drop-ack":      {on: busCluster, faults: []string{"bus/drop-ack oona rate=0.3"}},
-	"bus/claim":         {on: busCluster, faults: []string{"bus/claim oona rate=0.3"}},
-	"bus/rewind-cursor": {on: busCluster, faults: []string{"bus/rewind-cursor oona", "crash oona"}},
-	"bus/trim-pending":  {on: busCluster, faults: []string{"bus/trim-pending oona"}},
-	"bus/poison":        {on: busCluster, faults: []string{"bus/poison oona rate=0.1"}},
-	"bus/zombie-ack":    {on: busCluster, faults: []string{"bus/zombie-ack oona rate=0.3"}},
+	"kernel/launch-fails":   {on: triadCluster, faults: []string{"kernel/launch-fails kasmina rate=0.1"}},
+	"kernel/gradient-leak":  {on: triadCluster, faults: []string{"kernel/gradient-leak kasmina rate=0.3"}},
+	"training/foreign-rate": {on: triadCluster, faults: []string{"training/foreign-rate tolaria rate=0.3"}},
+	"bus/duplicate":         {on: busCluster, faults: []string{"bus/duplicate oona rate=0.3"}},
+	"bus/reorder":           {on: busCluster, faults: []string{"bus/reorder oona rate=0.3"}},
+	"bus/drop-ack":          {on: busCluster, faults: []string{"bus/drop-ack oona rate=0.3"}},
+	"bus/claim":             {on: busCluster, faults: []string{"bus/claim oona rate=0.3"}},
+	"bus/rewind-cursor":     {on: busCluster, faults: []string{"bus/rewind-cursor oona", "crash oona"}},
+	"bus/trim-pending":      {on: busCluster, faults: []string{"bus/trim-pending oona"}},
+	"bus/poison":            {on: busCluster, faults: []string{"bus/poison oona rate=0.1"}},
+	"bus/zombie-ack":        {on: busCluster, faults: []string{"bus/zombie-ack oona rate=0.3"}},
 }
 
 // power is a witness of what shows at a power loss: of many, at all sorts of
