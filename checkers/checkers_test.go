@@ -689,11 +689,18 @@ func (c *counted) Mark(int64)           {}
 func (c *counted) Return(int64) error   { return nil }
 func (c *counted) Forget(int64)         {}
 func (c *counted) Learn(string, []byte) {}
+func (c *counted) Prove() (int, error) {
+	if c.n > 1 {
+		return 0, errors.New("an adaptation has no name")
+	}
+	return c.n, nil
+}
 
 func params() checkers.Params {
 	return checkers.Params{
 		Key: key, WallStart: start, Embargo: 8, Settled: func(int64) bool { return true },
 		Phases: checkers.Phases{Heal: 10 * time.Second, Within: 20 * time.Second},
+		Prove:  true,
 		Replay: func() (checkers.Replayer, error) { return &counted{}, nil },
 	}
 }

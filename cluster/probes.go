@@ -23,6 +23,7 @@ var probes = []Probe{
 	{"jace/memory", "Jace's decision caches take too much memory, and give some back"},
 	{"journal/reopen", "a subsystem opens its log anew after a failed write"},
 	{"karn/fallback", "a request is answered by a template that is always there"},
+	{"kasmina/isolation-violation", "a seed's gradients lie in parameters of the host, and the step is refused"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"ledger-reopened", "the ledger's log was opened anew after it was poisoned"},
 	{"mycosynth/decided", "a revision of the configuration is in force"},

@@ -792,6 +792,67 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "K6", role: "kasmina", bug: "says that it holds gradients which it has refused", file: "triad-kernels.yaml", make: func() *hooks {
+		refused := false
+		h := onSend(func(r *trainingv2.BackwardReply, _ *actor.SendOptions) bool {
+			if refused && r.Status == trainingv2.ReplyStatus_PAUSED {
+				r.Status = trainingv2.ReplyStatus_OK
+			}
+			return true
+		})
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.GradientFact); ok {
+				refused = !f.Held
+			}
+			pass(m)
+		}
+		return h
+	}},
+	{id: "K7", role: "kasmina", bug: "registers the parameters of its first seed only", file: "triad-calm.yaml", make: func() *hooks {
+		n := 0
+		return onFact(func(f *evidencev2.RegistrationFact, pass func(canon.Message)) {
+			if f.Seed != nil && !f.Released {
+				n++
+			}
+			if n < 2 || f.Seed == nil {
+				pass(f)
+			}
+		})
+	}},
+	{id: "K8", role: "kasmina", bug: "answers with a kernel that has failed as if it had not", file: "triad-kernels.yaml", make: func() *hooks {
+		var in []float32
+		var failed *evidencev2.KernelFaultFact
+		h := onSend(func(r *trainingv2.ForwardReply, _ *actor.SendOptions) bool {
+			if f := failed; f != nil && r.Status == trainingv2.ReplyStatus_PAUSED && r.Training {
+				r.Status, r.Activations = trainingv2.ReplyStatus_OK, in
+				r.Kernels = append(r.Kernels, &trainingv2.KernelUse{Seed: f.Seed, KernelArtifactId: f.KernelArtifactId, Stage: telemetryv2.SeedStage_TRAINING})
+			}
+			return true
+		})
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if m, ok := m.(*trainingv2.ForwardRequest); ok {
+				in = slices.Clone(m.Activations)
+			}
+			return pass(m)
+		}
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.KernelFaultFact); ok {
+				failed = &evidencev2.KernelFaultFact{Seed: &telemetryv2.SeedRef{LayerId: f.Seed.GetLayerId(), SeedId: f.Seed.GetSeedId()}, KernelArtifactId: f.KernelArtifactId}
+			}
+			pass(m)
+		}
+		return h
+	}},
+	{id: "I10", role: "kasmina", bug: "names the kernels of germinations only", file: "models/exported.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.BoundaryFact, pass func(canon.Message)) {
+			for _, c := range f.Commands {
+				if c.Operation != "GERMINATE" {
+					c.KernelArtifactId = ""
+				}
+			}
+			pass(f)
+		})
+	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned
 	}},
