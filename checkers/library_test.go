@@ -20,6 +20,7 @@ import (
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
 )
 
 var (
@@ -82,6 +83,23 @@ var libraryCases = map[string]func(p *tape, guilty bool){
 		p.verdict("urabrask", "r1", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
 		p.answers(&operationalv2.KernelQuery{RequiredTags: []string{pick(guilty, "sparse", "dense")}},
 			&operationalv2.KernelQueryResult{QuerySuccessful: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+	},
+	"R3": func(p *tape, guilty bool) {
+		for _, status := range []blueprintv2.KernelStatus{blueprintv2.KernelStatus_VALIDATED, pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_KERNEL_ACTIVE)} {
+			if status == blueprintv2.KernelStatus_VALIDATED {
+				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+					Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
+				p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+				p.verdict("urabrask", "r1", status, true, assetsv2.AssetStatus_STORED)
+			} else if !guilty {
+				p.mail("tezzeret", "urza", &assetsv2.MoveAsset{RequestId: "m", AssetId: kernelID, Kernel: status})
+				p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "m", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+			}
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			one := sha256.Sum256([]byte("one"))
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Binary: []byte("one"), BinarySha256: one[:],
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, Status: status}})
+		}
 	},
 	"I3": func(p *tape, guilty bool) {
 		for _, b := range []string{"one", pick(guilty, "two", "one")} {
@@ -163,6 +181,20 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 		}},
 		"a fallback that is another kernel": {"I2", func(p *tape, guilty bool) {
 			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{Fallback: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{{Id: pick(guilty, kernelID, "identity")}}})
+		}},
+		"an asset that comes and goes": {"R3", func(p *tape, guilty bool) {
+			store := func(answer bool) {
+				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
+				if answer {
+					p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+				}
+			}
+			// Without an answer it may not be there, or be there later.
+			store(guilty)
+			p.event(trace.NodeStarted, "urza", nil)
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_NOT_FOUND})
+			store(!guilty)
 		}},
 		"an asset that is gone": {"I3", func(p *tape, guilty bool) {
 			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),

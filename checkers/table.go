@@ -5,7 +5,7 @@ import "github.com/esper-sim/espersim/sim/trace"
 var messages = []trace.Kind{trace.MessageSent, trace.MessageDelivered}
 
 // catalogue is what can be judged, in the order of the digest's part I. E1, H1,
-// P1, R1 and R2 are the harness's own.
+// P1 and R1 to R3 are the harness's own.
 var catalogue = []Invariant{
 	{ID: "C2", Statement: "encoding what a message decodes to gives its bytes", Source: "HLD 8.0.1 I6"},
 	{ID: "C8", Statement: "every Duration on the wire is valid, none below zero where it is a budget, and as many milliseconds after the way through a Duration as before", Source: "HLD 8.0.4"},
@@ -68,6 +68,7 @@ var catalogue = []Invariant{
 	{ID: "E1", Statement: "replaying the run's lineage in a calm world gives byte-identical weights, optimizer and sample order", Source: "recovery equivalence"},
 	{ID: "R1", Statement: "the newest good checkpoint is a linearizable register", Source: "linearizability"},
 	{ID: "R2", Statement: "applying a command is linearizable", Source: "linearizability"},
+	{ID: "R3", Statement: "storing, judging, archiving, reading and querying assets of the library is linearizable", Source: "linearizability"},
 	{ID: "P1", Statement: "no process ends by a panic, nor ends or refuses work by an error where the fault tables say that it goes on", Source: "faults 1"},
 	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
@@ -119,6 +120,7 @@ var groups = []group{
 	{[]string{"E1", "I10"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"R2"}, kinds(messages, facts), newApplication},
+	{[]string{"R3"}, kinds(messages, []trace.Kind{trace.NodeStarted}), newAssets},
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},
 	{[]string{"I9"}, kinds(messages, facts), newPruning},

@@ -853,6 +853,18 @@ var bugs = []planted{
 			pass(f)
 		})
 	}},
+	{id: "R3", role: "urza", bug: "shows a kernel in the status in which it was asked for it first", file: "urza/calm.yaml", make: func() *hooks {
+		first := map[string]blueprintv2.KernelStatus{}
+		return onSend(func(m *assetsv2.FetchKernelReply, _ *actor.SendOptions) bool {
+			if m.Status == assetsv2.AssetStatus_EXISTS {
+				if s, known := first[m.Kernel.Id]; known {
+					m.Kernel.Status = s
+				}
+				first[m.Kernel.Id] = m.Kernel.Status
+			}
+			return true
+		})
+	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned
 	}},
