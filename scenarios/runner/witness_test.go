@@ -67,6 +67,8 @@ type witness struct {
 	on     string // the cluster
 	faults []string
 	every  int // ms between two faults; 0: 300
+	// longer: there is nothing to hit before seconds have passed.
+	longer bool
 	// unsynced: the ledger syncs nothing. The logs here write once before each
 	// sync, so that for a correct one there is nothing to reorder.
 	unsynced bool
@@ -121,8 +123,8 @@ var witnesses = map[string]witness{
 	"disk/slow-io":          {on: logCluster, faults: []string{"disk/slow-io store delay=20ms"}},
 	"disk/hung-io":          {on: logCluster, faults: []string{"disk/hung-io store count=1"}},
 
-	"kernel/launch-fails":   {on: triadCluster, faults: []string{"kernel/launch-fails kasmina rate=0.1"}},
-	"kernel/gradient-leak":  {on: triadCluster, faults: []string{"kernel/gradient-leak kasmina rate=0.3"}},
+	"kernel/launch-fails":   {on: triadCluster, longer: true, faults: []string{"kernel/launch-fails kasmina rate=0.1"}},
+	"kernel/gradient-leak":  {on: triadCluster, longer: true, faults: []string{"kernel/gradient-leak kasmina rate=0.3"}},
 	"training/foreign-rate": {on: triadCluster, faults: []string{"training/foreign-rate tolaria rate=0.3"}},
 	"bus/duplicate":         {on: busCluster, faults: []string{"bus/duplicate oona rate=0.3"}},
 	"bus/reorder":           {on: busCluster, faults: []string{"bus/reorder oona rate=0.3"}},
@@ -159,18 +161,22 @@ func (w witness) scenario(t *testing.T) *scenarios.Scenario {
 	if every == 0 {
 		every = 300
 	}
+	duration, holds := "4s", "3400ms"
+	if w.longer {
+		duration, holds = "20s", "19s"
+	}
 	for i, text := range w.faults {
 		f, err := faults.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		hold := ", for: 3400ms"
+		hold := ", for: " + holds
 		if faults.Lookup(f.Kind).Instant {
 			hold = ""
 		}
 		plan += fmt.Sprintf("  - {at: %dms, fault: %q%s}\n", 500+every*i, text, hold)
 	}
-	s, err := scenarios.Parse("witness.yaml", fmt.Appendf(nil, w.on, "4s", plan), runner.Catalogue())
+	s, err := scenarios.Parse("witness.yaml", fmt.Appendf(nil, w.on, duration, plan), runner.Catalogue())
 	if err != nil {
 		t.Fatal(err)
 	}
