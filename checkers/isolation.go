@@ -40,6 +40,7 @@ type isolation struct {
 	stages  map[seedKey]telemetryv2.SeedStage
 	fossils map[seedKey][sha256.Size]byte
 	faults  map[string]uint64        // kernels that failed, by node and id
+	durable map[string]bool          // of them, those that a restart does not forget
 	open    map[stepKey]*kernelFault // steps whose end is awaited
 }
 
@@ -71,7 +72,7 @@ type kernelFault struct {
 func newIsolation(p Params) Checker {
 	return &isolation{settle: p.Settled, host: map[uint64]bool{}, owners: map[uint64]seedKey{}, pending: map[layerRef]*gradients{},
 		leaks: map[seedKey]int{}, banned: map[seedKey]uint64{}, stages: map[seedKey]telemetryv2.SeedStage{}, fossils: map[seedKey][sha256.Size]byte{},
-		faults: map[string]uint64{}, open: map[stepKey]*kernelFault{}}
+		faults: map[string]uint64{}, durable: map[string]bool{}, open: map[stepKey]*kernelFault{}}
 }
 
 func (*isolation) Invariants() []string { return []string{"K6", "K7", "K8"} }
@@ -127,8 +128,9 @@ func (c *isolation) Observe(e *Event, j *Judge) {
 }
 
 // restarted forgets what a process had in its memory only. That a kernel failed
-// is not among it.
+// is not among it, once it is known to be durable.
 func (c *isolation) restarted(node string) {
+	maps.DeleteFunc(c.faults, func(k string, _ uint64) bool { return strings.HasPrefix(k, node+"\x00") && !c.durable[k] })
 	maps.DeleteFunc(c.owners, func(_ uint64, k seedKey) bool { return k.node == node })
 	maps.DeleteFunc(c.leaks, func(k seedKey, _ int) bool { return k.node == node })
 	maps.DeleteFunc(c.banned, func(k seedKey, _ uint64) bool { return k.node == node })
@@ -261,6 +263,10 @@ func (c *isolation) fault(e *Event, f *evidencev2.KernelFaultFact) {
 	k := e.Node + "\x00" + strings.Clone(f.KernelArtifactId)
 	if c.faults[k] == 0 {
 		c.faults[k] = e.Seq
+	}
+	if f.Durable {
+		c.durable[k] = true
+		return
 	}
 	if f.Training {
 		c.open[stepOf(f.Step)] = &kernelFault{e.Node, strings.Clone(f.KernelArtifactId), e.At, e.Seq}

@@ -9,6 +9,7 @@ import (
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
 )
 
 var someSeed = &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}
@@ -117,6 +118,15 @@ func TestIsolation(t *testing.T) {
 			p.kernelFails(1)
 			p.settled(1, false)
 			p.usesKernel(2, pick(guilty, ok, paused))
+		}},
+		"a kernel that a restart brings back": {"K8", func(p *tape, guilty bool) {
+			p.kernelFails(1)
+			p.settled(1, false)
+			if guilty {
+				p.fact("kasmina", &evidencev2.KernelFaultFact{KernelArtifactId: "k", Durable: true})
+			}
+			p.event(trace.NodeStarted, "kasmina", nil)
+			p.usesKernel(2, ok)
 		}},
 		"a kernel that stops an epoch": {"K8", func(p *tape, guilty bool) {
 			p.kernelFails(1)

@@ -44,10 +44,12 @@ func (k *kasmina) openEvictions() {
 func (k *kasmina) writeEvictions() {
 	e := &k.evicted
 	for len(e.unsure) > 0 && e.log.Usable() {
-		if !e.log.Write(e.unsure[0]) {
+		m := e.unsure[0]
+		if !e.log.Write(m) {
 			return
 		}
 		e.unsure = e.unsure[1:]
+		k.env.Facts.Record(&evidencev2.KernelFaultFact{KernelArtifactId: m.KernelArtifactId, Detail: m.Detail, Durable: true})
 	}
 }
 

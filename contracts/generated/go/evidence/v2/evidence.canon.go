@@ -5570,6 +5570,7 @@ var schemaOfKernelFaultFact = canon.Schema{
 		{Number: 3, Name: "step", Wire: 2, Elem: 2},
 		{Number: 4, Name: "training", Wire: 0, Elem: 2},
 		{Number: 5, Name: "detail", Wire: 2, Elem: 2},
+		{Number: 6, Name: "durable", Wire: 0, Elem: 2},
 	},
 }
 
@@ -5600,6 +5601,9 @@ func (m *KernelFaultFact) CanonicalSize() int {
 	if len(m.Detail) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Detail))
 	}
+	if m.Durable {
+		n += 2
+	}
 	return n
 }
 
@@ -5619,6 +5623,11 @@ func (m *KernelFaultFact) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Durable {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
+		i--
+		b[i] = 0x30
 	}
 	if len(m.Detail) != 0 {
 		i = canon.PutString(b, i, m.Detail)
@@ -5736,6 +5745,22 @@ func (m *KernelFaultFact) ParseCanonical(b []byte) error {
 	} else {
 		m.Detail = ""
 	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(6, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelFaultFact.Fail(6, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelFaultFact.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Durable = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Durable = false
+	}
 	if tag != canon.End {
 		return schemaOfKernelFaultFact.Unexpected(b, tag, i)
 	}
@@ -5766,6 +5791,10 @@ func (m *KernelFaultFact) IdentityHash(h uint64) uint64 {
 	if len(m.Detail) != 0 {
 		h = canon.Mix(h, 5)
 		h = canon.MixString(h, m.Detail)
+	}
+	if m.Durable {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(canon.Bit(m.Durable)))
 	}
 	return canon.Mix(h, 0)
 }

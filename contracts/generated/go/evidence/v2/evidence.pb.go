@@ -2413,7 +2413,8 @@ func (x *GradientFact) GetHeld() bool {
 	return false
 }
 
-// KernelFaultFact says that a kernel failed at work, and is not used again.
+// KernelFaultFact says that a kernel failed at work, and is not used again: in
+// this life, and once more, with durable, in no later one either.
 type KernelFaultFact struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
@@ -2421,6 +2422,7 @@ type KernelFaultFact struct {
 	Step             *v21.StepRef           `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
 	Training         bool                   `protobuf:"varint,4,opt,name=training,proto3" json:"training,omitempty"` // the step is of training, not of validation
 	Detail           string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	Durable          bool                   `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2488,6 +2490,13 @@ func (x *KernelFaultFact) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *KernelFaultFact) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
 }
 
 var File_evidence_evidence_proto protoreflect.FileDescriptor
@@ -2693,13 +2702,14 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x122\n" +
 	"\x04sets\x18\x03 \x03(\v2\x1e.esper.evidence.v2.GradientSetR\x04sets\x12\x12\n" +
-	"\x04held\x18\x04 \x01(\bR\x04held\"\xd4\x01\n" +
+	"\x04held\x18\x04 \x01(\bR\x04held\"\xee\x01\n" +
 	"\x0fKernelFaultFact\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12.\n" +
 	"\x04step\x18\x03 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x1a\n" +
 	"\btraining\x18\x04 \x01(\bR\btraining\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail*\xd0\x01\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x18\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
