@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build sweep-short mutants
+.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build sweep-short mutants planted
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ sweep-short: build ## two minutes of run seeds over the short scenarios: for eve
 mutants: ## change the system in one place at a time, and count what the suite notices (ONLY=id, JOBS=n)
 	@scripts/ensure.sh go
 	@$(GO) run ./scenarios/mutants/cmd --jobs $(or $(JOBS),1) $(if $(BUDGET),--budget $(BUDGET)) $(if $(ONLY),--only '$(ONLY)')
+
+planted: ## each invariant with its planted bug: in, it is found; out, the run is clean (ONLY=ids)
+	@scripts/ensure.sh go
+	@$(GO) run ./scenarios/planted/cmd $(ONLY)
 
 generate: ## generated code and schemas
 	@scripts/ensure.sh go

@@ -77,6 +77,7 @@ var layers = []struct {
 	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/mutants/hunter", []string{"scenarios", "scenarios/runner"}},
 	{"scenarios/mutants", []string{"scenarios"}},
+	{"scenarios/planted", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},

@@ -15,7 +15,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// busLog judges R3: each topic of the bus is a linearizable log that is appended
+// busLog judges R4: each topic of the bus is a linearizable log that is appended
 // to. A publication takes effect between its first copy and the moment at which
 // the bus says where it stands, and a reading shows the log as it is between the
 // question and the answer.
@@ -44,7 +44,7 @@ func newBusLog(p Params) Checker {
 		reads: map[string]int64{}, lost: map[string]bool{}, placed: map[busKey]string{}}
 }
 
-func (*busLog) Invariants() []string { return []string{"R3"} }
+func (*busLog) Invariants() []string { return []string{"R4"} }
 
 func (c *busLog) key(topic string) *models.History {
 	h := c.keys[topic]
@@ -155,15 +155,15 @@ func (c *busLog) check(topic string, j *Judge) {
 	}
 	switch result, detail := h.Cut(linearTimeout); result {
 	case porcupine.Ok:
-		j.Judged("R3")
+		j.Judged("R4")
 	case porcupine.Illegal:
-		j.Violate("R3", c.name, fmt.Sprintf("the topic %s is no linearizable log: %s", topic, detail))
+		j.Violate("R4", c.name, fmt.Sprintf("the topic %s is no linearizable log: %s", topic, detail))
 		if c.picture != nil {
-			c.picture("R3", h.Picture)
+			c.picture("R4", h.Picture)
 		}
 		c.lost[topic] = true // one finding says it
 	default:
-		j.Violate("R3", c.name, fmt.Sprintf("topic %s: linearizability was not decided within %v: no verdict", topic, linearTimeout))
+		j.Violate("R4", c.name, fmt.Sprintf("topic %s: linearizability was not decided within %v: no verdict", topic, linearTimeout))
 	}
 }
 

@@ -1,6 +1,14 @@
 package checkers
 
-import "github.com/esper-sim/espersim/sim/trace"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/esper-sim/espersim/sim/trace"
+)
 
 // Invariant is a row of the catalogue.
 type Invariant struct {
@@ -38,4 +46,19 @@ func IDs() []string {
 		ids[i] = inv.ID
 	}
 	return ids
+}
+
+// Judges names the checkers that judge an invariant, each by its type and where
+// it is.
+func Judges(id string) (names []string) {
+	p := Params{Phases: Phases{Heal: time.Second, Within: time.Second}, Replay: func() (Replayer, error) { return nil, errors.New("nothing is replayed") }}
+	for _, g := range groups {
+		if !slices.Contains(g.ids, id) {
+			continue
+		}
+		if c := g.make(p); c != nil {
+			names = append(names, strings.TrimPrefix(fmt.Sprintf("%T", c), "*"))
+		}
+	}
+	return names
 }

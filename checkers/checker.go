@@ -91,6 +91,8 @@ type Params struct {
 	Follow bool
 	// Replay makes the calm world for recovery equivalence; nil: not judged.
 	Replay func() (Replayer, error)
+	// Prove has the model exported and its lineage trained again at the end.
+	Prove bool
 }
 
 // Violation is an invariant that did not hold.
@@ -151,6 +153,10 @@ type Replayer interface {
 	Forget(before int64)
 	// Learn is told of the bytes of a kernel that the library gave out.
 	Learn(kernelID string, binary []byte)
+	// Prove exports the model as it stands, trains the export's lineage again from
+	// nothing, and compares every byte. It returns how many adaptations the lineage
+	// names.
+	Prove() (adaptations int, err error)
 }
 
 // LineageEpoch is one epoch as far as it decides bytes.

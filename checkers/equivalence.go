@@ -9,7 +9,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// equivalence judges E1, recovery equivalence: whatever faults a run survived,
+// equivalence judges E1 and I10. E1 is recovery equivalence: whatever faults a run survived,
 // replaying its lineage in a calm world gives byte-identical weights,
 // optimizer, sample order and grafts.
 //
@@ -31,6 +31,8 @@ type equivalence struct {
 	asked  string // the checkpoint that the last boundary asked for
 
 	library string // whom kernels are asked of
+	prove   bool   // I10 is judged at the end
+	ended   uint64 // epochs that were compared
 }
 
 func newEquivalence(p Params) Checker {
@@ -38,14 +40,14 @@ func newEquivalence(p Params) Checker {
 		return nil
 	}
 	r, err := p.Replay()
-	c := &equivalence{replay: r, broken: err, bounds: map[int64]*LineageEpoch{}}
+	c := &equivalence{replay: r, broken: err, bounds: map[int64]*LineageEpoch{}, prove: p.Prove}
 	if err == nil {
 		r.Mark(0)
 	}
 	return c
 }
 
-func (*equivalence) Invariants() []string { return []string{"E1"} }
+func (*equivalence) Invariants() []string { return []string{"E1", "I10"} }
 
 func (c *equivalence) Observe(e *Event, j *Judge) {
 	if c.broken != nil {
@@ -177,7 +179,21 @@ func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
 		return
 	}
 	c.after, c.grafts = position{epoch: f.Epoch, gen: f.Generation, known: true}, got.Grafts
+	c.ended++
 	j.Judged("E1")
 }
 
-func (*equivalence) Finish(*Judge) {}
+// Finish judges I10: the model that the run has come to, exported with its
+// lineage, names the kernel of every adaptation, and the lineage leads to it.
+func (c *equivalence) Finish(j *Judge) {
+	if !c.prove || c.replay == nil || c.broken != nil || c.ended == 0 {
+		return
+	}
+	n, err := c.replay.Prove()
+	switch {
+	case err != nil:
+		j.Violate("I10", "", "the exported model does not follow from its lineage: "+err.Error())
+	case n > 0:
+		j.Judged("I10")
+	}
+}

@@ -283,7 +283,7 @@ func TestPriorities(t *testing.T) {
 			p.accepted("tamiyo", "innovation.field_reports", "r", 1)
 			p.fact("oona", &evidencev2.BusFact{Action: evidencev2.BusAction_BUS_TRIMMED, Topic: "innovation.field_reports", Offset: 1})
 		}},
-		"an offset that is given twice": {"R3", true, func(p *tape) {
+		"an offset that is given twice": {"R4", true, func(p *tape) {
 			b := p.busOf(blueprints)
 			b.add("a", normal)
 			b.next = 1

@@ -25,26 +25,29 @@ func BusSite(kind string) string { return strings.TrimPrefix(kind, "bus/") }
 func busKind(name string, class Class, summary string) *Kind {
 	return &Kind{Name: "bus/" + name, Area: "bus", Shape: OnNodes, Class: class, Summary: summary,
 		Params: []string{"rate"},
-		inject: func(k *Kind, f Fault, w World) (*Active, error) {
-			a := &Active{fault: f}
-			rate := f.Rate
-			if rate == 0 {
-				rate = 1
-			}
-			var ids []int
-			for _, n := range f.On {
-				id, err := w.AddSite(n, BusSite(k.Name), rate)
-				if err != nil {
-					return a, err
-				}
-				ids = append(ids, id)
-			}
-			a.end = func() (fired uint64) {
-				for _, id := range ids {
-					fired += w.RemoveSite(id)
-				}
-				return fired
-			}
-			return a, nil
-		}}
+		inject: func(k *Kind, f Fault, w World) (*Active, error) { return injectSite(f, w, BusSite(k.Name)) }}
+}
+
+// injectSite turns a site on at every node of a fault, with its rate or always.
+func injectSite(f Fault, w World, site string) (*Active, error) {
+	a := &Active{fault: f}
+	rate := f.Rate
+	if rate == 0 {
+		rate = 1
+	}
+	var ids []int
+	for _, n := range f.On {
+		id, err := w.AddSite(n, site, rate)
+		if err != nil {
+			return a, err
+		}
+		ids = append(ids, id)
+	}
+	a.end = func() (fired uint64) {
+		for _, id := range ids {
+			fired += w.RemoveSite(id)
+		}
+		return fired
+	}
+	return a, nil
 }

@@ -38,7 +38,7 @@ func (c Class) String() string {
 // A Kind is a row of the catalogue.
 type Kind struct {
 	Name    string
-	Area    string // process, clock, network, disk, bus
+	Area    string // process, clock, network, disk, bus, kernel, training
 	Shape   Shape
 	Params  []string // the parameters it takes
 	Needs   []string // those that must be given
@@ -92,7 +92,7 @@ func (k *Kind) Usage() string {
 // Catalogue lists every kind, by area.
 func Catalogue() []*Kind { return catalogue }
 
-var catalogue = concat(processKinds, clockKinds, networkKinds, diskKinds, busKinds)
+var catalogue = concat(processKinds, clockKinds, networkKinds, diskKinds, busKinds, kernelKinds)
 
 func concat(areas ...[]*Kind) []*Kind {
 	var all []*Kind

@@ -311,7 +311,7 @@ var diskParams = map[string]string{
 // only as long as the bus lives: with a crash it is whole again, and offset 4 of
 // a topic would hold other bytes than before. And a poisoned command has no
 // result, which is no failure of whoever waits for it.
-var alone = map[string]bool{"bus/poison": true}
+var alone = map[string]bool{"bus/poison": true, "kernel/launch-fails": true, "kernel/gradient-leak": true, "training/foreign-rate": true}
 
 // SurvivablePool is every survivable kind of the catalogue that fits a cluster,
 // with usual parameters: on any node, host or rack, on the links of each node,

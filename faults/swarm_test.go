@@ -46,7 +46,10 @@ func TestSurvivablePool(t *testing.T) {
 		}
 	}
 	for _, k := range faults.Catalogue() {
-		if want := k.Class == faults.Survivable && k.Name != "bus/poison"; have[k.Name] != want {
+		// Poison, and what takes kernels out of use for good, would leave a swarm
+		// little to look at.
+		alone := k.Name == "bus/poison" || k.Area == "kernel" || k.Area == "training"
+		if want := k.Class == faults.Survivable && !alone; have[k.Name] != want {
 			t.Errorf("%s (%v): in the pool %v", k.Name, k.Class, have[k.Name])
 		}
 	}

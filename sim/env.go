@@ -42,10 +42,19 @@ func (n *node) env() actor.Env {
 		e.FS = n.files()
 	}
 	if !n.spec.Callback && n.host.spec.Device != nil {
-		e.Accel = simulated.New(simulated.Config{Profile: n.host.spec.Device, Now: e.Clock.Monotonic,
+		e.Accel = simulated.New(simulated.Config{Profile: n.host.spec.Device, Now: e.Clock.Monotonic, Fault: n.deviceFault,
 			Noise: func(launch uint64) uint64 { return n.src.At("launch", launch, uint64(e.Incarnation)) }})
 	}
 	return e
+}
+
+// deviceFault is the outcome that a fault gives to an operation of the
+// accelerator, or nil.
+func (n *node) deviceFault(op string) *gpu.Error {
+	if op == "run" && len(n.w.sites) > 0 && (nodeProbe{n}).Sometimes("launch-fails") {
+		return &gpu.Error{Op: op, Kind: gpu.LaunchFailed, Why: "injected"}
+	}
+	return nil
 }
 
 func (c nodeClock) Now() time.Time {

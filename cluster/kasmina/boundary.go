@@ -3,7 +3,6 @@ package kasmina
 import (
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -136,7 +135,13 @@ func (k *kasmina) prepareCrossing(m *trainingv2.BoundaryRequest) error {
 			k.noted(k.lockID, r, "LOCK", c.KernelID)
 		}
 	}
-	for _, r := range append(slices.Clone(k.faulty), k.sick...) {
+	for _, r := range k.isolation.leaks {
+		if x.bed.Slot(r).Kernel != nil {
+			k.noted("", r, "VIOLATION", x.bed.Slot(r).Kernel.ID)
+			x.bed.Violate(r)
+		}
+	}
+	for _, r := range k.faults() {
 		if c, ok := x.bed.Quarantine(r, ""); ok {
 			x.moves = append(x.moves, move{c, evidencev2.StageCause_BY_QUARANTINE})
 			k.noted("", r, "QUARANTINE", c.KernelID)
@@ -178,7 +183,10 @@ func (k *kasmina) enter() error {
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
 	k.conf.Cross(k.part.gen, x.epoch, x.revision)
-	k.locks, k.faulty, k.sick = nil, nil, nil
+	k.locks, k.faulty, k.isolation.leaks = nil, nil, nil
+	if err := k.register(); err != nil {
+		return err
+	}
 	for _, m := range x.moves {
 		k.moved(m.Change, m.cause)
 	}
@@ -239,6 +247,9 @@ func (k *kasmina) save(b *graft.Bed) ([]byte, [32]byte) {
 func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecycleCommand) {
 	o.ref = graft.RefOf(m.Seed)
 	missing := k.shelve(o.c.M)
+	if id := germination(o.c.M); k.evicted.bad[id] {
+		missing = "it has failed at work, and is not used again"
+	}
 	defer k.loads.shelf.Drop(m.KernelArtifactId)
 	changes, err := x.bed.Apply(graft.Command{ID: o.c.M.CommandId, Ref: o.ref, Op: m.Operation,
 		KernelID: m.KernelArtifactId, WantStage: m.ExpectedStage, Trouble: missing})
@@ -255,8 +266,8 @@ func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecyc
 		if ch.From == graft.Germinated && ch.To == graft.Culled && m.Operation == adaptationv2.SeedOperation_GERMINATE {
 			cause = evidencev2.StageCause_BY_LOAD_FAILURE
 			o.trouble = fmt.Sprintf("there is no validated kernel %q", m.KernelArtifactId)
-			if k.job.Library {
-				// A replay cannot know what the library said.
+			if missing != "" {
+				// A replay cannot know what the library said, nor what failed before.
 				op = "LOAD_FAILED"
 			}
 			if missing != "" {
@@ -270,7 +281,13 @@ func (k *kasmina) lifecycle(x *crossing, o *outcome, m *adaptationv2.SeedLifecyc
 		fmt.Fprintf(&effect, "%v %v→%v", ch.Ref, ch.From, ch.To)
 	}
 	o.effect = effect.String()
-	k.noted(o.c.M.CommandId, o.ref, op, m.KernelArtifactId)
+	// Each adaptation of a lineage names its kernel, also where the command need
+	// not (I10).
+	kernel := m.KernelArtifactId
+	if kernel == "" && len(changes) > 0 {
+		kernel = changes[len(changes)-1].KernelID
+	}
+	k.noted(o.c.M.CommandId, o.ref, op, kernel)
 }
 
 // noted puts a change that a replay must make into the boundary's fact.

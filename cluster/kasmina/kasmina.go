@@ -5,6 +5,8 @@
 //   - kasmina.go: who asks what; step.go and participant.go hold the logic that
 //     knows no messages: a step's settlement, and the rollback's participant.
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
+//   - isolation.go: whose each parameter is, and that gradients stay apart.
+//   - evict.go: kernels that failed, and are not used again.
 //   - library.go: kernels from the asset library, and what becomes of bad ones.
 //   - pause.go: identity for a while, and what it costs.
 //
@@ -13,7 +15,6 @@
 package kasmina
 
 import (
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/journal"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/contracts/canon"
@@ -72,12 +74,15 @@ type kasmina struct {
 	reply   trainingv2.BoundaryReply
 	ready   *crossing // a boundary that is not crossed yet; nil: none
 	pause   pause
-	faulty  []graft.Ref // kernels that gave no numbers: quarantined at the boundary
-	sick    []graft.Ref // the same of kernels in TRAINING, which nothing is bypassed for
+	faulty  []graft.Ref // seeds that may not go on: quarantined at the boundary
 	locks   []graft.Ref // culprits of the rollback: locked at the boundary
 	lockID  string
 	lease   int64
 	losses  float64 // the validation loss that it was told last
+
+	isolation *isolation
+	evicted   evictions
+	programs  map[int32]*launch
 
 	request struct { // of a rollback, until its part is there as well
 		id    string
@@ -105,7 +110,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1}
+		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m), programs: map[int32]*launch{}}
 		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
 		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
 			return nil, err
@@ -131,6 +136,8 @@ func (k *kasmina) Start() error {
 	if err != nil {
 		return err
 	}
+	k.openEvictions()
+	k.registerHost(k.isolation.host)
 	k.desk.Renew()
 	k.order()
 	k.env.Clock.SetTimer("renew", 0, time.Second)
@@ -207,6 +214,8 @@ func (k *kasmina) timer(m *localv2.TimerFired) error {
 		k.library.Tick()
 	case "faults":
 		k.tellFaults()
+	case journal.Timer:
+		k.evicted.log.Open()
 	case "query":
 		k.ask()
 	case "lease":
@@ -305,7 +314,7 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 		k.spend(int(m.Batch))
 		return trainingv2.ReplyStatus_PAUSED
 	}
-	if len(k.faulty) > 0 {
+	if k.bypassed() {
 		return trainingv2.ReplyStatus_PAUSED
 	}
 	n := 0
@@ -317,38 +326,52 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 	if n > 0 {
 		k.env.Clock.Work(gpu.KernelForward, n*int(m.Batch))
 	}
-	if err := k.bed.Forward(m.LayerId, l.out, m.Training, false); err != nil || !finite(l.out) && finite(m.Activations) {
+	err := error(nil)
+	if n > 0 {
+		err = k.run(l.out, m.LayerId, m.Training, m.Activations)
+	}
+	why := "its output is not finite"
+	if err != nil {
+		why = err.Error()
+	}
+	if err != nil || !finite(l.out) && finite(m.Activations) {
 		// A kernel fault never stops an epoch (K8): until the boundary, where
 		// the kernel is culled, every step takes the identity path.
-		k.blame(m.LayerId)
+		k.blame(m.LayerId, m.Step, m.Training, why)
 		copy(l.out, m.Activations)
 		return trainingv2.ReplyStatus_PAUSED
 	}
+	sick := false
 	for _, s := range k.bed.Slots() {
-		if s.Ref.Layer == m.LayerId && s.Kernel != nil && !s.Learning() && !slices.Contains(k.sick, s.Ref) {
+		if s.Ref.Layer == m.LayerId && s.Kernel != nil && !s.Learning() {
 			k.env.Probe.Reached("kasmina/kernel-fault")
-			k.sick = append(k.sick, s.Ref)
-			k.report(s, "its training gives no numbers", 0)
-			k.failed(s.Kernel.ID, false, "its training gives no numbers")
+			k.fail(s, m.Step, m.Training, "its training gives no numbers")
+			sick = true
 		}
+	}
+	if sick {
+		copy(l.out, m.Activations)
+		return trainingv2.ReplyStatus_PAUSED
 	}
 	return trainingv2.ReplyStatus_OK
 }
 
-// blame notes which kernel of a layer was blended in: its numbers are none.
-func (k *kasmina) blame(layer int32) {
+// blame takes a layer's kernels that took part out of use: which of them it was
+// does not show.
+func (k *kasmina) blame(layer int32, step *trainingv2.StepRef, training bool, why string) {
 	k.env.Probe.Reached("kasmina/kernel-fault")
 	for _, s := range k.bed.Slots() {
-		if s.Ref.Layer == layer && s.Kernel != nil && s.Stage != graft.Fossilized {
-			k.faulty = append(k.faulty, s.Ref)
+		if s.Ref.Layer == layer && s.Kernel != nil && (graft.Blended(s.Stage) || s.Stage == graft.Training && training) {
+			k.fail(s, step, training, why)
 		}
 	}
-	for _, s := range k.bed.Slots() {
-		if s.Ref.Layer == layer && s.Kernel != nil {
-			k.report(s, "its output is not finite", 0)
-			k.failed(s.Kernel.ID, false, "its output is not finite")
-		}
-	}
+}
+
+// fail takes one kernel out of use, and tells of it.
+func (k *kasmina) fail(s *graft.Slot, step *trainingv2.StepRef, training bool, why string) {
+	k.evict(s, step, training, why)
+	k.report(s, why, 0)
+	k.failed(s.Kernel.ID, false, why)
 }
 
 // uses lists the kernels of a layer, or of all layers for 0.
@@ -397,8 +420,12 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 				k.env.Clock.Work(gpu.KernelBackward, n*int(m.Batch))
 			}
 			if err := k.bed.Backward(m.LayerId, m.Gradients); err != nil {
-				k.blame(m.LayerId)
-				out.Status = trainingv2.ReplyStatus_PAUSED
+				k.blame(m.LayerId, m.Step, true, err.Error())
+				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
+				break
+			}
+			if !k.isolated(m.Step, m.LayerId) {
+				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}
 			l.back, k.step.rate = true, float32(m.LearningRate)

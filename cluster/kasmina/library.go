@@ -143,7 +143,7 @@ func (k *kasmina) shelve(c *adaptationv2.AdaptationCommand) (trouble string) {
 // failed tells Urabrask and Tamiyo that a kernel of the library failed, once for
 // each kernel and generation.
 func (k *kasmina) failed(id string, atLoad bool, detail string) {
-	if !k.job.Library || id == "" {
+	if id == "" {
 		return
 	}
 	name := fmt.Sprint("fault/", id, "/", k.part.gen)
@@ -159,7 +159,11 @@ func (k *kasmina) failed(id string, atLoad bool, detail string) {
 func (k *kasmina) tellFaults() {
 	k.loads.faults = slices.DeleteFunc(k.loads.faults, func(f *fault) bool { return f.sent >= tellings })
 	for _, f := range k.loads.faults {
-		for _, to := range []actor.ID{k.job.Urabrask, k.job.Tamiyo} {
+		told := []actor.ID{k.job.Urabrask, k.job.Tamiyo}
+		if !k.job.Library {
+			told = told[1:] // there is nobody who could validate it anew
+		}
+		for _, to := range told {
 			k.env.Net.Send(to, f.m, actor.SendOptions{Key: "kernel-" + f.m.FaultId, Attempt: f.sent})
 		}
 		f.sent++

@@ -107,6 +107,10 @@ func (k *kasmina) spend(int) {
 func (k *kasmina) resume(why string) {
 	k.pause.on = false
 	k.pause.serial++
+	// The kernels compute again: what they train must be theirs (0.8).
+	if err := k.register(); err != nil {
+		k.lost = true
+	}
 	k.pauseFact("RUNNING", 0, why)
 }
 

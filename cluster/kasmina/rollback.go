@@ -107,10 +107,13 @@ func (k *kasmina) restore() {
 	amnesia := k.part.gen == 0
 	old := k.bed
 	k.bed, k.locks, k.lockID = o.bed, o.culprits, o.id
-	k.crossed, k.lost, k.faulty, k.sick, k.ready = -1, false, nil, nil, nil
+	k.crossed, k.lost, k.faulty, k.isolation.leaks, k.ready = -1, false, nil, nil, nil
 	// The step under way stays: it is of an older generation, which nobody asks
 	// for and no settlement names any more.
 	k.part.restored()
+	if err := k.register(); err != nil {
+		k.lost = true
+	}
 	if k.pause.on {
 		k.resume("a rollback ends every pause")
 	}

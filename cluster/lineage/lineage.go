@@ -41,6 +41,7 @@ type Epoch struct {
 const (
 	OpLock       = "LOCK"        // the culprit of a rollback
 	OpQuarantine = "QUARANTINE"  // a kernel that gave no numbers
+	OpViolation  = "VIOLATION"   // of gradient isolation, by a seed
 	OpLoadFailed = "LOAD_FAILED" // a germination whose kernel the library did not give
 )
 
@@ -150,6 +151,9 @@ func (r *Replay) apply(c Command) error {
 	switch c.Operation {
 	case OpLock:
 		r.bed.Lock(ref, c.ID)
+		return nil
+	case OpViolation:
+		r.bed.Violate(ref)
 		return nil
 	case OpQuarantine:
 		r.bed.Quarantine(ref, c.ID)
@@ -310,6 +314,13 @@ func Verify(j *job.Job, x *statev2.ModelExport) error {
 	x.Sha256 = declared
 	if string(declared) != string(sum[:]) {
 		return fmt.Errorf("the export has the SHA-256 %x and declares %x", sum, declared)
+	}
+	for _, e := range x.Lineage.Epochs {
+		for _, c := range e.Commands {
+			if c.KernelArtifactId == "" && c.Operation != OpLock { // an empty slot may be locked
+				return fmt.Errorf("epoch %d: the adaptation %q of seed %d/%d names no kernel", e.Epoch, c.Operation, c.Seed.GetLayerId(), c.Seed.GetSeedId())
+			}
+		}
 	}
 	g, err := trainer.ParseGraph([]byte(x.Graph))
 	if err != nil {

@@ -30,7 +30,7 @@ func story() []Epoch {
 		{Epoch: 1, Generation: 1, LearningRate: 0.02, Joined: true, ValidationLoss: 0.6, Full: full("ffifffff"),
 			Commands: []Command{{"c1", 1, 1, "GERMINATE", "residual-4"}}},
 		{Epoch: 2, Generation: 1, LearningRate: 0.015, Joined: true, ValidationLoss: 0.5, Full: full("ffffffff"),
-			Commands: []Command{{"c2", 1, 1, "GRAFT", ""}}},
+			Commands: []Command{{"c2", 1, 1, "GRAFT", "residual-4"}}},
 		{Epoch: 3, Generation: 1, LearningRate: 0.015, ValidationLoss: 0.4, Full: full("iiiiiiii")},
 		{Epoch: 4, Generation: 2, LearningRate: 0.015, Joined: true, ValidationLoss: 0.4, Full: full("ffffffff")},
 	}
@@ -117,6 +117,7 @@ func TestExportVerifies(t *testing.T) {
 		"effect":   func(x *statev2.ModelExport) { x.Lineage.Epochs[1].Effects[0]++ },
 		"seed":     func(x *statev2.ModelExport) { x.Lineage.ModelSeed++ },
 		"graph":    func(x *statev2.ModelExport) { x.Graph = strings.Replace(x.Graph, "units", "unit", 1) },
+		"unnamed":  func(x *statev2.ModelExport) { x.Lineage.Epochs[2].Commands[0].KernelArtifactId = "" },
 		"command":  func(x *statev2.ModelExport) { x.Lineage.Epochs[1].Commands = nil },
 	} {
 		y := new(statev2.ModelExport)

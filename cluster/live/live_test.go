@@ -234,6 +234,8 @@ func replay(j *job.Job) func() (checkers.Replayer, error) {
 
 type calm struct{ *lineage.Replay }
 
+func (calm) Prove() (int, error) { return 0, nil }
+
 func (c calm) Epoch(e *checkers.LineageEpoch) (checkers.Digests, error) {
 	x := lineage.Epoch{Epoch: e.Epoch, Generation: e.Generation, LearningRate: e.LearningRate, Joined: e.Joined, ValidationLoss: e.ValidationLoss, Full: e.Full}
 	for _, k := range e.Commands {

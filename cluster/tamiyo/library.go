@@ -40,7 +40,16 @@ func (t *tamiyo) kernels() []string {
 	if t.job.Library {
 		return []string{anyKernel}
 	}
-	return t.job.KernelIDs()
+	var sound []string
+	for _, id := range t.job.KernelIDs() {
+		if !t.faulty[id] {
+			sound = append(sound, id)
+		}
+	}
+	if len(sound) == 0 {
+		return t.job.KernelIDs() // Kasmina knows which it cannot use
+	}
+	return sound
 }
 
 // choose asks the library for the kernels that fit a seed. The decision about

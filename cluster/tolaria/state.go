@@ -44,14 +44,6 @@ func (r ref) put(m *trainingv2.StepRef) {
 	m.Epoch, m.Step, m.Generation = r.epoch, r.step, r.gen
 }
 
-// rates is the learning-rate controller: the one place where a rate changes
-// (LR1; row T5). Rates are those of checkpoints or of commands.
-type rates struct {
-	rate float64
-}
-
-func (r *rates) set(rate float64) { r.rate = rate }
-
 // trend is the running mean of the loss. It is what an explosion is measured
 // by.
 type trend struct {

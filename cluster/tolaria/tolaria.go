@@ -173,6 +173,10 @@ func New(j *job.Job, o Options) actor.Constructor {
 			Recovery: 10 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
 		}
+		guard, _ := breaker.Find(Subsystem, "lr_integrity")
+		if t.rates.guard, err = breaker.New(guard, t.tripped); err != nil {
+			return nil, err
+		}
 		t.fwd.Step, t.fwd.Settled = &t.fref, &t.settled
 		t.bwd.Step = &t.fref
 		t.stepFact.Step = &trainingv2.StepRef{}
@@ -184,8 +188,11 @@ func New(j *job.Job, o Options) actor.Constructor {
 
 func (t *tolaria) tripped(tr breaker.Transition) {
 	name := t.breaker
-	if tr.ID == t.silence.Settings().ID() {
+	switch tr.ID {
+	case t.silence.Settings().ID():
 		name = t.silence
+	case t.rates.guard.Settings().ID():
+		name = t.rates.guard
 	}
 	t.env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: name.Settings().Name, From: tr.From.String(), To: tr.To.String()})
 	if tr.To == breaker.Open {
@@ -343,6 +350,7 @@ const healthyFor = 30 * time.Second
 func (t *tolaria) healthy() {
 	if t.mode == eventsv2.RunMode_CONSERVATIVE && t.env.Clock.Monotonic()-t.inBudget >= healthyFor {
 		t.mode = eventsv2.RunMode_NORMAL
+		t.rates.guard.Reset(t.env.Clock.Monotonic())
 		t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: "CONSERVATIVE", To: "NORMAL", Reason: "boundaries keep their budget"})
 	}
 }

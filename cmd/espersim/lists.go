@@ -1,15 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/cluster"
 	"github.com/esper-sim/espersim/cluster/setting"
 	"github.com/esper-sim/espersim/faults"
+	"github.com/esper-sim/espersim/scenarios/planted"
 )
 
 func newFaults() *cobra.Command {
@@ -57,15 +59,46 @@ func newRoles() *cobra.Command {
 }
 
 func newInvariants() *cobra.Command {
-	return &cobra.Command{
+	var long, asJSON bool
+	c := &cobra.Command{
 		Use:   "invariants",
 		Short: "The invariants that are judged",
-		Args:  counted(cobra.NoArgs),
+		Long: `invariants prints the catalogue: each invariant's id, statement and source. With
+--long it adds the checker that judges it, the bug that was planted to see that it
+does, and the scenario that finds the bug; --json prints the same as JSON, one
+object a line.`,
+		Args: counted(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			for _, i := range checkers.Catalogue() {
-				fmt.Fprintf(c.OutOrStdout(), "%-4s %s (%s)\n", i.ID, i.Statement, i.Source)
-			}
-			return nil
+			return printInvariants(c.OutOrStdout(), long, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&long, "long", false, "checker, planted bug and scenario as well")
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, with every column")
+	return c
+}
+
+func printInvariants(out io.Writer, long, asJSON bool) error {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	for _, r := range planted.Rows() {
+		if asJSON {
+			if err := e.Encode(r); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(out, "%-4s %s (%s)\n", r.ID, r.Statement, r.Source)
+		if !long {
+			continue
+		}
+		bug := r.Bug
+		if r.Where != "" {
+			bug = r.Where + " " + bug
+		}
+		if r.Liar {
+			bug += "; its facts say that all is well"
+		}
+		fmt.Fprintf(out, "     checker   %s\n     planted   %s\n     found by  %s\n", r.Checker, bug, r.Scenario)
+	}
+	return nil
 }

@@ -103,6 +103,8 @@ func TestGolden(t *testing.T) {
 		{"faults-list", 0, []string{"faults", "list"}},
 		{"roles", 0, []string{"roles"}},
 		{"invariants", 0, []string{"invariants"}},
+		{"invariants-long", 0, []string{"invariants", "--long"}},
+		{"invariants-json", 0, []string{"invariants", "--json"}},
 		{"help", 0, []string{"--help"}},
 		{"check-timeout", 0, []string{"check", "--model", "register", "--history", "testdata/histories/timeout.edn"}},
 		{"check-stale", 1, []string{"check", "--model", "cas-register", "--history", "testdata/histories/stale.log"}},

@@ -19,7 +19,7 @@ func replayer(j *job.Job, keep bool, at **replay) func() (checkers.Replayer, err
 		if !keep {
 			r.Brief() // nobody will ask for the lineage
 		}
-		*at = &replay{r: r}
+		*at = &replay{r: r, j: j}
 		return *at, nil
 	}
 }
@@ -27,6 +27,7 @@ func replayer(j *job.Job, keep bool, at **replay) func() (checkers.Replayer, err
 // replay translates between the checker's terms and the library's.
 type replay struct {
 	r *lineage.Replay
+	j *job.Job
 	e lineage.Epoch
 }
 
@@ -56,6 +57,19 @@ func (r *replay) Forget(before int64) { r.r.Forget(before) }
 
 // Learn implements checkers.Replayer.
 func (r *replay) Learn(kernelID string, binary []byte) { r.r.Learn(kernelID, binary) }
+
+// Prove implements checkers.Replayer: what is exported goes through its encoding,
+// and its lineage is trained by a replay that knows nothing else.
+func (r *replay) Prove() (adaptations int, err error) {
+	x := new(statev2.ModelExport)
+	if err := x.ParseCanonical(r.r.Export().AppendCanonical(nil)); err != nil {
+		return 0, err
+	}
+	for _, e := range x.Lineage.GetEpochs() {
+		adaptations += len(e.Commands)
+	}
+	return adaptations, lineage.Verify(r.j, x)
+}
 
 // export hands out the model of a clean run: its replay has the same bytes.
 func (r *replay) export(to func(*statev2.ModelExport) error, res *Result, err error) error {

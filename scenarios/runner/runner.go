@@ -196,7 +196,8 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			p.Void[v.Invariant] = v.Because
 		}
 		var calm *replay
-		p.Replay = replayer(j, o.Export != nil, &calm)
+		p.Prove = slices.Contains(s.Checks, "I10")
+		p.Replay = replayer(j, o.Export != nil || p.Prove, &calm)
 		if o.Export != nil {
 			defer func() { err = calm.export(o.Export, res, err) }()
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/scenarios"
+	"github.com/esper-sim/espersim/scenarios/planted"
 	"github.com/esper-sim/espersim/scenarios/runner"
 )
 
@@ -22,6 +23,24 @@ cluster:
 plan:
 %s
 checks: [W1, W2, W3]
+expect: clean
+`
+
+const triadCluster = `version: 1
+name: witness
+duration: %s
+cluster:
+  hosts:
+    - {name: train}
+    - {name: control}
+    - {name: bus}
+  nodes:
+    - {name: tolaria, host: train}
+    - {name: kasmina, host: train}
+    - {name: tamiyo, host: control, options: {policy: busy}}
+    - {name: oona, host: bus}
+plan:
+%s
 expect: clean
 `
 
@@ -48,6 +67,8 @@ type witness struct {
 	on     string // the cluster
 	faults []string
 	every  int // ms between two faults; 0: 300
+	// longer: there is nothing to hit before seconds have passed.
+	longer bool
 	// unsynced: the ledger syncs nothing. The logs here write once before each
 	// sync, so that for a correct one there is nothing to reorder.
 	unsynced bool
@@ -102,14 +123,17 @@ var witnesses = map[string]witness{
 	"disk/slow-io":          {on: logCluster, faults: []string{"disk/slow-io store delay=20ms"}},
 	"disk/hung-io":          {on: logCluster, faults: []string{"disk/hung-io store count=1"}},
 
-	"bus/duplicate":     {on: busCluster, faults: []string{"bus/duplicate oona rate=0.3"}},
-	"bus/reorder":       {on: busCluster, faults: []string{"bus/reorder oona rate=0.3"}},
-	"bus/drop-ack":      {on: busCluster, faults: []string{"bus/drop-ack oona rate=0.3"}},
-	"bus/claim":         {on: busCluster, faults: []string{"bus/claim oona rate=0.3"}},
-	"bus/rewind-cursor": {on: busCluster, faults: []string{"bus/rewind-cursor oona", "crash oona"}},
-	"bus/trim-pending":  {on: busCluster, faults: []string{"bus/trim-pending oona"}},
-	"bus/poison":        {on: busCluster, faults: []string{"bus/poison oona rate=0.1"}},
-	"bus/zombie-ack":    {on: busCluster, faults: []string{"bus/zombie-ack oona rate=0.3"}},
+	"kernel/launch-fails":   {on: triadCluster, longer: true, faults: []string{"kernel/launch-fails kasmina rate=0.1"}},
+	"kernel/gradient-leak":  {on: triadCluster, longer: true, faults: []string{"kernel/gradient-leak kasmina rate=0.3"}},
+	"training/foreign-rate": {on: triadCluster, faults: []string{"training/foreign-rate tolaria rate=0.3"}},
+	"bus/duplicate":         {on: busCluster, faults: []string{"bus/duplicate oona rate=0.3"}},
+	"bus/reorder":           {on: busCluster, faults: []string{"bus/reorder oona rate=0.3"}},
+	"bus/drop-ack":          {on: busCluster, faults: []string{"bus/drop-ack oona rate=0.3"}},
+	"bus/claim":             {on: busCluster, faults: []string{"bus/claim oona rate=0.3"}},
+	"bus/rewind-cursor":     {on: busCluster, faults: []string{"bus/rewind-cursor oona", "crash oona"}},
+	"bus/trim-pending":      {on: busCluster, faults: []string{"bus/trim-pending oona"}},
+	"bus/poison":            {on: busCluster, faults: []string{"bus/poison oona rate=0.1"}},
+	"bus/zombie-ack":        {on: busCluster, faults: []string{"bus/zombie-ack oona rate=0.3"}},
 }
 
 // power is a witness of what shows at a power loss: of many, at all sorts of
@@ -137,18 +161,22 @@ func (w witness) scenario(t *testing.T) *scenarios.Scenario {
 	if every == 0 {
 		every = 300
 	}
+	duration, holds := "4s", "3400ms"
+	if w.longer {
+		duration, holds = "20s", "19s"
+	}
 	for i, text := range w.faults {
 		f, err := faults.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		hold := ", for: 3400ms"
+		hold := ", for: " + holds
 		if faults.Lookup(f.Kind).Instant {
 			hold = ""
 		}
 		plan += fmt.Sprintf("  - {at: %dms, fault: %q%s}\n", 500+every*i, text, hold)
 	}
-	s, err := scenarios.Parse("witness.yaml", fmt.Appendf(nil, w.on, "4s", plan), runner.Catalogue())
+	s, err := scenarios.Parse("witness.yaml", fmt.Appendf(nil, w.on, duration, plan), runner.Catalogue())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +199,7 @@ func TestEveryFaultIsWitnessed(t *testing.T) {
 			}
 			o := runner.Options{All: true}
 			if w.unsynced {
-				o.Wrap = (&hooks{nosync: true}).wrap("ledger")
+				o.Wrap = planted.Unsynced("ledger")
 			}
 			var fired bool
 			for seed := uint64(1); seed <= 20 && !fired; seed++ {

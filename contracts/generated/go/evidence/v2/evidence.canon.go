@@ -5235,3 +5235,766 @@ func (m *PruningFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfRegistrationFact = canon.Schema{
+	Name: "esper.evidence.v2.RegistrationFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "seed", Wire: 2, Elem: 2},
+		{Number: 2, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "parameters", Wire: 2, Elem: 1},
+		{Number: 4, Name: "released", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *RegistrationFact) FullName() string { return schemaOfRegistrationFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *RegistrationFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Seed != nil {
+		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
+	}
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if len(m.Parameters) != 0 {
+		n += 1 + canon.SizeSpan(8*len(m.Parameters))
+	}
+	if m.Released {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *RegistrationFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *RegistrationFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Released {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Released))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.Parameters) != 0 {
+		end := i
+		for k := len(m.Parameters) - 1; k >= 0; k-- {
+			i = canon.PutFixed64(b, i, uint64(m.Parameters[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Seed != nil {
+		at := m.Seed.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *RegistrationFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Seed == nil {
+			m.Seed = new(v2.SeedRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRegistrationFact.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Seed.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Seed = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRegistrationFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRegistrationFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfRegistrationFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRegistrationFact.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRegistrationFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Parameters = m.Parameters[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed64(b[:n], i)
+			if k < 0 {
+				return schemaOfRegistrationFact.Fail(3, canon.Reason(-k), i)
+			}
+			m.Parameters = append(m.Parameters, v)
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Parameters = m.Parameters[:0]
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRegistrationFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfRegistrationFact.Fail(4, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfRegistrationFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Released = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Released = false
+	}
+	if tag != canon.End {
+		return schemaOfRegistrationFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *RegistrationFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Seed != nil {
+		h = canon.Mix(h, 1)
+		h = m.Seed.IdentityHash(h)
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if len(m.Parameters) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Parameters))<<32)
+		for _, v := range m.Parameters {
+			h = canon.Mix(h, uint64(uint64(v)))
+		}
+	}
+	if m.Released {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(canon.Bit(m.Released)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfGradientSet = canon.Schema{
+	Name: "esper.evidence.v2.GradientSet",
+	Fields: []canon.Field{
+		{Number: 1, Name: "seed", Wire: 2, Elem: 2},
+		{Number: 2, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "parameters", Wire: 2, Elem: 1},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *GradientSet) FullName() string { return schemaOfGradientSet.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *GradientSet) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Seed != nil {
+		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
+	}
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if len(m.Parameters) != 0 {
+		n += 1 + canon.SizeSpan(8*len(m.Parameters))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *GradientSet) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *GradientSet) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Parameters) != 0 {
+		end := i
+		for k := len(m.Parameters) - 1; k >= 0; k-- {
+			i = canon.PutFixed64(b, i, uint64(m.Parameters[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Seed != nil {
+		at := m.Seed.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *GradientSet) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Seed == nil {
+			m.Seed = new(v2.SeedRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGradientSet.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Seed.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Seed = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGradientSet.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfGradientSet.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfGradientSet.Fail(2, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGradientSet.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfGradientSet.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Parameters = m.Parameters[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed64(b[:n], i)
+			if k < 0 {
+				return schemaOfGradientSet.Fail(3, canon.Reason(-k), i)
+			}
+			m.Parameters = append(m.Parameters, v)
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Parameters = m.Parameters[:0]
+	}
+	if tag != canon.End {
+		return schemaOfGradientSet.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *GradientSet) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Seed != nil {
+		h = canon.Mix(h, 1)
+		h = m.Seed.IdentityHash(h)
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if len(m.Parameters) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Parameters))<<32)
+		for _, v := range m.Parameters {
+			h = canon.Mix(h, uint64(uint64(v)))
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfGradientFact = canon.Schema{
+	Name: "esper.evidence.v2.GradientFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "step", Wire: 2, Elem: 2},
+		{Number: 2, Name: "layer_id", Wire: 0, Elem: 2},
+		{Number: 3, Name: "sets", Wire: 2, Elem: 2, List: true},
+		{Number: 4, Name: "held", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *GradientFact) FullName() string { return schemaOfGradientFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *GradientFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Step != nil {
+		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
+	}
+	if m.LayerId != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.LayerId))
+	}
+	if len(m.Sets) != 0 {
+		n += 1 * len(m.Sets)
+		for _, v := range m.Sets {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.Held {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *GradientFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *GradientFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Held {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Held))
+		i--
+		b[i] = 0x20
+	}
+	if len(m.Sets) != 0 {
+		for k := len(m.Sets) - 1; k >= 0; k-- {
+			at := m.Sets[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if m.LayerId != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.LayerId))
+		i--
+		b[i] = 0x10
+	}
+	if m.Step != nil {
+		at := m.Step.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *GradientFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Step == nil {
+			m.Step = new(v21.StepRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGradientFact.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Step.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = nil
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGradientFact.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfGradientFact.Fail(2, r, i)
+		}
+		if v == 0 {
+			return schemaOfGradientFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.LayerId = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LayerId = 0
+	}
+	m.Sets = m.Sets[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfGradientFact.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Sets)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfGradientFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfGradientFact.Fail(4, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfGradientFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Held = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Held = false
+	}
+	if tag != canon.End {
+		return schemaOfGradientFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *GradientFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Step != nil {
+		h = canon.Mix(h, 1)
+		h = m.Step.IdentityHash(h)
+	}
+	if m.LayerId != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.LayerId)))
+	}
+	if len(m.Sets) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Sets))<<32)
+		for _, v := range m.Sets {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.Held {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(canon.Bit(m.Held)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfKernelFaultFact = canon.Schema{
+	Name: "esper.evidence.v2.KernelFaultFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "seed", Wire: 2, Elem: 2},
+		{Number: 2, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "step", Wire: 2, Elem: 2},
+		{Number: 4, Name: "training", Wire: 0, Elem: 2},
+		{Number: 5, Name: "detail", Wire: 2, Elem: 2},
+		{Number: 6, Name: "durable", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *KernelFaultFact) FullName() string { return schemaOfKernelFaultFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *KernelFaultFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Seed != nil {
+		n += 1 + canon.SizeSpan(m.Seed.CanonicalSize())
+	}
+	if len(m.KernelArtifactId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.KernelArtifactId))
+	}
+	if m.Step != nil {
+		n += 1 + canon.SizeSpan(m.Step.CanonicalSize())
+	}
+	if m.Training {
+		n += 2
+	}
+	if len(m.Detail) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Detail))
+	}
+	if m.Durable {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *KernelFaultFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *KernelFaultFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Durable {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Durable))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.Detail) != 0 {
+		i = canon.PutString(b, i, m.Detail)
+		i--
+		b[i] = 0x2a
+	}
+	if m.Training {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Training))
+		i--
+		b[i] = 0x20
+	}
+	if m.Step != nil {
+		at := m.Step.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.KernelArtifactId) != 0 {
+		i = canon.PutString(b, i, m.KernelArtifactId)
+		i--
+		b[i] = 0x12
+	}
+	if m.Seed != nil {
+		at := m.Seed.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *KernelFaultFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		if m.Seed == nil {
+			m.Seed = new(v2.SeedRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(1, canon.Reason(-n), at)
+		}
+		if err := m.Seed.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Seed = nil
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelFaultFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelFaultFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.KernelArtifactId != string(b[at:n]) {
+			m.KernelArtifactId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.KernelArtifactId = ""
+	}
+	if tag == 0x1a {
+		if m.Step == nil {
+			m.Step = new(v21.StepRef)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(3, canon.Reason(-n), at)
+		}
+		if err := m.Step.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = nil
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelFaultFact.Fail(4, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelFaultFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Training = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Training = false
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfKernelFaultFact.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfKernelFaultFact.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Detail != string(b[at:n]) {
+			m.Detail = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Detail = ""
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfKernelFaultFact.Fail(6, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfKernelFaultFact.Fail(6, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfKernelFaultFact.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Durable = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Durable = false
+	}
+	if tag != canon.End {
+		return schemaOfKernelFaultFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *KernelFaultFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Seed != nil {
+		h = canon.Mix(h, 1)
+		h = m.Seed.IdentityHash(h)
+	}
+	if len(m.KernelArtifactId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.KernelArtifactId)
+	}
+	if m.Step != nil {
+		h = canon.Mix(h, 3)
+		h = m.Step.IdentityHash(h)
+	}
+	if m.Training {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(canon.Bit(m.Training)))
+	}
+	if len(m.Detail) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Detail)
+	}
+	if m.Durable {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(canon.Bit(m.Durable)))
+	}
+	return canon.Mix(h, 0)
+}

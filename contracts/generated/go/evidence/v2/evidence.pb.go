@@ -2296,6 +2296,293 @@ func (x *PruningFact) GetReason() string {
 	return ""
 }
 
+// RegistrationFact says which parameters an owner may train from here on, or no
+// longer may. Parameters are named by stable hashes of path, shape and type.
+type RegistrationFact struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"` // unset: the host network
+	KernelArtifactId string                 `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
+	Parameters       []uint64               `protobuf:"fixed64,3,rep,packed,name=parameters,proto3" json:"parameters,omitempty"`
+	Released         bool                   `protobuf:"varint,4,opt,name=released,proto3" json:"released,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RegistrationFact) Reset() {
+	*x = RegistrationFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegistrationFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegistrationFact) ProtoMessage() {}
+
+func (x *RegistrationFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegistrationFact.ProtoReflect.Descriptor instead.
+func (*RegistrationFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RegistrationFact) GetSeed() *v2.SeedRef {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *RegistrationFact) GetKernelArtifactId() string {
+	if x != nil {
+		return x.KernelArtifactId
+	}
+	return ""
+}
+
+func (x *RegistrationFact) GetParameters() []uint64 {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *RegistrationFact) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+// GradientSet is the parameters in which one seed's gradients lie.
+type GradientSet struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
+	KernelArtifactId string                 `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
+	Parameters       []uint64               `protobuf:"fixed64,3,rep,packed,name=parameters,proto3" json:"parameters,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GradientSet) Reset() {
+	*x = GradientSet{}
+	mi := &file_evidence_evidence_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GradientSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GradientSet) ProtoMessage() {}
+
+func (x *GradientSet) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GradientSet.ProtoReflect.Descriptor instead.
+func (*GradientSet) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GradientSet) GetSeed() *v2.SeedRef {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *GradientSet) GetKernelArtifactId() string {
+	if x != nil {
+		return x.KernelArtifactId
+	}
+	return ""
+}
+
+func (x *GradientSet) GetParameters() []uint64 {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+// GradientFact is declared by Kasmina when it holds the gradients of a layer in
+// a step, and when it refuses them.
+type GradientFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          *v21.StepRef           `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	LayerId       int32                  `protobuf:"varint,2,opt,name=layer_id,json=layerId,proto3" json:"layer_id,omitempty"`
+	Sets          []*GradientSet         `protobuf:"bytes,3,rep,name=sets,proto3" json:"sets,omitempty"`
+	Held          bool                   `protobuf:"varint,4,opt,name=held,proto3" json:"held,omitempty"` // false: a set was not disjoint with the host's, and none is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GradientFact) Reset() {
+	*x = GradientFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GradientFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GradientFact) ProtoMessage() {}
+
+func (x *GradientFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GradientFact.ProtoReflect.Descriptor instead.
+func (*GradientFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GradientFact) GetStep() *v21.StepRef {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *GradientFact) GetLayerId() int32 {
+	if x != nil {
+		return x.LayerId
+	}
+	return 0
+}
+
+func (x *GradientFact) GetSets() []*GradientSet {
+	if x != nil {
+		return x.Sets
+	}
+	return nil
+}
+
+func (x *GradientFact) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+// KernelFaultFact says that a kernel failed at work, and is not used again: in
+// this life, and once more, with durable, in no later one either.
+type KernelFaultFact struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
+	KernelArtifactId string                 `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
+	Step             *v21.StepRef           `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	Training         bool                   `protobuf:"varint,4,opt,name=training,proto3" json:"training,omitempty"` // the step is of training, not of validation
+	Detail           string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	Durable          bool                   `protobuf:"varint,6,opt,name=durable,proto3" json:"durable,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *KernelFaultFact) Reset() {
+	*x = KernelFaultFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KernelFaultFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KernelFaultFact) ProtoMessage() {}
+
+func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KernelFaultFact.ProtoReflect.Descriptor instead.
+func (*KernelFaultFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *KernelFaultFact) GetSeed() *v2.SeedRef {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *KernelFaultFact) GetKernelArtifactId() string {
+	if x != nil {
+		return x.KernelArtifactId
+	}
+	return ""
+}
+
+func (x *KernelFaultFact) GetStep() *v21.StepRef {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *KernelFaultFact) GetTraining() bool {
+	if x != nil {
+		return x.Training
+	}
+	return false
+}
+
+func (x *KernelFaultFact) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *KernelFaultFact) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -2488,7 +2775,32 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05ratio\x18\x06 \x01(\x01R\x05ratio\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason*\xd0\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xad\x01\n" +
+	"\x10RegistrationFact\x12/\n" +
+	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
+	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x03 \x03(\x06R\n" +
+	"parameters\x12\x1a\n" +
+	"\breleased\x18\x04 \x01(\bR\breleased\"\x8c\x01\n" +
+	"\vGradientSet\x12/\n" +
+	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
+	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x03 \x03(\x06R\n" +
+	"parameters\"\xa1\x01\n" +
+	"\fGradientFact\x12.\n" +
+	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
+	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x122\n" +
+	"\x04sets\x18\x03 \x03(\v2\x1e.esper.evidence.v2.GradientSetR\x04sets\x12\x12\n" +
+	"\x04held\x18\x04 \x01(\bR\x04held\"\xee\x01\n" +
+	"\x0fKernelFaultFact\x12/\n" +
+	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
+	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12.\n" +
+	"\x04step\x18\x03 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x1a\n" +
+	"\btraining\x18\x04 \x01(\bR\btraining\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x18\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2561,60 +2873,70 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_evidence_evidence_proto_goTypes = []any{
-	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
-	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
-	(CheckpointAction)(0),  // 2: esper.evidence.v2.CheckpointAction
-	(RollbackStep)(0),      // 3: esper.evidence.v2.RollbackStep
-	(BusAction)(0),         // 4: esper.evidence.v2.BusAction
-	(*LogFact)(nil),        // 5: esper.evidence.v2.LogFact
-	(*CommandFact)(nil),    // 6: esper.evidence.v2.CommandFact
-	(*StageFact)(nil),      // 7: esper.evidence.v2.StageFact
-	(*StepFact)(nil),       // 8: esper.evidence.v2.StepFact
-	(*BoundaryFact)(nil),   // 9: esper.evidence.v2.BoundaryFact
-	(*AppliedCommand)(nil), // 10: esper.evidence.v2.AppliedCommand
-	(*EpochFact)(nil),      // 11: esper.evidence.v2.EpochFact
-	(*PartDigest)(nil),     // 12: esper.evidence.v2.PartDigest
-	(*CheckpointFact)(nil), // 13: esper.evidence.v2.CheckpointFact
-	(*RollbackFact)(nil),   // 14: esper.evidence.v2.RollbackFact
-	(*DecisionFact)(nil),   // 15: esper.evidence.v2.DecisionFact
-	(*PauseFact)(nil),      // 16: esper.evidence.v2.PauseFact
-	(*BusFact)(nil),        // 17: esper.evidence.v2.BusFact
-	(*ReplayFact)(nil),     // 18: esper.evidence.v2.ReplayFact
-	(*BreakerFact)(nil),    // 19: esper.evidence.v2.BreakerFact
-	(*ModeFact)(nil),       // 20: esper.evidence.v2.ModeFact
-	(*ReportFact)(nil),     // 21: esper.evidence.v2.ReportFact
-	(*AssetFact)(nil),      // 22: esper.evidence.v2.AssetFact
-	(*JobFact)(nil),        // 23: esper.evidence.v2.JobFact
-	(*SliceFact)(nil),      // 24: esper.evidence.v2.SliceFact
-	(*ConfigFact)(nil),     // 25: esper.evidence.v2.ConfigFact
-	(*PolicyFact)(nil),     // 26: esper.evidence.v2.PolicyFact
-	(*PruningFact)(nil),    // 27: esper.evidence.v2.PruningFact
-	(*v2.SeedRef)(nil),     // 28: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 29: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 30: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 31: esper.training.v2.StepEffect
+	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
+	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
+	(CheckpointAction)(0),    // 2: esper.evidence.v2.CheckpointAction
+	(RollbackStep)(0),        // 3: esper.evidence.v2.RollbackStep
+	(BusAction)(0),           // 4: esper.evidence.v2.BusAction
+	(*LogFact)(nil),          // 5: esper.evidence.v2.LogFact
+	(*CommandFact)(nil),      // 6: esper.evidence.v2.CommandFact
+	(*StageFact)(nil),        // 7: esper.evidence.v2.StageFact
+	(*StepFact)(nil),         // 8: esper.evidence.v2.StepFact
+	(*BoundaryFact)(nil),     // 9: esper.evidence.v2.BoundaryFact
+	(*AppliedCommand)(nil),   // 10: esper.evidence.v2.AppliedCommand
+	(*EpochFact)(nil),        // 11: esper.evidence.v2.EpochFact
+	(*PartDigest)(nil),       // 12: esper.evidence.v2.PartDigest
+	(*CheckpointFact)(nil),   // 13: esper.evidence.v2.CheckpointFact
+	(*RollbackFact)(nil),     // 14: esper.evidence.v2.RollbackFact
+	(*DecisionFact)(nil),     // 15: esper.evidence.v2.DecisionFact
+	(*PauseFact)(nil),        // 16: esper.evidence.v2.PauseFact
+	(*BusFact)(nil),          // 17: esper.evidence.v2.BusFact
+	(*ReplayFact)(nil),       // 18: esper.evidence.v2.ReplayFact
+	(*BreakerFact)(nil),      // 19: esper.evidence.v2.BreakerFact
+	(*ModeFact)(nil),         // 20: esper.evidence.v2.ModeFact
+	(*ReportFact)(nil),       // 21: esper.evidence.v2.ReportFact
+	(*AssetFact)(nil),        // 22: esper.evidence.v2.AssetFact
+	(*JobFact)(nil),          // 23: esper.evidence.v2.JobFact
+	(*SliceFact)(nil),        // 24: esper.evidence.v2.SliceFact
+	(*ConfigFact)(nil),       // 25: esper.evidence.v2.ConfigFact
+	(*PolicyFact)(nil),       // 26: esper.evidence.v2.PolicyFact
+	(*PruningFact)(nil),      // 27: esper.evidence.v2.PruningFact
+	(*RegistrationFact)(nil), // 28: esper.evidence.v2.RegistrationFact
+	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
+	(*GradientFact)(nil),     // 30: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 31: esper.evidence.v2.KernelFaultFact
+	(*v2.SeedRef)(nil),       // 32: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 33: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 34: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 35: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	28, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	29, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	29, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	32, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	33, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	33, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	30, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	31, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	34, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	35, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	28, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	32, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	32, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	32, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	34, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
+	32, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	34, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -2628,7 +2950,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

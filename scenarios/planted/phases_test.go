@@ -1,4 +1,4 @@
-package runner_test
+package planted
 
 import (
 	"fmt"
@@ -28,18 +28,6 @@ func parse(t *testing.T, text string) *scenarios.Scenario {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// forgets is a timer that is not set again after its n-th time.
-func forgets(timer string, n int) *hooks {
-	return &hooks{timer: func(name string, d time.Duration) time.Duration {
-		if name == timer {
-			if n--; n < 0 {
-				return 1000 * time.Hour
-			}
-		}
-		return d
-	}}
 }
 
 // silent answers n requests of a kind, and then none.

@@ -1,23 +1,19 @@
-package runner_test
+package planted
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"hash/crc32"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/esper-sim/espersim/checkers"
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
+	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
@@ -30,6 +26,7 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
@@ -37,11 +34,7 @@ import (
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
-	"github.com/esper-sim/espersim/scenarios"
-	"github.com/esper-sim/espersim/scenarios/runner"
 )
-
-var update = flag.Bool("update", false, "write docs/planted.md")
 
 // hooks is what a planted bug does at the seam of one process. What is nil is
 // left as it is. Hooks live as long as the run, so a bug may remember what it
@@ -713,7 +706,7 @@ var bugs = []planted{
 			pass(f)
 		})
 	}},
-	{id: "R3", role: "oona", bug: "now and then shows its log as it was an entry ago", file: "bus/readers.yaml", liar: true, make: func() *hooks {
+	{id: "R4", role: "oona", bug: "now and then shows its log as it was an entry ago", file: "bus/readers.yaml", liar: true, make: func() *hooks {
 		n := 0
 		return onSend(func(m *busv2.LogSlice, _ *actor.SendOptions) bool {
 			if n++; n%7 == 0 && m.NextOffset > 1 {
@@ -819,6 +812,125 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "C8", role: "operator", bug: "asks for a pause that lasts less than nothing", file: triadWith("", "", "every: 5s"), make: func() *hooks {
+		n := 0
+		return onSend(func(m *pausev2.PauseRequest, _ *actor.SendOptions) bool {
+			if n++; n == 3 {
+				m.MaxDuration = durations.From(-time.Second)
+			}
+			return true
+		})
+	}},
+	{id: "A7", role: "tamiyo", bug: "grants whatever a pause asks for", liar: true, file: triadWith("", "", "every: 2s, pause: 500ms, resume: 300ms"), make: func() *hooks {
+		return onSend(func(m *pausev2.PauseAck, _ *actor.SendOptions) bool {
+			if m.State == pausev2.PauseState_DENIED && strings.Contains(m.Reason, "quota") {
+				m.State, m.GrantedQuota, m.Reason = pausev2.PauseState_PAUSING, 1000, ""
+			}
+			return true
+		})
+	}},
+	{id: "T5", role: "tolaria", bug: "trains a little faster when an epoch has begun, and tells nobody", liar: true, file: "triad-calm.yaml", make: func() *hooks {
+		return onSend(func(m *trainingv2.BackwardRequest, _ *actor.SendOptions) bool {
+			if m.Step.GetEpoch() == 5 && m.Step.GetStep() < 2 {
+				m.LearningRate *= 1.01
+			}
+			return true
+		})
+	}},
+	{id: "I1", role: "urza", bug: "shows kernels that were rejected as validated", liar: true, file: "innovation/hostile.yaml", make: func() *hooks {
+		return onSend(func(m *eventsv2.KernelCharacterizedEvent, _ *actor.SendOptions) bool {
+			m.Verdict = eventsv2.KernelVerdict_KERNEL_VALIDATED
+			return true
+		})
+	}},
+	{id: "I2", role: "urza", bug: "forgets which tags a query excludes", liar: true, file: "urza/calm.yaml", make: func() *hooks {
+		return onReceive(func(m *operationalv2.KernelQuery) canon.Message {
+			m.ExcludedTags = nil
+			return m
+		})
+	}},
+	{id: "I3", role: "urza", bug: "says of every fortieth kernel that it is asked for that there is none", file: "urza/crashes.yaml", make: func() *hooks {
+		n := 0
+		return onSend(func(m *assetsv2.FetchKernelReply, _ *actor.SendOptions) bool {
+			if n++; n%40 == 0 && m.Status == assetsv2.AssetStatus_EXISTS {
+				*m = assetsv2.FetchKernelReply{RequestId: m.RequestId, Status: assetsv2.AssetStatus_NOT_FOUND}
+			}
+			return true
+		})
+	}},
+	{id: "K6", role: "kasmina", bug: "says that it holds gradients which it has refused", file: "triad-kernels.yaml", make: func() *hooks {
+		refused := false
+		h := onSend(func(r *trainingv2.BackwardReply, _ *actor.SendOptions) bool {
+			if refused && r.Status == trainingv2.ReplyStatus_PAUSED {
+				r.Status = trainingv2.ReplyStatus_OK
+			}
+			return true
+		})
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.GradientFact); ok {
+				refused = !f.Held
+			}
+			pass(m)
+		}
+		return h
+	}},
+	{id: "K7", role: "kasmina", bug: "registers the parameters of its first seed only", file: "triad-calm.yaml", make: func() *hooks {
+		n := 0
+		return onFact(func(f *evidencev2.RegistrationFact, pass func(canon.Message)) {
+			if f.Seed != nil && !f.Released {
+				n++
+			}
+			if n < 2 || f.Seed == nil {
+				pass(f)
+			}
+		})
+	}},
+	{id: "K8", role: "kasmina", bug: "answers with a kernel that has failed as if it had not", file: "triad-kernels.yaml", make: func() *hooks {
+		var in []float32
+		var failed *evidencev2.KernelFaultFact
+		h := onSend(func(r *trainingv2.ForwardReply, _ *actor.SendOptions) bool {
+			if f := failed; f != nil && r.Status == trainingv2.ReplyStatus_PAUSED && r.Training {
+				r.Status, r.Activations = trainingv2.ReplyStatus_OK, in
+				r.Kernels = append(r.Kernels, &trainingv2.KernelUse{Seed: f.Seed, KernelArtifactId: f.KernelArtifactId, Stage: telemetryv2.SeedStage_TRAINING})
+			}
+			return true
+		})
+		h.receive = func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if m, ok := m.(*trainingv2.ForwardRequest); ok {
+				in = slices.Clone(m.Activations)
+			}
+			return pass(m)
+		}
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.KernelFaultFact); ok {
+				failed = &evidencev2.KernelFaultFact{Seed: &telemetryv2.SeedRef{LayerId: f.Seed.GetLayerId(), SeedId: f.Seed.GetSeedId()}, KernelArtifactId: f.KernelArtifactId}
+			}
+			pass(m)
+		}
+		return h
+	}},
+	{id: "I10", role: "kasmina", bug: "names the kernels of germinations only", file: "models/exported.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.BoundaryFact, pass func(canon.Message)) {
+			for _, c := range f.Commands {
+				if c.Operation != "GERMINATE" {
+					c.KernelArtifactId = ""
+				}
+			}
+			pass(f)
+		})
+	}},
+	{id: "R3", role: "urza", bug: "shows a kernel in the status in which it was asked for it first", file: "urza/calm.yaml", make: func() *hooks {
+		first := map[string]blueprintv2.KernelStatus{}
+		return onSend(func(m *assetsv2.FetchKernelReply, _ *actor.SendOptions) bool {
+			if m.Status == assetsv2.AssetStatus_EXISTS {
+				if s, known := first[m.Kernel.Id]; known {
+					m.Kernel.Status = s
+				}
+				first[m.Kernel.Id] = m.Kernel.Status
+			}
+			return true
+		})
+	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned
 	}},
@@ -848,129 +960,14 @@ func unsigned() func(string, string, actor.Constructor) actor.Constructor {
 	}
 }
 
-// onlySynthetic are invariants that the seam cannot break: the codec stands on
-// its other side.
-var onlySynthetic = map[string]string{
-	"C2":  "the world encodes and decodes; checkers.TestEveryInvariant delivers an envelope with a field twice",
-	"C11": "the world refuses before any handler; checkers.TestEveryInvariant delivers a flipped bit",
-}
-
-func (b planted) scenario(t *testing.T, text string) *scenarios.Scenario {
-	t.Helper()
-	var s *scenarios.Scenario
-	var err error
-	if strings.HasSuffix(text, ".yaml") {
-		s, err = scenarios.Load("../"+text, runner.Catalogue())
-	} else {
-		s, err = scenarios.Parse("planted.yaml", []byte(text), runner.Catalogue())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Checks = []string{b.id}
-	return s
-}
-
-// wrapper makes the bug anew for each run; nil where it is in the scenario.
-func (b planted) wrapper() func() runner.Wrapper {
-	switch {
-	case b.id == "A3":
-		return func() runner.Wrapper { return unsigned() }
-	case b.make != nil:
-		return func() runner.Wrapper { return b.make().wrap(b.role) }
-	}
-	return nil
-}
-
-const mostSeeds = 20
-
-// TestPlantedBugs is the proof of each checker: a bug in the real system, and
-// the run that finds it. The same run without the bug is clean.
-func TestPlantedBugs(t *testing.T) {
-	var table strings.Builder
-	table.WriteString("# Planted bugs\n\nGenerated by `go test ./scenarios/runner -run TestPlantedBugs -update`.\n\n" +
-		"Each invariant, a bug that breaks it, planted into the real system through the\nseam (`runner.Options.Wrap`), and how many run seeds it took to find it. The same\nrun without the bug is clean. A liar's facts say that all is well.\n\n" +
-		"| Invariant | Where | Bug | Liar | Scenario | Seeds |\n|---|---|---|---|---|---|\n")
-	have := map[string]bool{}
-	lines := map[string]string{}
-	liars := 0
-	for _, b := range bugs {
-		have[b.id] = true
-		if b.liar {
-			liars++
-		}
-		t.Run(b.id, func(t *testing.T) {
-			broken := b.file
-			if b.broken != "" {
-				broken = b.broken
+// forgets is a timer that is not set again after its n-th time.
+func forgets(timer string, n int) *hooks {
+	return &hooks{timer: func(name string, d time.Duration) time.Duration {
+		if name == timer {
+			if n--; n < 0 {
+				return 1000 * time.Hour
 			}
-			s, clean := b.scenario(t, broken), b.scenario(t, b.file)
-			for seed := uint64(1); seed <= mostSeeds; seed++ {
-				o := runner.Options{Seed: seed, All: true, Wrap: runner.Make(b.wrapper())}
-				r, err := runner.Run(s, o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Error != "" {
-					t.Fatal(r.Error)
-				}
-				if !found(r, b.id) {
-					continue
-				}
-				r, err = runner.Run(clean, runner.Options{Seed: seed})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Verdict != runner.Clean || r.Judged[b.id] == 0 {
-					t.Fatalf("without the bug: %s %s %v, judged %d times", r.Verdict, r.Error, r.Violations, r.Judged[b.id])
-				}
-				name, liar := "inline", ""
-				if strings.HasSuffix(b.file, ".yaml") {
-					name = b.file
-				}
-				if b.liar {
-					liar = "yes"
-				}
-				lines[b.id] = fmt.Sprintf("| %s | %s | %s | %s | %s | %d |\n", b.id, b.role, b.bug, liar, name, seed)
-				return
-			}
-			t.Errorf("it was not found in %d runs: %s", mostSeeds, b.bug)
-		})
-	}
-	for _, inv := range checkers.Catalogue() {
-		why, synthetic := onlySynthetic[inv.ID]
-		if synthetic {
-			lines[inv.ID] = fmt.Sprintf("| %s | | %s | | synthetic trace | |\n", inv.ID, why)
 		}
-		if have[inv.ID] == synthetic {
-			t.Errorf("%s: planted %v, synthetic only %v", inv.ID, have[inv.ID], synthetic)
-		}
-		table.WriteString(lines[inv.ID])
-	}
-	if liars < 3 {
-		t.Errorf("%d of the bugs lie in their facts; want at least 3", liars)
-	}
-	t.Log("\n" + table.String())
-	path := filepath.Join("..", "..", "docs", "planted.md")
-	if *update {
-		if err := os.WriteFile(path, []byte(table.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !t.Failed() && string(want) != table.String() {
-		t.Error("docs/planted.md is not what this test finds: run it with -update")
-	}
-}
-
-func found(r *runner.Result, id string) bool {
-	for _, v := range r.Violations {
-		if v.Invariant == id {
-			return true
-		}
-	}
-	return false
+		return d
+	}}
 }

@@ -1,4 +1,4 @@
-package runner_test
+package planted
 
 import (
 	"os"
@@ -22,14 +22,13 @@ func TestPlantedBugsShrink(t *testing.T) {
 			continue
 		}
 		t.Run(b.id, func(t *testing.T) {
-			file := b.file
-			if b.broken != "" {
-				file = b.broken
+			s, err := b.Scenario("..", true)
+			if err != nil {
+				t.Fatal(err)
 			}
-			s := b.scenario(t, file)
 			seed := uint64(0)
-			for k := uint64(1); k <= mostSeeds && seed == 0; k++ {
-				r, err := runner.Run(s, runner.Options{Seed: k, Wrap: runner.Make(b.wrapper())})
+			for k := uint64(1); k <= MostSeeds && seed == 0; k++ {
+				r, err := runner.Run(s, runner.Options{Seed: k, Wrap: runner.Make(b.Wrapper())})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -41,7 +40,7 @@ func TestPlantedBugsShrink(t *testing.T) {
 				t.Skip("another invariant is violated first")
 			}
 			began := time.Now()
-			r, err := shrink.Shrink(s, shrink.Options{Seed: seed, Wrap: b.wrapper(), Others: 100})
+			r, err := shrink.Shrink(s, shrink.Options{Seed: seed, Wrap: b.Wrapper(), Others: 100})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,345 @@
+package checkers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/esper-sim/espersim/contracts/canon"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+// library judges I1, I2 and I3 by what the asset library was asked and what it
+// answered.
+//
+// I1: a kernel gets its verdict once, by a report of Urabrask's, and is validated
+// exactly where that report says that it passed.
+// I2: a query is answered with kernels that are all that it asks for, or with the
+// identity as a flagged fallback.
+// I3: an asset is named by what it is of, and what was acknowledged once is never
+// gone and never another.
+type library struct {
+	damaged  bool
+	requests map[string]request                    // to the library, by sender and id
+	queries  map[string]*operationalv2.KernelQuery // by asker and id
+	verdicts map[string]*verdictOf                 // by kernel
+	digests  map[string][sha256.Size]byte          // of what was served or taken in, by asset
+	owned    map[string]uint64                     // assets that the library said it has
+}
+
+// request is what the library was asked, as far as its answer must fit.
+type request struct {
+	asset                  string
+	must                   string // the id that the asset has by rights; empty: it is not known
+	verdict                blueprintv2.KernelStatus
+	passed                 bool
+	report                 [sha256.Size]byte
+	isReport, fromUrabrask bool
+	digest                 [sha256.Size]byte
+	known                  bool // digest is set
+}
+
+// verdictOf is what is known of a kernel's verdict.
+type verdictOf struct {
+	offered map[blueprintv2.KernelStatus]bool // by Urabrask's reports that say the same twice
+	given   blueprintv2.KernelStatus          // 0: not seen yet, PENDING_BENCHMARKING
+	has     bool
+	stored  bool // the library said so
+	report  [sha256.Size]byte
+}
+
+func newLibrary(p Params) Checker {
+	return &library{damaged: p.Damaged, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
+}
+
+func (*library) Invariants() []string { return []string{"I1", "I2", "I3"} }
+
+// key is of a conversation. Its parts outlive the message.
+func conversation(node, id string) string { return node + "\x00" + id }
+
+func (c *library) verdict(kernel string) *verdictOf {
+	v := c.verdicts[kernel]
+	if v == nil {
+		v = &verdictOf{offered: map[blueprintv2.KernelStatus]bool{}}
+		c.verdicts[strings.Clone(kernel)] = v
+	}
+	return v
+}
+
+func digestOf(m canon.Message) [sha256.Size]byte { return sha256.Sum256(m.AppendCanonical(nil)) }
+
+func (c *library) Observe(e *Event, j *Judge) {
+	if e.Kind == trace.MessageDelivered {
+		c.asked(e)
+		return
+	}
+	switch m := e.Mail.Payload.(type) {
+	case *assetsv2.StoreReply:
+		c.stored(e, m, j)
+	case *assetsv2.FetchKernelReply:
+		c.fetched(e, m, j)
+	case *assetsv2.FetchBlueprintReply:
+		c.blueprint(e, m, j)
+	case *operationalv2.KernelQueryResult:
+		c.result(e, m, j)
+	case *eventsv2.KernelCharacterizedEvent:
+		to := blueprintv2.KernelStatus_REJECTED
+		if m.Verdict == eventsv2.KernelVerdict_KERNEL_VALIDATED {
+			to = blueprintv2.KernelStatus_VALIDATED
+		}
+		c.shown(e, m.KernelArtifactId, to, j)
+	}
+}
+
+// asked notes what reaches the library.
+func (c *library) asked(e *Event) {
+	if len(c.requests) > remembered {
+		clear(c.requests)
+	}
+	note := func(id string, r request) {
+		r.asset = strings.Clone(r.asset)
+		c.requests[conversation(e.Node, id)] = r
+	}
+	switch m := e.Mail.Payload.(type) {
+	case *assetsv2.StoreBlueprint:
+		if m.Ir != nil {
+			d := digestOf(m.Ir)
+			note(m.RequestId, request{must: hex.EncodeToString(d[:]), digest: d, known: true})
+		}
+	case *assetsv2.StoreKernel:
+		note(m.RequestId, request{asset: m.GetKernel().GetId(), digest: sha256.Sum256(m.Binary), known: true,
+			must: strings.Join([]string{m.BlueprintId, m.Hardware, m.GetKernel().GetCompilationPipeline(), m.Toolchain}, "-")})
+	case *assetsv2.StoreReport:
+		r := request{asset: m.KernelArtifactId, verdict: m.Status, passed: m.GetReport().GetPassedValidation(), isReport: true, fromUrabrask: e.Node == "urabrask"}
+		if m.Report != nil {
+			r.report = digestOf(m.Report)
+		}
+		note(m.RequestId, r)
+		if r.fromUrabrask && r.passed == (r.verdict == blueprintv2.KernelStatus_VALIDATED) {
+			c.verdict(m.KernelArtifactId).offered[m.Status] = true
+		}
+	case *assetsv2.MoveAsset:
+		note(m.RequestId, request{asset: m.AssetId})
+	case *assetsv2.FetchKernel:
+		note(m.RequestId, request{asset: m.KernelArtifactId})
+	case *assetsv2.FetchBlueprint:
+		note(m.RequestId, request{asset: m.BlueprintId})
+	case *operationalv2.KernelQuery:
+		if len(c.queries) > remembered {
+			clear(c.queries)
+		}
+		q := new(operationalv2.KernelQuery)
+		if q.ParseCanonical(m.AppendCanonical(nil)) == nil {
+			c.queries[conversation(e.Node, q.QueryId)] = q
+		}
+	}
+}
+
+func (c *library) stored(e *Event, m *assetsv2.StoreReply, j *Judge) {
+	r, known := c.requests[conversation(e.Peer, m.RequestId)]
+	if !known {
+		return
+	}
+	switch m.Status {
+	case assetsv2.AssetStatus_NOT_FOUND:
+		// Of a kernel it says that its blueprint is not there.
+		if r.must == "" {
+			c.gone(e, r.asset, j)
+		}
+		return
+	case assetsv2.AssetStatus_STORED, assetsv2.AssetStatus_EXISTS:
+	default:
+		return
+	}
+	switch {
+	case r.isReport:
+		c.report(e, r, m.Status == assetsv2.AssetStatus_STORED, j)
+		return
+	case r.must != "" && m.AssetId != r.must:
+		j.Violate("I3", e.Node, fmt.Sprintf("it takes an asset in as %.80s, which by its contents is %.80s", m.AssetId, r.must))
+		return
+	}
+	c.owned[strings.Clone(m.AssetId)] = e.Seq
+	if r.known {
+		c.same(e, m.AssetId, r.digest, j)
+	}
+}
+
+// report judges a verdict that the library took.
+func (c *library) report(e *Event, r request, first bool, j *Judge) {
+	v := c.verdict(r.asset)
+	switch {
+	case !r.fromUrabrask:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s has its verdict from somebody else than Urabrask", r.asset))
+	case r.passed != (r.verdict == blueprintv2.KernelStatus_VALIDATED):
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and its report says passed %v", r.asset, r.verdict, r.passed))
+	case first && v.stored && v.report != r.report:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s gets a second verdict", r.asset))
+	case v.has && v.given != r.verdict:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and was %v before", r.asset, r.verdict, v.given))
+	default:
+		v.has, v.given, v.stored, v.report = true, r.verdict, true, r.report
+		j.Judged("I1")
+	}
+}
+
+// shown judges a status in which the library shows a kernel.
+func (c *library) shown(e *Event, kernel string, s blueprintv2.KernelStatus, j *Judge) {
+	v := c.verdict(kernel)
+	var of blueprintv2.KernelStatus
+	switch s {
+	case blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_KERNEL_ACTIVE, blueprintv2.KernelStatus_QUARANTINED:
+		of = blueprintv2.KernelStatus_VALIDATED
+	case blueprintv2.KernelStatus_REJECTED:
+		of = blueprintv2.KernelStatus_REJECTED
+	case blueprintv2.KernelStatus_PENDING_BENCHMARKING, blueprintv2.KernelStatus_BENCHMARKING:
+		if v.has {
+			j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and has had its verdict, %v", kernel, s, v.given))
+		}
+		return
+	default:
+		return // RETIRED may follow either
+	}
+	switch {
+	case !v.offered[of]:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is shown as %v, and no report of Urabrask's says that", kernel, s))
+	case v.has && v.given != of:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is shown as %v, and its verdict was %v", kernel, s, v.given))
+	default:
+		v.has, v.given = true, of
+		j.Judged("I1")
+	}
+}
+
+// same judges that an asset's bytes are what they were.
+func (c *library) same(e *Event, asset string, sum [sha256.Size]byte, j *Judge) {
+	if have, known := c.digests[asset]; known && have != sum {
+		j.Violate("I3", e.Node, fmt.Sprintf("the asset %.80s has other bytes than before", asset), c.owned[asset])
+		return
+	}
+	c.digests[strings.Clone(asset)] = sum
+	j.Judged("I3")
+}
+
+// gone judges the word that an asset is not there.
+func (c *library) gone(e *Event, asset string, j *Judge) {
+	if seq, had := c.owned[asset]; had && !c.damaged {
+		j.Violate("I3", e.Node, fmt.Sprintf("the asset %.80s was in the library, and is gone", asset), seq)
+	}
+}
+
+func (c *library) fetched(e *Event, m *assetsv2.FetchKernelReply, j *Judge) {
+	r := c.requests[conversation(e.Peer, m.RequestId)]
+	switch m.Status {
+	case assetsv2.AssetStatus_NOT_FOUND:
+		c.gone(e, r.asset, j)
+	case assetsv2.AssetStatus_EXISTS:
+		id := m.GetKernel().GetId()
+		sum := sha256.Sum256(m.Binary)
+		if r.asset != "" && id != r.asset || !strings.HasPrefix(id, m.BlueprintId+"-") || string(m.BinarySha256) != string(sum[:]) {
+			j.Violate("I3", e.Node, fmt.Sprintf("asked for the kernel %.80s it gives out %.80s of the blueprint %.16s, whose digest is %x", r.asset, id, m.BlueprintId, sum[:4]))
+			return
+		}
+		c.owned[strings.Clone(id)] = e.Seq
+		c.same(e, id, sum, j)
+		c.shown(e, id, m.Kernel.Status, j)
+	}
+}
+
+func (c *library) blueprint(e *Event, m *assetsv2.FetchBlueprintReply, j *Judge) {
+	r := c.requests[conversation(e.Peer, m.RequestId)]
+	switch m.Status {
+	case assetsv2.AssetStatus_NOT_FOUND:
+		c.gone(e, r.asset, j)
+	case assetsv2.AssetStatus_EXISTS:
+		id := m.GetBlueprint().GetId()
+		c.owned[strings.Clone(id)] = e.Seq
+		if m.Ir == nil {
+			return
+		}
+		sum := digestOf(m.Ir)
+		if id != hex.EncodeToString(sum[:]) || r.asset != "" && r.asset != id {
+			j.Violate("I3", e.Node, fmt.Sprintf("the blueprint %.16s has an IR with the digest %x", id, sum[:8]))
+			return
+		}
+		c.same(e, id, sum, j)
+	}
+}
+
+func (c *library) result(e *Event, m *operationalv2.KernelQueryResult, j *Judge) {
+	q := c.queries[conversation(e.Peer, m.QueryId)]
+	if q == nil {
+		return
+	}
+	if m.Fallback {
+		if len(m.MatchingKernels) != 1 || m.MatchingKernels[0].Id != "identity" {
+			j.Violate("I2", e.Node, fmt.Sprintf("the fallback for the query %s is not the identity kernel", m.QueryId))
+			return
+		}
+		j.Judged("I2")
+		return
+	}
+	for _, k := range m.MatchingKernels {
+		if why := unfit(q, k); why != "" {
+			j.Violate("I2", e.Node, fmt.Sprintf("the query %s is answered with the kernel %.80s, %s", m.QueryId, k.Id, why))
+			return
+		}
+		j.Judged("I2")
+		c.shown(e, k.Id, k.Status, j)
+	}
+}
+
+// unfit says why a kernel is no answer to a query; "" if it is one.
+func unfit(q *operationalv2.KernelQuery, k *blueprintv2.CompiledKernelArtifact) string {
+	tags := k.GetValidationReport().GetGeneratedTags()
+	for _, t := range q.RequiredTags {
+		if !slices.Contains(tags, t) {
+			return fmt.Sprintf("which lacks the tag %q", t)
+		}
+	}
+	for _, t := range q.ExcludedTags {
+		if slices.Contains(tags, t) {
+			return fmt.Sprintf("which has the tag %q", t)
+		}
+	}
+	for _, l := range []struct {
+		name  string
+		limit *int32
+	}{{"latency_ms", q.MaxLatencyMs}, {"memory_mb", q.MaxMemoryMb}} {
+		if l.limit == nil {
+			continue
+		}
+		v, measured := 0.0, false
+		for _, b := range k.GetValidationReport().GetBenchmarkResults() {
+			if b.GetMetricName() == l.name && !measured {
+				v, measured = b.MetricValue, true
+			}
+		}
+		if !measured || !(v <= float64(*l.limit)) {
+			return fmt.Sprintf("whose %s is %v; at most %d was asked for", l.name, v, *l.limit)
+		}
+	}
+	if k.Status != blueprintv2.KernelStatus_VALIDATED && k.Status != blueprintv2.KernelStatus_KERNEL_ACTIVE {
+		return fmt.Sprintf("which is %v", k.Status)
+	}
+	at := strings.IndexByte(k.Id, '-')
+	if at < 0 {
+		return "which is named by no IR, hardware, pipeline and toolchain"
+	}
+	if q.BlueprintId != "" && k.Id[:at] != q.BlueprintId {
+		return "which is of another blueprint"
+	}
+	if q.TargetGpuArch != "" && !strings.HasPrefix(k.Id[at+1:], q.TargetGpuArch+"-") {
+		return "which is for other hardware than " + q.TargetGpuArch
+	}
+	return ""
+}
+
+func (*library) Finish(*Judge) {}

@@ -1,0 +1,223 @@
+package checkers_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
+	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
+	"github.com/esper-sim/espersim/sim/trace"
+)
+
+var (
+	kernelIR = strings.Repeat("a", 64)
+	kernelID = kernelIR + "-h100-fast-espc-1"
+)
+
+// verdict is Urabrask's report on the kernel, and the library's answer.
+func (p *tape) verdict(from, id string, status blueprintv2.KernelStatus, passed bool, answer assetsv2.AssetStatus) {
+	p.mail(from, "urza", &assetsv2.StoreReport{RequestId: id, KernelArtifactId: kernelID, Status: status,
+		Report: &blueprintv2.UrabraskValidationReport{PassedValidation: passed, GeneratedTags: []string{id}}})
+	p.sent("urza", from, &assetsv2.StoreReply{RequestId: id, AssetId: kernelID, Status: answer})
+}
+
+// answers are a query and its answer.
+func (p *tape) answers(q *operationalv2.KernelQuery, r *operationalv2.KernelQueryResult) {
+	q.QueryId, r.QueryId = "q", "q"
+	p.mail("tamiyo", "urza", q)
+	p.sent("urza", "tamiyo", r)
+}
+
+func validated() *blueprintv2.CompiledKernelArtifact {
+	return &blueprintv2.CompiledKernelArtifact{Id: kernelID, Status: blueprintv2.KernelStatus_VALIDATED,
+		ValidationReport: &blueprintv2.UrabraskValidationReport{GeneratedTags: []string{"dense"}, PassedValidation: true,
+			BenchmarkResults: []*blueprintv2.BenchmarkResult{{MetricName: "latency_ms", MetricValue: 2}}}}
+}
+
+func (p *tape) rate(node string, rate float64) {
+	p.sent(node, "kasmina", &trainingv2.BackwardRequest{LearningRate: rate})
+}
+
+// libraryCases are more of the cases.
+var libraryCases = map[string]func(p *tape, guilty bool){
+	"C8": func(p *tape, guilty bool) {
+		p.sent("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p", MaxDuration: &durationpb.Duration{Seconds: pick[int64](guilty, -1, 1)}})
+	},
+	"A7": func(p *tape, guilty bool) {
+		for i := range pick(guilty, 11, 10) {
+			id := fmt.Sprint("p", i)
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: id})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: id, State: pausev2.PauseState_PAUSING, GrantedQuota: 1000})
+		}
+	},
+	"T5": func(p *tape, guilty bool) {
+		p.rate("tolaria", 0.02)
+		p.command(&adaptationv2.AdaptationCommand{CommandId: "lr", Command: &adaptationv2.AdaptationCommand_LrUpdate{
+			LrUpdate: &adaptationv2.LearningRateUpdate{GroupRates: []*adaptationv2.LearningRateGroup{{LearningRate: 0.01}}}}})
+		if !guilty {
+			p.fact("tolaria", &evidencev2.CommandFact{CommandId: "lr", Subsystem: "tolaria", Status: "APPLIED"})
+		}
+		p.rate("tolaria", 0.01)
+	},
+	"I1": func(p *tape, guilty bool) {
+		p.verdict("urabrask", "r1", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+		if guilty {
+			p.verdict("urabrask", "r2", blueprintv2.KernelStatus_REJECTED, false, assetsv2.AssetStatus_STORED)
+		}
+	},
+	"I2": func(p *tape, guilty bool) {
+		p.verdict("urabrask", "r1", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+		p.answers(&operationalv2.KernelQuery{RequiredTags: []string{pick(guilty, "sparse", "dense")}},
+			&operationalv2.KernelQueryResult{QuerySuccessful: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+	},
+	"R3": func(p *tape, guilty bool) {
+		for _, status := range []blueprintv2.KernelStatus{blueprintv2.KernelStatus_VALIDATED, pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_KERNEL_ACTIVE)} {
+			if status == blueprintv2.KernelStatus_VALIDATED {
+				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+					Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
+				p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+				p.verdict("urabrask", "r1", status, true, assetsv2.AssetStatus_STORED)
+			} else if !guilty {
+				p.mail("tezzeret", "urza", &assetsv2.MoveAsset{RequestId: "m", AssetId: kernelID, Kernel: status})
+				p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "m", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+			}
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			one := sha256.Sum256([]byte("one"))
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Binary: []byte("one"), BinarySha256: one[:],
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, Status: status}})
+		}
+	},
+	"I3": func(p *tape, guilty bool) {
+		for _, b := range []string{"one", pick(guilty, "two", "one")} {
+			sum := sha256.Sum256([]byte(b))
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Binary: []byte(b), BinarySha256: sum[:],
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
+		}
+	},
+}
+
+// Each clause of the library's rows, of the rates', the quota's and the
+// Durations', broken alone.
+func TestTheLibraryAndTheLimits(t *testing.T) {
+	ir := &blueprintv2.BlueprintIR{DesignIntent: "x"}
+	sum := sha256.Sum256(ir.AppendCanonical(nil))
+	holds(t, map[string]clause{
+		"an answer within less than nothing": {"C8", func(p *tape, guilty bool) {
+			p.sent("nissa", "tolaria", &telemetryv2.EmergencyNotice{RespondWithin: &durationpb.Duration{Nanos: pick[int32](guilty, -1, 1)}})
+		}},
+		"a time to live below zero": {"C8", func(p *tape, guilty bool) {
+			p.sentBytes("tolaria", "oona", p.seal(&envelopev2.EventEnvelope{EventId: "e", Ttl: &durationpb.Duration{Seconds: pick[int64](guilty, -5, 5)}}, &eventsv2.EpochEvent{}, false))
+		}},
+		"a pause that is dearer than one may be": {"A7", func(p *tape, guilty bool) {
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p", State: pausev2.PauseState_PAUSING, GrantedQuota: pick[uint32](guilty, 1001, 1000)})
+		}},
+		"a quota that comes back too soon": {"A7", func(p *tape, guilty bool) {
+			libraryCases["A7"](p, false)
+			p.wait(pick(guilty, 58*time.Second, 61*time.Second))
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "late", State: pausev2.PauseState_PAUSING, GrantedQuota: 1})
+		}},
+		"a pause with more calls than one may make": {"A7", func(p *tape, guilty bool) {
+			p.fact("kasmina", &evidencev2.PauseFact{PauseId: "p", Subsystem: "kasmina", State: "PAUSED"})
+			for i := range pick[int32](guilty, 1001, 1000) {
+				for range 2 { // the same answer twice is one call
+					p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_PAUSED, Step: step(0, i, 1)})
+				}
+			}
+		}},
+		"a rollback that forgets the rate": {"T5", func(p *tape, guilty bool) {
+			p.rate("tolaria", 0.02)
+			p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{CheckpointId: "c", Epoch: 4})
+			p.fact("tolaria", &evidencev2.RollbackFact{Step: evidencev2.RollbackStep_RB_RESTORED, Subsystem: "tolaria", CheckpointId: "c", Epoch: 4})
+			p.rate("tolaria", pick(guilty, 0.01, 0.02))
+		}},
+		"a verdict of somebody else": {"I1", func(p *tape, guilty bool) {
+			p.verdict(pick(guilty, "tezzeret", "urabrask"), "r", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+		}},
+		"a verdict against its report": {"I1", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", blueprintv2.KernelStatus_VALIDATED, !guilty, assetsv2.AssetStatus_STORED)
+		}},
+		"a kernel that waits again": {"I1", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+			k := validated()
+			k.Status = pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_QUARANTINED)
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Kernel: k, BinarySha256: emptySum})
+		}},
+		"an excluded tag": {"I2", func(p *tape, guilty bool) {
+			p.answers(&operationalv2.KernelQuery{ExcludedTags: []string{pick(guilty, "dense", "sparse")}}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+		}},
+		"a slow kernel": {"I2", func(p *tape, guilty bool) {
+			most := pick[int32](guilty, 1, 2)
+			p.answers(&operationalv2.KernelQuery{MaxLatencyMs: &most}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+		}},
+		"a kernel that was not measured": {"I2", func(p *tape, guilty bool) {
+			q, most := &operationalv2.KernelQuery{}, int32(9)
+			if guilty {
+				q.MaxMemoryMb = &most
+			}
+			p.answers(q, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+		}},
+		"a kernel for other hardware": {"I2", func(p *tape, guilty bool) {
+			p.answers(&operationalv2.KernelQuery{TargetGpuArch: pick(guilty, "a100", "h100")}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+		}},
+		"a kernel in quarantine": {"I2", func(p *tape, guilty bool) {
+			k := validated()
+			k.Status = pick(guilty, blueprintv2.KernelStatus_QUARANTINED, blueprintv2.KernelStatus_KERNEL_ACTIVE)
+			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{k}})
+		}},
+		"a fallback that is another kernel": {"I2", func(p *tape, guilty bool) {
+			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{Fallback: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{{Id: pick(guilty, kernelID, "identity")}}})
+		}},
+		"an asset that comes and goes": {"R3", func(p *tape, guilty bool) {
+			store := func(answer bool) {
+				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
+				if answer {
+					p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+				}
+			}
+			// Without an answer it may not be there, or be there later.
+			store(guilty)
+			p.event(trace.NodeStarted, "urza", nil)
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_NOT_FOUND})
+			store(!guilty)
+		}},
+		"an asset that is gone": {"I3", func(p *tape, guilty bool) {
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
+			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: pick(guilty, assetsv2.AssetStatus_STORED, assetsv2.AssetStatus_UNAVAILABLE)})
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_NOT_FOUND})
+		}},
+		"a kernel under another name": {"I3", func(p *tape, guilty bool) {
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: pick(guilty, "a100", "h100"), Toolchain: "espc-1", Binary: []byte("one"),
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
+			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+		}},
+		"a blueprint under another name": {"I3", func(p *tape, guilty bool) {
+			p.mail("karn", "urza", &assetsv2.StoreBlueprint{RequestId: "s", Ir: ir})
+			p.sent("urza", "karn", &assetsv2.StoreReply{RequestId: "s", AssetId: pick(guilty, kernelIR, hex.EncodeToString(sum[:])), Status: assetsv2.AssetStatus_STORED})
+		}},
+		"a blueprint with another graph": {"I3", func(p *tape, guilty bool) {
+			p.mail("karn", "urza", &assetsv2.FetchBlueprint{RequestId: "f", BlueprintId: hex.EncodeToString(sum[:]), WithIr: true})
+			p.sent("urza", "karn", &assetsv2.FetchBlueprintReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS,
+				Ir: pick(guilty, &blueprintv2.BlueprintIR{DesignIntent: "y"}, ir), Blueprint: &blueprintv2.Blueprint{Id: hex.EncodeToString(sum[:])}})
+		}},
+	})
+}
+
+var emptySum = func() []byte { s := sha256.Sum256(nil); return s[:] }()
