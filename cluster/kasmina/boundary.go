@@ -176,7 +176,7 @@ func (k *kasmina) enter() error {
 	x := k.ready
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
-	k.conf.Cross(k.part.gen, x.epoch, x.revision)
+	k.conf.Hear(k.part.gen, x.epoch, x.revision)
 	k.locks, k.faulty, k.sick = nil, nil, nil
 	for _, m := range x.moves {
 		k.moved(m.Change, m.cause)

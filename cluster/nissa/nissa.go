@@ -289,7 +289,7 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 	}
 	n.book.take(d.Topic, d.Offset, e, m, now, n.env.Clock.Now().UnixMilli())
 	if ev, ok := m.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
-		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
+		n.conf.Hear(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
 	}
 	r := record(d.Topic, e, m)
 	if r == nil {

@@ -295,7 +295,7 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	}
 	// The packet tells which revision the epoch has: without its content Tamiyo
 	// does not decide, and the packet comes again.
-	if t.conf != nil && !t.conf.Cross(m.RollbackGeneration, m.Epoch, m.ConfigRevision) {
+	if t.conf != nil && !t.conf.Hear(m.RollbackGeneration, m.Epoch, m.ConfigRevision) {
 		return
 	}
 	loss, rate := m.GetTrainingMetrics().GetLoss(), m.GetTrainingMetrics().GetLearningRate()
