@@ -80,7 +80,7 @@ var groups = []group{
 	{[]string{"P1"}, kinds(messages, facts, []trace.Kind{trace.NodeExited, trace.NodeReady, trace.NodeStarted, trace.DiskOperation}), newProcesses},
 	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newContract},
 	{[]string{"C9"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newVersions},
-	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
+	{[]string{"O1", "O2"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted, trace.NodeCrashed, trace.NodeExited}), newBus},
 	{[]string{"O1", "O2", "L5"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newDuties},
 	{[]string{"O1", "O2"}, kinds(messages, facts, lifeEvents), newHanding},
 	{[]string{"A1", "A2", "A3", "A4", "O3", "O4", "L2"}, kinds(messages, facts), newCommands},

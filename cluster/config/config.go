@@ -269,6 +269,7 @@ func (b *Box) Hear(generation uint32, epoch int64, revision uint64) bool {
 	case b.crossed && to.compare(b.at) < 0:
 		return false
 	case b.crossed && to == b.at:
+	case generation == 0: // it does not even say which boundary it is
 	default:
 		b.unsaid = to
 		b.env.Net.Send(b.job.Mycosynth, &operationsv2.ConfigSnapshotRequest{RequestId: to.question(), Subsystem: b.subsystem},
