@@ -185,3 +185,14 @@ func (w *world) FaultBegan(text string, step int) {
 
 // FaultEnded implements faults.Observer.
 func (w *world) FaultEnded(text string, step int) { w.w.FaultEnded(text, step) }
+
+// Hands is what faults need of a run: the world that they change, and somebody who
+// writes down when they begin and end.
+type Hands interface {
+	faults.World
+	faults.Observer
+}
+
+// Hold gives faults their hold on a world that somebody else has built, of the
+// hosts and nodes that the scenario names.
+func Hold(w *sim.World, s *scenarios.Scenario) Hands { return &world{w: w, s: s} }

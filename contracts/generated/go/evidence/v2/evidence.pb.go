@@ -2212,6 +2212,76 @@ func (x *PruningFact) GetReason() string {
 	return ""
 }
 
+// Note is a message or fact of a system that is not Esper: whoever tests actors of
+// their own here need not generate code first.
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Words         []string               `protobuf:"bytes,2,rep,name=words,proto3" json:"words,omitempty"`
+	Numbers       []int64                `protobuf:"varint,3,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_evidence_evidence_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Note) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Note) GetWords() []string {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
+func (x *Note) GetNumbers() []int64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *Note) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -2397,7 +2467,12 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05ratio\x18\x06 \x01(\x01R\x05ratio\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason*\xd0\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"^\n" +
+	"\x04Note\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05words\x18\x02 \x03(\tR\x05words\x12\x18\n" +
+	"\anumbers\x18\x03 \x03(\x03R\anumbers\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2467,7 +2542,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),         // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),        // 1: esper.evidence.v2.StageCause
@@ -2496,21 +2571,22 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*ConfigFact)(nil),     // 24: esper.evidence.v2.ConfigFact
 	(*PolicyFact)(nil),     // 25: esper.evidence.v2.PolicyFact
 	(*PruningFact)(nil),    // 26: esper.evidence.v2.PruningFact
-	(*v2.SeedRef)(nil),     // 27: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),      // 28: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),    // 29: esper.training.v2.StepRef
-	(v21.StepEffect)(0),    // 30: esper.training.v2.StepEffect
+	(*Note)(nil),           // 27: esper.evidence.v2.Note
+	(*v2.SeedRef)(nil),     // 28: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),      // 29: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),    // 30: esper.training.v2.StepRef
+	(v21.StepEffect)(0),    // 31: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	27, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	28, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	28, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	28, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	29, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	29, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	29, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	30, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	30, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	31, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	27, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	28, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
@@ -2533,7 +2609,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
