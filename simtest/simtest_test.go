@@ -82,7 +82,7 @@ func TestNondeterminism(t *testing.T) {
 	make := s.Nodes[0].Make
 	s.Nodes[0].Make = func(env actor.Env) (actor.Actor, error) {
 		env.Probe.Reached("built")
-		if runs > 3 {
+		if runs > 1 {
 			env.Clock.SetTimer("more", 0, time.Duration(runs)*time.Millisecond)
 		}
 		return make(env)
