@@ -28,6 +28,7 @@ verify: build ## what a commit must pass: formatting, vet, generated code, tests
 bench: ## speed and size, each beside its yardstick
 	@scripts/ensure.sh go
 	@$(GO) test -run '^$$' -bench . -benchtime 1s ./sim/... ./contracts/... ./cluster/trainer ./scenarios/runner
+	@scripts/where.sh
 
 soak: build ## 10,000 run seeds of the triad under everything survivable, and the long scenarios
 	@scripts/soak.sh $(BIN)

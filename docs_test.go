@@ -16,6 +16,9 @@ var update = flag.Bool("update", false, "write what the commands in the document
 // volatile is what differs from run to run in a command's output.
 var volatile = regexp.MustCompile(`"wall_ms":[0-9]+`)
 
+// took is how long a test took.
+var took = regexp.MustCompile(`([(\t])[0-9.]+s`)
+
 // Every console block of the README and of docs/ is run, and must print what
 // stands there; every make target that is named must exist. With -update the
 // output is written into the files.
@@ -59,6 +62,19 @@ func TestDocumentationPrintsWhatItSays(t *testing.T) {
 				t.Errorf("%s: espersim %s prints\n%s\nand the text says\n%s", name, parts[1], printed, parts[2])
 			}
 			return []byte("```console\n$ espersim " + string(parts[1]) + "\n" + string(printed) + "```")
+		})
+		tests := regexp.MustCompile("(?s)```console\n\\$ (go test [^\n]*)\n(.*?)```")
+		out = tests.ReplaceAllFunc(out, func(b []byte) []byte {
+			parts := tests.FindSubmatch(b)
+			commands++
+			cmd := exec.Command("go", strings.Fields(string(parts[1]))[1:]...)
+			cmd.Env = append(os.Environ(), "GOFLAGS=-count=1")
+			printed, _ := cmd.Output()
+			printed = took.ReplaceAll(printed, []byte("${1}0.00s"))
+			if !bytes.Equal(printed, parts[2]) && !*update {
+				t.Errorf("%s: %s prints\n%s\nand the text says\n%s", name, parts[1], printed, parts[2])
+			}
+			return []byte("```console\n$ " + string(parts[1]) + "\n" + string(printed) + "```")
 		})
 		if *update && !bytes.Equal(out, text) {
 			if err := os.WriteFile(name, out, 0o644); err != nil {

@@ -70,6 +70,8 @@ var layers = []struct {
 	may    []string
 }{
 	{"cmd/espersim", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
+	{"examples", []string{"simtest", "sim", "cluster/actor", "contracts"}},
+	{"simtest", []string{"scenarios", "faults", "sim", "cluster/actor", "contracts"}},
 	{"scenarios/bundle", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim", "sim/trace"}},
 	{"scenarios/guided", []string{"scenarios", "contracts/canon", "contracts/wire", "faults", "sim"}},
 	{"scenarios/debugger", []string{"scenarios", "checkers", "contracts/wire", "faults", "sim"}},

@@ -79,6 +79,9 @@ func (c *breakers) Observe(e *Event, j *Judge) {
 		name := ""
 		switch m := e.Mail.Payload.(type) {
 		case *systemstatev2.SystemStatePacket:
+			if e.Peer == "nissa" {
+				return // she is told how the run stands, and no decision is asked of her
+			}
 			name = "tamiyo"
 		case *trainingv2.ForwardRequest:
 			name = "kasmina"

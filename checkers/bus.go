@@ -24,6 +24,7 @@ type bus struct {
 	bytes  map[string][]uint64 // event id to the hashes of the envelopes that were published under it
 	order  []string            // of bytes, oldest first
 	shed   map[busKey]bool     // what made room; whether it had to is O6's
+	down   map[string]bool     // nodes that have died, and are not back
 }
 
 type busTopic struct {
@@ -46,6 +47,7 @@ type busGroup struct {
 	durable bool
 	topics  map[string]bool
 	pending map[busKey]*busEntry
+	nodes   map[string]bool // its consumers'
 }
 
 type busKey struct {
@@ -62,7 +64,7 @@ type busEntry struct {
 }
 
 func newBus(p Params) Checker {
-	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, name: p.Bus, bytes: map[string][]uint64{}, shed: map[busKey]bool{}}
+	return &bus{topics: map[string]*busTopic{}, groups: map[string]*busGroup{}, settle: p.Settled, name: p.Bus, bytes: map[string][]uint64{}, shed: map[busKey]bool{}, down: map[string]bool{}}
 }
 
 func (*bus) Invariants() []string { return []string{"O1", "O2"} }
@@ -102,8 +104,12 @@ func (b *bus) Observe(e *Event, j *Judge) {
 		b.sent(e, j)
 	case trace.MessageDelivered:
 		if m, ok := e.Mail.Payload.(*busv2.Subscribe); ok {
-			b.subscribe(m)
+			b.subscribe(m, e.Node)
 		}
+	case trace.NodeStarted:
+		b.down[e.Node] = false
+	case trace.NodeCrashed, trace.NodeExited:
+		b.down[e.Node] = true
 	case trace.FactDeclared:
 		if f, ok := e.Fact.(*evidencev2.BusFact); ok {
 			b.fact(e, f, j)
@@ -135,13 +141,14 @@ func (b *bus) asPublished(event string, bytes []byte) bool {
 	return !known || slices.Contains(list, trace.Bytes(1, bytes))
 }
 
-func (b *bus) subscribe(m *busv2.Subscribe) {
+func (b *bus) subscribe(m *busv2.Subscribe, by string) {
 	g := b.groups[m.Group]
 	if g == nil {
-		g = &busGroup{name: m.Group, topics: map[string]bool{}, pending: map[busKey]*busEntry{}}
+		g = &busGroup{name: m.Group, topics: map[string]bool{}, pending: map[busKey]*busEntry{}, nodes: map[string]bool{}}
 		b.groups[m.Group] = g
 	}
 	g.durable = g.durable || m.Durable
+	g.nodes[by] = true
 	for _, t := range m.Topics {
 		g.topics[t] = true
 	}
@@ -291,12 +298,25 @@ func sortedKeys(m map[busKey]*busEntry) []busKey {
 // may wait for its first delivery to a durable group.
 const undelivered = int64(20 * time.Second)
 
+// deserted says whether all consumers of a group are dead.
+func (b *bus) deserted(g *busGroup) bool {
+	for n := range g.nodes {
+		if !b.down[n] {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *bus) Finish(j *Judge) {
 	if b.settle == nil || !b.settle(b.last-undelivered) {
 		return
 	}
 	for _, n := range b.names() {
 		g := b.groups[n]
+		if b.deserted(g) {
+			continue // what nobody is there to take is kept
+		}
 		for _, k := range sortedKeys(g.pending) {
 			if p := g.pending[k]; b.last-p.at > undelivered {
 				j.Violate("O2", "", fmt.Sprintf("event %s at offset %d of %s was acknowledged at %s and is not done with for the durable group %s (delivered: %v)", p.event, k.offset, k.topic, trace.Stamp(p.at), n, p.delivered), p.seq)

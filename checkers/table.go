@@ -98,7 +98,7 @@ var groups = []group{
 	{[]string{"C2", "C10", "C11"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newContract},
 	{[]string{"C8"}, []trace.Kind{trace.MessageSent}, newSpans},
 	{[]string{"C9"}, kinds(messages, []trace.Kind{trace.MessageRefused, trace.NodeStarted}), newVersions},
-	{[]string{"O1", "O2"}, kinds(messages, facts), newBus},
+	{[]string{"O1", "O2"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted, trace.NodeCrashed, trace.NodeExited}), newBus},
 	{[]string{"O1", "O2", "L5"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited}), newDuties},
 	{[]string{"O1", "O2"}, kinds(messages, facts, lifeEvents), newHanding},
 	{[]string{"O5", "O6", "O7", "L5"}, kinds(messages, facts, lifeEvents), newQueues},

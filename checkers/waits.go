@@ -148,7 +148,9 @@ var questions = func() map[string][]string {
 // spared are the topics of which a publication may be given up after some
 // tries: a command is worth nothing once its epochs are over, and the next
 // report of a seed says the same and more.
-var spared = map[string]bool{"telemetry.seed.health": true, "control.kasmina.commands": true, "control.tolaria.commands": true}
+var spared = map[string]bool{"telemetry.seed.health": true, "control.kasmina.commands": true, "control.tolaria.commands": true,
+	// The next one says more than this one does.
+	"telemetry.subsystem.health": true, "innovation.curriculum": true, "innovation.strategy": true}
 
 // waitKey is what is waited for: its kind, by whom, of whom, which one.
 type waitKey struct{ what, who, of, id string }

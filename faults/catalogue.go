@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Shape says what a fault is aimed at.
@@ -44,9 +45,15 @@ type Kind struct {
 	Needs   []string // those that must be given
 	Class   Class
 	Instant bool // it happens once: a step has no duration
-	Summary string
-	inject  func(k *Kind, f Fault, w World) (*Active, error)
+	// Optional: a step may have a duration, and is taken back at its end. Without
+	// one it happens once, and is for good.
+	Optional bool
+	Summary  string
+	inject   func(k *Kind, f Fault, w World) (*Active, error)
 }
+
+// Once says whether a step that is to hold for so long is one that happens once.
+func (k *Kind) Once(hold time.Duration) bool { return k.Instant || k.Optional && hold == 0 }
 
 func (k *Kind) takes(name string) bool {
 	for _, p := range k.Params {

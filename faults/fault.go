@@ -46,6 +46,8 @@ type Fault struct {
 	Offset  int64         // byte of the file
 	Size    int64         // bytes
 	Schema  string        // version of the contracts, such as 2.0
+
+	hold time.Duration // of the step that it is injected for
 }
 
 // A FormatError says what is wrong with a fault's text.

@@ -9,7 +9,7 @@ import (
 // A Step is one fault of a plan: when it begins, and for how long it holds.
 type Step struct {
 	At    time.Duration
-	For   time.Duration // 0 for an instant fault; else until the end of the run
+	For   time.Duration // 0 for what happens once; else until the end of the run
 	Fault Fault
 }
 
@@ -156,7 +156,9 @@ func Start(w World, o Observer, steps []Step) *Schedule {
 		w.After(step.At, func() {
 			text := step.Fault.String()
 			o.FaultBegan(text, i)
-			a, err := step.Fault.Inject(w)
+			f := step.Fault
+			f.hold = step.For
+			a, err := f.Inject(w)
 			if err != nil {
 				if s.err == nil {
 					s.err = fmt.Errorf("step %d, %v: %w", i+1, step, err)

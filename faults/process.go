@@ -77,13 +77,22 @@ var processKinds = []*Kind{
 			again()
 			return a, nil
 		}},
-	{Name: "upgrade", Area: "process", Shape: OnNodes, Params: []string{"schema", "restart"}, Needs: []string{"schema"}, Class: Survivable, Instant: true,
-		Summary: "the process is replaced by one that speaks another version of the contracts",
+	{Name: "upgrade", Area: "process", Shape: OnNodes, Params: []string{"schema", "restart"}, Needs: []string{"schema"}, Class: Survivable, Optional: true,
+		Summary: "the process is replaced by one that speaks another version of the contracts; with a duration, until then",
 		inject: func(_ *Kind, f Fault, w World) (*Active, error) {
-			return each(f.On, func(a *Active, n string) error {
+			a, err := each(f.On, func(a *Active, n string) error {
 				a.count(true)
-				return w.UpgradeNode(n, f.Schema, f.restart())
+				return w.UpgradeNode(n, f.Schema, f.restart(), f.hold > 0)
 			})
+			if f.hold > 0 {
+				a.end = func() uint64 {
+					for _, n := range f.On {
+						_ = w.RevertNode(n, f.restart()) // the name was checked by UpgradeNode
+					}
+					return 0
+				}
+			}
+			return a, err
 		}},
 	{Name: "down", Area: "process", Shape: OnNodes, Class: Survivable,
 		Summary: "the process is dead for as long as the fault lasts",

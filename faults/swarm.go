@@ -282,7 +282,7 @@ var usual = map[string]struct {
 	"power-at-op":   {"op=15", 40 * time.Second, 0},
 	"crash-at-send": {"op=3", 30 * time.Second, 0},
 	"crash-loop":    {"period=700ms", 60 * time.Second, 2 * time.Second},
-	"upgrade":       {"schema=2.1 restart=300ms", 60 * time.Second, 0},
+	"upgrade":       {"schema=2.1 restart=300ms", 60 * time.Second, 8 * time.Second},
 	"down":          {"", 40 * time.Second, 1500 * time.Millisecond},
 	"pause":         {"", 30 * time.Second, 800 * time.Millisecond},
 	"slow":          {"factor=5", 30 * time.Second, 3 * time.Second},

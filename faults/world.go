@@ -10,8 +10,10 @@ type World interface {
 	CrashAtOperation(node string, k int, host bool, restart time.Duration, fired func()) error
 	CrashAtSend(node string, k int, payload string, restart time.Duration, fired func()) error
 	// UpgradeNode restarts a process as one of another version of the
-	// contracts.
-	UpgradeNode(node, schema string, restart time.Duration) error
+	// contracts: for good, or until RevertNode.
+	UpgradeNode(node, schema string, restart time.Duration, passing bool) error
+	// RevertNode restarts a process as one of the version that it had for good.
+	RevertNode(node string, restart time.Duration) error
 	StartNode(node string) error
 	Up(node string) bool
 	PauseNode(node string) error

@@ -344,7 +344,7 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 			return fail(path+".every", "no mean time between two arrivals", "such as 10s")
 		}
 		f, _ := r.Fault.with("1")
-		if k := faults.Lookup(f.Kind); !k.Instant && r.For <= 0 {
+		if k := faults.Lookup(f.Kind); !k.Once(r.For.Std()) && r.For <= 0 {
 			return fail(path, fmt.Sprintf("%s needs a duration", k.Name), "for: such as 500ms")
 		}
 	}

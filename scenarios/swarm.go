@@ -107,7 +107,7 @@ func (s *Scenario) healed(steps []faults.Step) []faults.Step {
 	steps = slices.DeleteFunc(steps, func(st faults.Step) bool { return st.At >= at })
 	for i := range steps {
 		st := &steps[i]
-		if k := faults.Lookup(st.Fault.Kind); !k.Instant && (st.For == 0 || st.At+st.For > at) {
+		if k := faults.Lookup(st.Fault.Kind); !k.Once(st.For) && (st.For == 0 || st.At+st.For > at) {
 			st.For = at - st.At
 		}
 	}

@@ -52,8 +52,9 @@ type Box struct {
 	durable uint64 // newest revision that is held on the disk
 	at      boundary
 	crossed bool
-	view    Entries // in force here
-	seen    uint64  // its revision
+	unsaid  boundary // the newest of which a message did not say what it has
+	view    Entries  // in force here
+	seen    uint64   // its revision
 	buf     []byte
 }
 
@@ -189,6 +190,12 @@ func (b *Box) Receive(m canon.Message) bool {
 			b.save()
 			b.acknowledge()
 		}
+	case *operationsv2.ConfigDecision:
+		e, _ := b.env.Net.Incoming()
+		if e == nil || wire.Verify(e, b.job.Key[:]) != nil {
+			return true
+		}
+		b.said(e.CorrelationId, boundary{m.RollbackGeneration, m.Epoch}, m.Revision)
 	default:
 		return false
 	}
@@ -248,10 +255,43 @@ func (b *Box) Durable(revision uint64) bool {
 	return b != nil && b.log != nil && revision <= b.durable && b.h.has(revision)
 }
 
+// Hear is Cross for who is told of a boundary by others. A message that names no
+// revision does not say what the boundary has: nothing is in force yet, or it came
+// by a process or past a reader of an older version of the contracts, where the
+// revision is left out. Mycosynth is asked, and what it answers is crossed later;
+// the owner goes on with the values that it sees.
+func (b *Box) Hear(generation uint32, epoch int64, revision uint64) bool {
+	if b == nil || revision > 0 {
+		return b.Cross(generation, epoch, revision)
+	}
+	to := boundary{generation, epoch}
+	switch {
+	case b.crossed && to.compare(b.at) < 0:
+		return false
+	case b.crossed && to == b.at:
+	case generation == 0: // it does not even say which boundary it is
+	default:
+		b.unsaid = to
+		b.env.Net.Send(b.job.Mycosynth, &operationsv2.ConfigSnapshotRequest{RequestId: to.question(), Subsystem: b.subsystem},
+			actor.SendOptions{Key: "config-question/" + b.subsystem + "/" + to.question()})
+	}
+	return true
+}
+
+// said takes Mycosynth's answer about the boundary that nobody said anything of.
+// It is given only while no decision can be on its way, after the boundary was
+// told of: what was decided last before it is what it has.
+func (b *Box) said(question string, from boundary, revision uint64) {
+	if question != b.unsaid.question() || b.unsaid.compare(from) < 0 || b.crossed && b.unsaid.compare(b.at) <= 0 {
+		return
+	}
+	b.Cross(b.unsaid.generation, b.unsaid.epoch, revision)
+}
+
 // Ready says whether a boundary with a revision can be crossed. Where the revision
 // is missing it is asked for.
 func (b *Box) Ready(revision uint64) bool {
-	if b == nil || b.h.has(revision) {
+	if b == nil || revision == 0 || b.h.has(revision) {
 		return true
 	}
 	if revision > b.h.tip() {
@@ -274,7 +314,7 @@ func (b *Box) Cross(generation uint32, epoch int64, revision uint64) bool {
 		return false
 	case b.crossed && to == b.at:
 		return true
-	case !b.Ready(revision):
+	case !b.Ready(revision) || !b.h.has(revision):
 		return false
 	}
 	changed := revision != b.seen || !b.crossed

@@ -2,12 +2,12 @@
 // announced revisions durably, and takes one in force at the boundary that says
 // so.
 //
-//	case *busv2.Delivery, *operationsv2.ConfigSnapshot, *localv2.TimerFired:
+//	case *busv2.Delivery, *operationsv2.ConfigSnapshot, *operationsv2.ConfigDecision, *localv2.TimerFired:
 //		if p.conf.Receive(m) {
 //			return nil
 //		}
 //	…
-//	if !p.conf.Cross(generation, epoch, revision) {
+//	if !p.conf.Hear(generation, epoch, revision) {
 //		return // it lacks the revision, and has asked for it
 //	}
 //	every := p.conf.Int(config.CheckpointEvery, 4)
@@ -28,7 +28,14 @@
 //  2. Everybody learns of (g, e) by a message that carries rev(g, e): Kasmina by
 //     BoundaryRequest, Tamiyo by the state packet, all others by the STARTED
 //     event. There is no other message that could be lost or overtaken: who does
-//     not know rev(g, e) does not know (g, e).
+//     not know rev(g, e) does not know (g, e). The exception is a cluster of
+//     mixed versions: before 2.2 these messages had no revision, and while a
+//     reader of an older version is there, or Tolaria is one, it is left out. Who
+//     hears of a boundary and of no revision asks Mycosynth, and Mycosynth
+//     answers with the newest decision while no other can be under way: with none
+//     sealed that is not decided. Tolaria had decided about (g, e) before anybody
+//     could ask about it, so the newest decision is rev(g, e), unless it is about
+//     a later boundary; then that one is asked about.
 //  3. Cross takes effect only with the content of exactly that revision. Who lacks
 //     it asks Mycosynth for a snapshot and does not cross until it is there:
 //     Kasmina stays out of the epoch, Tamiyo does not answer, and training goes

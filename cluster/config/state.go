@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
@@ -102,3 +103,6 @@ type boundary struct {
 func (b boundary) compare(o boundary) int {
 	return cmp.Or(cmp.Compare(b.generation, o.generation), cmp.Compare(b.epoch, o.epoch))
 }
+
+// question is the id under which Mycosynth is asked what the boundary has.
+func (b boundary) question() string { return fmt.Sprint("boundary/", b.generation, "/", b.epoch) }

@@ -182,7 +182,7 @@ func (k *kasmina) enter() error {
 	x := k.ready
 	k.ready = nil
 	k.bed, k.crossed = x.bed, x.epoch
-	k.conf.Cross(k.part.gen, x.epoch, x.revision)
+	k.conf.Hear(k.part.gen, x.epoch, x.revision)
 	k.locks, k.faulty, k.isolation.leaks = nil, nil, nil
 	if err := k.register(); err != nil {
 		return err

@@ -118,6 +118,9 @@ func (k *kasmina) restore() {
 		k.resume("a rollback ends every pause")
 	}
 	for i, s := range k.bed.Slots() {
+		if was := old.Slots()[i]; halfway(was) || halfway(s) {
+			k.env.Probe.Reached("kasmina/rollback-at-half-alpha")
+		}
 		if was := old.Slots()[i]; amnesia || was.Stage != s.Stage {
 			id := ""
 			if s.Kernel != nil {
@@ -130,6 +133,12 @@ func (k *kasmina) restore() {
 		}
 	}
 	k.declare(evidencev2.RollbackStep_RB_RESTORED, &o, "")
+}
+
+// halfway says whether a slot's kernel is on its ramp, with about half of its
+// share: between the thresholds of the hysteresis.
+func halfway(s *graft.Slot) bool {
+	return s.Stage == graft.Grafting && s.Alpha >= 300 && s.Alpha <= 700
 }
 
 func (k *kasmina) confirm() {

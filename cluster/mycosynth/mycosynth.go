@@ -179,6 +179,7 @@ func (m *mycosynth) Receive(from actor.ID, msg canon.Message) error {
 	case *operationsv2.ConfigSnapshotRequest:
 		if m.log != nil {
 			m.env.Net.Send(from, m.s.snapshot(x.RequestId), actor.SendOptions{Key: "snapshot/" + x.Subsystem, Auth: m.signer})
+			m.newest(from, x)
 		}
 	case *operationsv2.ConfigRequest:
 		m.request(from, x)
@@ -219,6 +220,19 @@ func (m *mycosynth) request(from actor.ID, q *operationsv2.ConfigRequest) {
 		}
 	}
 	m.env.Net.Send(from, r, actor.SendOptions{Key: "config-reply/" + q.RequestId, CorrelationID: q.RequestId})
+}
+
+// newest answers with the newest decision while Tolaria can have made no other:
+// with none sealed that is not decided.
+func (m *mycosynth) newest(to actor.ID, x *operationsv2.ConfigSnapshotRequest) {
+	if m.s.open != nil && m.s.sealed {
+		return
+	}
+	d := &operationsv2.ConfigDecision{}
+	if s := m.s.decision; s != nil {
+		d = &operationsv2.ConfigDecision{Revision: s.Revision, Epoch: s.Epoch, RollbackGeneration: s.RollbackGeneration}
+	}
+	m.env.Net.Send(to, d, actor.SendOptions{Key: "newest/" + x.Subsystem + "/" + x.RequestId, CorrelationID: x.RequestId, Auth: m.signer})
 }
 
 // look does what can be done now: announce, seal, and tell Tolaria.

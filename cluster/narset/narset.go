@@ -191,7 +191,7 @@ func (n *narset) deliver(d *busv2.Delivery) {
 		return
 	}
 	if ev, ok := p.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
-		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
+		n.conf.Hear(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
 	}
 	m, ok := p.(*telemetryv2.SeedTelemetry)
 	switch {

@@ -296,7 +296,7 @@ func (n *nissa) deliver(d *busv2.Delivery) {
 		n.back.Event(ev)
 	}
 	if ev, ok := m.(*eventsv2.EpochEvent); ok && n.conf != nil && ev.Phase == eventsv2.EpochPhase_STARTED {
-		n.conf.Cross(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
+		n.conf.Hear(ev.RollbackGeneration, ev.Epoch, ev.ConfigRevision)
 	}
 	r := record(d.Topic, e, m)
 	if r == nil {

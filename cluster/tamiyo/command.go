@@ -234,7 +234,7 @@ func (t *tamiyo) applied(p *pending, epoch int64) bool {
 		return true
 	}
 	how, ends := outcome(p.op)
-	a := t.mind.adaptationOf(p.seed)
+	a := t.mind.adaptationBefore(p.seed, epoch)
 	switch {
 	case !ends || t.p.undone(p.issued, epoch):
 		return true

@@ -100,6 +100,33 @@ func rescue(v *View) []Action {
 	return nil
 }
 
+// rescues remember when going back was decided, beyond the rollbacks themselves: the
+// mind is restored by each, and would decide the same for ever.
+type rescues struct {
+	furthest int64 // epoch from which it was
+	times    int   // since an epoch after that one went well
+}
+
+// mostRescues is how often Tamiyo goes back before she goes on at half the rate.
+const mostRescues = 2
+
+// heed is what is done of what a policy has decided at a boundary. Where going back
+// has not helped, the loss is what this learning rate comes to from there: training
+// goes on, at half of it. A loss that is no number leaves nothing to go on with.
+func (r *rescues) heed(actions []Action, v *View) []Action {
+	if len(actions) == 0 || actions[0].Kind != GoBack {
+		if v.Epoch > r.furthest {
+			*r = rescues{furthest: r.furthest}
+		}
+		return actions
+	}
+	r.furthest = max(r.furthest, v.Epoch)
+	if r.times++; r.times <= mostRescues || actions[0].Full {
+		return actions
+	}
+	return []Action{{Kind: SetRate, Rate: v.LearningRate / 2, Reason: "going back has not helped"}}
+}
+
 func mean(x []float64) float64 {
 	sum := 0.0
 	for _, v := range x {

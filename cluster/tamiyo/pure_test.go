@@ -78,3 +78,31 @@ func TestRestoredMindAgainstTheLog(t *testing.T) {
 		t.Errorf("open: %+v", r.open)
 	}
 }
+
+// Going back is decided twice; then training goes on at half the rate, until an
+// epoch after those goes well. From no number there is only going back.
+func TestHeed(t *testing.T) {
+	flat := []float64{0.01, 0.01, 0.01}
+	var r rescues
+	at := func(epoch int64, loss float64) (kind ActionKind) {
+		v := &View{Epoch: epoch, Loss: loss, Recent: flat, LearningRate: 0.04}
+		for _, a := range r.heed(idle{}.Decide(v), v) {
+			if kind = a.Kind; kind == SetRate && a.Rate != 0.02 {
+				t.Errorf("epoch %d: a rate of %v", epoch, a.Rate)
+			}
+		}
+		return kind
+	}
+	for i, c := range []struct {
+		epoch int64
+		loss  float64
+		want  ActionKind
+	}{
+		{9, 1, GoBack}, {8, 0.01, 0}, {9, 1, GoBack}, {9, 1, SetRate}, {10, 1, SetRate}, {11, 0.01, 0}, {12, 1, GoBack},
+		{12, math.NaN(), GoBack}, {12, math.NaN(), GoBack}, {12, math.NaN(), GoBack},
+	} {
+		if got := at(c.epoch, c.loss); got != c.want {
+			t.Errorf("step %d: %v, want %v", i, got, c.want)
+		}
+	}
+}

@@ -99,6 +99,19 @@ func (m *mind) adaptationOf(ref graft.Ref) *adaptation {
 	return found
 }
 
+// adaptationBefore finds the one that an operation ended which took effect at the
+// boundary into an epoch. A result that comes late, when the seed lives again, is
+// not about the adaptation that it has by then: that one began later.
+func (m *mind) adaptationBefore(ref graft.Ref, epoch int64) *adaptation {
+	var found *adaptation
+	for _, a := range m.open {
+		if a.seed == ref && a.since < epoch && (found == nil || a.since >= found.since) {
+			found = a
+		}
+	}
+	return found
+}
+
 func (m *mind) find(id string) *adaptation {
 	for _, a := range m.open {
 		if a.id == id {

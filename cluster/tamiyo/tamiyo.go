@@ -99,6 +99,7 @@ type tamiyo struct {
 	quota   quota
 	signal  answered
 	pending []*pending // commands without a result, in order of issue
+	rescues rescues
 	packets int64
 
 	undone []*adaptation // taken back, and not reported yet
@@ -302,7 +303,7 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	}
 	// The packet tells which revision the epoch has: without its content Tamiyo
 	// does not decide, and the packet comes again.
-	if t.conf != nil && !t.conf.Cross(m.RollbackGeneration, m.Epoch, m.ConfigRevision) {
+	if t.conf != nil && !t.conf.Hear(m.RollbackGeneration, m.Epoch, m.ConfigRevision) {
 		return
 	}
 	loss, rate := m.GetTrainingMetrics().GetLoss(), m.GetTrainingMetrics().GetLearningRate()
@@ -316,7 +317,8 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 	// overtook another, must not use an id again.
 	var actions []Action
 	if generation > t.journal.generation || generation == t.journal.generation && epoch > t.journal.epoch {
-		actions = t.policy.Decide(t.mind.view(epoch, loss, rate, t.busy, t.kernels()))
+		v := t.mind.view(epoch, loss, rate, t.busy, t.kernels())
+		actions = t.rescues.heed(t.policy.Decide(v), v)
 	}
 	t.mind.observe(epoch, loss, rate)
 	s := &operationalv2.AdaptationSignal{SignalId: fmt.Sprint("signal/", generation, "/", epoch),

@@ -133,6 +133,13 @@ var errFull = errors.New("the disk is full")
 // step makes a step of a rollback durable. errFull means that it did not
 // happen; any other error, that nobody knows.
 func (j *journal) step(m *statev2.CoordinatorRecord) error {
+	if m.Step == stepStarted {
+		// Where every epoch ends in a rollback, the event of each is written while
+		// one is open, and that is no time to cut the log.
+		if err := j.trim(); err != nil {
+			return err
+		}
+	}
 	_, err := j.append(m)
 	if err == nil {
 		err = j.log.Sync()

@@ -13,6 +13,8 @@
 //     and its risk is below 0.3. A device that fails is no verdict: the kernel is
 //     tried again.
 //   - Whatever becomes of a validation, its slice of the device is given back.
+//   - A mask of Emrakul's gets a GO only within the structural caps: at most half of
+//     all structures, at least 95 % of the accuracy by the structures' redundancy.
 //   - A kernel that failed at work is put in quarantine, and whoever said so hears
 //     when that is done.
 //
@@ -25,6 +27,7 @@
 // gradient; their breaker counts device errors in that step. Confidence is HIGH
 // when latency needed no second measurement.
 //
-// The files: urabrask.go handles mail, run.go takes a kernel through its steps;
+// The files: urabrask.go handles mail, run.go takes a kernel through its steps,
+// pruning.go judges masks;
 // measure.go and judge.go are pure but for the device.
 package urabrask

@@ -18,6 +18,7 @@ import (
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
@@ -161,6 +162,8 @@ func (u *urabrask) Receive(from actor.ID, m canon.Message) error {
 		if from == u.job.Kasmina { // nobody else runs kernels of the library
 			u.fault(from, m)
 		}
+	case *pruningv2.PruningValidation:
+		u.pruning(from, m)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func newRun() *cobra.Command {
 	f.IntVar(&o.jobs, "jobs", 0, "runs at once (default: one a processor)")
 	f.BoolVar(&o.json, "json", false, "one JSON object a run")
 	f.BoolVar(&o.twice, "twice", false, "run everything twice and compare the trace hashes")
-	f.BoolVar(&o.long, "long", false, "multiply the seeds of scenarios of class long, too")
+	f.BoolVar(&o.long, "long", false, "run the scenarios of class long in folders, too, and multiply their seeds")
 	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected, and the first run of a swarm")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
 	swarmFlag(f, &o.swarm)
@@ -100,6 +100,16 @@ func (o *runOptions) run(args []string) error {
 	list, err := load(args, o.err)
 	if err != nil {
 		return err
+	}
+	if !o.long {
+		left := len(list)
+		list = slices.DeleteFunc(list, func(s *scenarios.Scenario) bool { return s.Class == "long" && !slices.Contains(args, s.File) })
+		if left -= len(list); left > 0 {
+			fmt.Fprintf(o.err, "%d scenarios of class long are left out; --long runs them\n", left)
+		}
+		if len(list) == 0 {
+			return errors.New("nothing is left to run; name the files, or give --long")
+		}
 	}
 	if err := turnOn(list, o.swarm); err != nil {
 		return err
@@ -206,6 +216,9 @@ func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 		fmt.Fprintf(o.out, "%s  %-*s %5d runs  expect %s%s\n", mark, width, out.Scenario.File, out.Runs, out.Scenario.Expect, found(out))
 		if out.Problem != "" {
 			fmt.Fprintf(o.out, "      %s\n", out.Problem)
+		}
+		for _, v := range out.Scenario.Void {
+			fmt.Fprintf(o.out, "      %s is void: %s\n", v.Invariant, v.Because)
 		}
 		switch {
 		case out.Unexpected != nil:

@@ -109,6 +109,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.evidence.v2.KernelFaultFact":           func() canon.Message { return new(v26.KernelFaultFact) },
 	"esper.evidence.v2.LogFact":                   func() canon.Message { return new(v26.LogFact) },
 	"esper.evidence.v2.ModeFact":                  func() canon.Message { return new(v26.ModeFact) },
+	"esper.evidence.v2.Note":                      func() canon.Message { return new(v26.Note) },
 	"esper.evidence.v2.PartDigest":                func() canon.Message { return new(v26.PartDigest) },
 	"esper.evidence.v2.PauseFact":                 func() canon.Message { return new(v26.PauseFact) },
 	"esper.evidence.v2.PolicyFact":                func() canon.Message { return new(v26.PolicyFact) },

@@ -190,7 +190,7 @@ func (x *session) faults([]string) error {
 		state := "to come"
 		switch k := faults.Lookup(s.Fault.Kind); {
 		case s.At > now:
-		case k.Instant || s.For > 0 && s.At+s.For <= now:
+		case k.Once(s.For) || s.For > 0 && s.At+s.For <= now:
 			state = "over"
 		default:
 			state = "holds"

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/contracts/canon"
@@ -87,9 +85,12 @@ func (n hookedNet) Incoming() (*envelopev2.EventEnvelope, []byte) {
 	if e == nil || n.h.incoming == nil {
 		return e, raw
 	}
-	e = proto.Clone(e).(*envelopev2.EventEnvelope)
-	n.h.incoming(e)
-	return e, raw
+	c := new(envelopev2.EventEnvelope)
+	if err := c.ParseCanonical(e.AppendCanonical(nil)); err != nil {
+		return e, raw
+	}
+	n.h.incoming(c)
+	return c, raw
 }
 func (c hookedClock) Monotonic() time.Duration {
 	if c.h.monotonic == nil {

@@ -18,6 +18,8 @@ type world struct {
 	s     *scenarios.Scenario
 	taint uint64 // of the step that is being injected
 	calls uint64
+	// versions are those that nodes have been upgraded to for good.
+	versions map[string]wire.Version
 }
 
 var _ faults.World = (*world)(nil)
@@ -38,10 +40,32 @@ func (w *world) CrashAtSend(node string, k int, payload string, restart time.Dur
 	return w.w.CrashAtSend(node, k, payload, restart, w.taint, fired)
 }
 
-func (w *world) UpgradeNode(node, schema string, restart time.Duration) error {
+func (w *world) UpgradeNode(node, schema string, restart time.Duration, passing bool) error {
 	v, err := wire.ParseVersion(schema)
 	if err != nil {
 		return err
+	}
+	if !passing {
+		if w.versions == nil {
+			w.versions = map[string]wire.Version{}
+		}
+		w.versions[node] = v
+	}
+	return w.w.UpgradeNode(node, v, restart, w.taint)
+}
+
+func (w *world) RevertNode(node string, restart time.Duration) error {
+	v, ok := w.versions[node]
+	if !ok {
+		v = wire.Newest
+		for _, n := range w.s.Cluster.Nodes {
+			if n.Name == node && n.Schema != "" {
+				var err error
+				if v, err = wire.ParseVersion(string(n.Schema)); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return w.w.UpgradeNode(node, v, restart, w.taint)
 }
@@ -161,3 +185,14 @@ func (w *world) FaultBegan(text string, step int) {
 
 // FaultEnded implements faults.Observer.
 func (w *world) FaultEnded(text string, step int) { w.w.FaultEnded(text, step) }
+
+// Hands is what faults need of a run: the world that they change, and somebody who
+// writes down when they begin and end.
+type Hands interface {
+	faults.World
+	faults.Observer
+}
+
+// Hold gives faults their hold on a world that somebody else has built, of the
+// hosts and nodes that the scenario names.
+func Hold(w *sim.World, s *scenarios.Scenario) Hands { return &world{w: w, s: s} }

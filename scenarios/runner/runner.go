@@ -312,7 +312,7 @@ func settled(s *scenarios.Scenario, steps []faults.Step) func(int64) bool {
 	for _, s := range steps {
 		k := faults.Lookup(s.Fault.Kind)
 		end := s.At + s.For
-		if !k.Instant && s.For == 0 {
+		if !k.Once(s.For) && s.For == 0 {
 			end = duration // it holds to the end
 		}
 		if s.Fault.Restart > 0 {

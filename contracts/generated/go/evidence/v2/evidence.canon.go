@@ -5998,3 +5998,195 @@ func (m *KernelFaultFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfNote = canon.Schema{
+	Name: "esper.evidence.v2.Note",
+	Fields: []canon.Field{
+		{Number: 1, Name: "kind", Wire: 2, Elem: 2},
+		{Number: 2, Name: "words", Wire: 2, Elem: 2, List: true},
+		{Number: 3, Name: "numbers", Wire: 2, Elem: 0},
+		{Number: 4, Name: "data", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *Note) FullName() string { return schemaOfNote.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *Note) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Kind) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Kind))
+	}
+	if len(m.Words) != 0 {
+		n += 1 * len(m.Words)
+		for _, v := range m.Words {
+			n += canon.SizeSpan(len(v))
+		}
+	}
+	if len(m.Numbers) != 0 {
+		k := 0
+		for _, v := range m.Numbers {
+			k += canon.SizeUvarint(uint64(v))
+		}
+		n += 1 + canon.SizeSpan(k)
+	}
+	if len(m.Data) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Data))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *Note) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *Note) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Data) != 0 {
+		i = canon.PutBytes(b, i, m.Data)
+		i--
+		b[i] = 0x22
+	}
+	if len(m.Numbers) != 0 {
+		end := i
+		for k := len(m.Numbers) - 1; k >= 0; k-- {
+			i = canon.PutUvarint(b, i, uint64(m.Numbers[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x1a
+	}
+	if len(m.Words) != 0 {
+		for k := len(m.Words) - 1; k >= 0; k-- {
+			i = canon.PutString(b, i, m.Words[k])
+			i--
+			b[i] = 0x12
+		}
+	}
+	if len(m.Kind) != 0 {
+		i = canon.PutString(b, i, m.Kind)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *Note) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNote.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfNote.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfNote.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Kind != string(b[at:n]) {
+			m.Kind = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Kind = ""
+	}
+	m.Words = m.Words[:0]
+	for tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNote.Fail(2, canon.Reason(-n), at)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfNote.Fail(2, canon.BadUTF8, at)
+		}
+		m.Words = canon.NextString(m.Words, b[at:n])
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNote.Fail(3, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfNote.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Numbers = m.Numbers[:0]
+		for i := at; i < n; {
+			v, k := canon.Uvarint(b[:n], i)
+			if k < 0 {
+				return schemaOfNote.Fail(3, canon.Reason(-k), i)
+			}
+			m.Numbers = append(m.Numbers, int64(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Numbers = m.Numbers[:0]
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfNote.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfNote.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Data = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Data = nil
+	}
+	if tag != canon.End {
+		return schemaOfNote.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *Note) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Kind) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Kind)
+	}
+	if len(m.Words) != 0 {
+		h = canon.Mix(h, 2|uint64(len(m.Words))<<32)
+		for _, v := range m.Words {
+			h = canon.MixString(h, v)
+		}
+	}
+	if len(m.Numbers) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Numbers))<<32)
+		for _, v := range m.Numbers {
+			h = canon.Mix(h, uint64(uint64(v)))
+		}
+	}
+	if len(m.Data) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixBytes(h, m.Data)
+	}
+	return canon.Mix(h, 0)
+}

@@ -2583,6 +2583,76 @@ func (x *KernelFaultFact) GetDurable() bool {
 	return false
 }
 
+// Note is a message or fact of a system that is not Esper: whoever tests actors of
+// their own here need not generate code first.
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Words         []string               `protobuf:"bytes,2,rep,name=words,proto3" json:"words,omitempty"`
+	Numbers       []int64                `protobuf:"varint,3,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_evidence_evidence_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Note) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Note) GetWords() []string {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
+func (x *Note) GetNumbers() []int64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *Note) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -2800,7 +2870,12 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x04step\x18\x03 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x1a\n" +
 	"\btraining\x18\x04 \x01(\bR\btraining\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x18\n" +
-	"\adurable\x18\x06 \x01(\bR\adurable*\xd0\x01\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\"^\n" +
+	"\x04Note\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05words\x18\x02 \x03(\tR\x05words\x12\x18\n" +
+	"\anumbers\x18\x03 \x03(\x03R\anumbers\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2873,7 +2948,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -2907,31 +2982,32 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
 	(*GradientFact)(nil),     // 30: esper.evidence.v2.GradientFact
 	(*KernelFaultFact)(nil),  // 31: esper.evidence.v2.KernelFaultFact
-	(*v2.SeedRef)(nil),       // 32: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 33: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 34: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 35: esper.training.v2.StepEffect
+	(*Note)(nil),             // 32: esper.evidence.v2.Note
+	(*v2.SeedRef)(nil),       // 33: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 34: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 35: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 36: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	32, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	33, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	33, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	33, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	34, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	34, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	34, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	35, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	35, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	36, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	32, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	33, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	32, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	32, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	34, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	33, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	33, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	35, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
 	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	32, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	34, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	33, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	35, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
 	19, // [19:19] is the sub-list for method output_type
 	19, // [19:19] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
@@ -2950,7 +3026,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
