@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"sync/atomic"
 	"weak"
 
 	"github.com/ncruces/go-sqlite3"
@@ -14,7 +15,12 @@ import (
 )
 
 // files is the operating system that SQLite sees: an actor's file system.
-type files struct{ fs actor.FS }
+type files struct {
+	fs actor.FS
+	// gone says that nobody has the database any more: nothing may touch the
+	// actor's files.
+	gone atomic.Bool
+}
 
 // door is what is registered with SQLite under a name. It must not keep the
 // files of an actor that crashed: nobody closes those.
@@ -25,7 +31,7 @@ var errGone = errors.New("the database was dropped")
 // Open opens a file; names of temporary files are empty.
 func (d door) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	f := d.to.Value()
-	if f == nil {
+	if f == nil || f.gone.Load() {
 		return nil, flags, errGone
 	}
 	const lasting = vfs.OPEN_MAIN_DB | vfs.OPEN_MAIN_JOURNAL | vfs.OPEN_WAL | vfs.OPEN_SUPER_JOURNAL
@@ -37,7 +43,7 @@ func (d door) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, err
 		if err != nil {
 			return nil, flags, told(err)
 		}
-		return &opened{File: file, fs: f.fs, dir: path.Dir(name)}, flags, nil
+		return &opened{File: file, files: f, dir: path.Dir(name)}, flags, nil
 	}
 	var flag actor.Flag
 	if flags&vfs.OPEN_CREATE != 0 {
@@ -49,13 +55,13 @@ func (d door) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, err
 	}
 	// That a file is there does not say that its name is durable: a life before
 	// this one may have made it, and died before it synced the folder.
-	return &opened{File: file, fs: f.fs, dir: path.Dir(name), unnamed: flag == actor.Create}, flags, nil
+	return &opened{File: file, files: f, dir: path.Dir(name), unnamed: flag == actor.Create}, flags, nil
 }
 
 // Delete removes a file, and syncs its folder if SQLite asks for that.
 func (d door) Delete(name string, syncDir bool) error {
 	f := d.to.Value()
-	if f == nil {
+	if f == nil || f.gone.Load() {
 		return errGone
 	}
 	err := retry(func() error { return f.fs.Remove(name) })
@@ -73,7 +79,7 @@ func (d door) Delete(name string, syncDir bool) error {
 // Access says whether a file is there.
 func (d door) Access(name string, _ vfs.AccessFlag) (bool, error) {
 	f := d.to.Value()
-	if f == nil {
+	if f == nil || f.gone.Load() {
 		return false, errGone
 	}
 	file, err := again(func() (actor.File, error) { return f.fs.Open(name, actor.ReadOnly) })
@@ -92,16 +98,37 @@ func (d door) FullPathname(name string) (string, error) { return path.Clean(name
 // opened is an open file.
 type opened struct {
 	actor.File
-	fs      actor.FS
+	files   *files
 	dir     string
 	unnamed bool // its name may not be durable yet
 	lock    vfs.LockLevel
 }
 
+// live is the file, or an error where nobody has the database any more.
+func (o *opened) live() (actor.File, error) {
+	if o.files.gone.Load() {
+		return nil, errGone
+	}
+	return o.File, nil
+}
+
+// Close closes the file.
+func (o *opened) Close() error {
+	f, err := o.live()
+	if err != nil {
+		return nil // the actor is gone, and its files with it
+	}
+	return f.Close()
+}
+
 // ReadAt reads; what lies behind the end comes with io.EOF.
 func (o *opened) ReadAt(p []byte, off int64) (n int, err error) {
+	f, err := o.live()
+	if err != nil {
+		return 0, err
+	}
 	for n < len(p) {
-		k, err := o.File.ReadAt(p[n:], off+int64(n))
+		k, err := f.ReadAt(p[n:], off+int64(n))
 		n += k
 		switch {
 		case err == nil || errors.Is(err, actor.ErrInterrupted):
@@ -116,22 +143,34 @@ func (o *opened) ReadAt(p []byte, off int64) (n int, err error) {
 
 // WriteAt writes all of p.
 func (o *opened) WriteAt(p []byte, off int64) (int, error) {
-	n, err := actor.WriteFull(o.File, p, off)
+	f, err := o.live()
+	if err != nil {
+		return 0, err
+	}
+	n, err := actor.WriteFull(f, p, off)
 	return n, told(err)
 }
 
 // Truncate cuts the file.
 func (o *opened) Truncate(size int64) error {
-	return told(retry(func() error { return o.File.Truncate(size) }))
+	f, err := o.live()
+	if err != nil {
+		return err
+	}
+	return told(retry(func() error { return f.Truncate(size) }))
 }
 
 // Sync makes the file durable, its name included. SQLite leaves the latter to
 // the operating system layer, which does it for journals; here the database's
 // own name is no different.
 func (o *opened) Sync(flags vfs.SyncFlag) error {
-	sync := o.File.Sync
+	f, err := o.live()
+	if err != nil {
+		return err
+	}
+	sync := f.Sync
 	if flags&vfs.SYNC_DATAONLY != 0 {
-		sync = o.File.Datasync
+		sync = f.Datasync
 	}
 	// A sync that was interrupted may have cleared what it would report: it is
 	// as good as failed.
@@ -139,7 +178,7 @@ func (o *opened) Sync(flags vfs.SyncFlag) error {
 		return told(err)
 	}
 	if o.unnamed {
-		if err := o.fs.SyncDir(o.dir); err != nil {
+		if err := o.files.fs.SyncDir(o.dir); err != nil {
 			return vfs.SystemError(err, sqlite3.IOERR_DIR_FSYNC)
 		}
 		o.unnamed = false
@@ -149,7 +188,11 @@ func (o *opened) Sync(flags vfs.SyncFlag) error {
 
 // Size is the file's size.
 func (o *opened) Size() (int64, error) {
-	n, err := o.File.Size()
+	f, err := o.live()
+	if err != nil {
+		return 0, err
+	}
+	n, err := f.Size()
 	return n, told(err)
 }
 
@@ -161,7 +204,7 @@ func (o *opened) Unlock(l vfs.LockLevel) error { o.lock = min(o.lock, l); return
 func (o *opened) CheckReservedLock() (bool, error) { return o.lock >= vfs.LOCK_RESERVED, nil }
 
 // SectorSize is the unit that the device writes atomically.
-func (o *opened) SectorSize() int { return o.fs.Sector() }
+func (o *opened) SectorSize() int { return o.files.fs.Sector() }
 
 // DeviceCharacteristics says what the disk promises: a torn write leaves the
 // bytes beside it as they were, and nothing else.

@@ -80,6 +80,8 @@ func Open(env actor.Env, name string, o Options) (*DB, error) {
 	vfs.Register(vfsName, door)
 	// An actor that crashed closes nothing.
 	runtime.AddCleanup(d.files, vfs.Unregister, vfsName)
+	runtime.AddCleanup(d, release, abandoned{c, d.files})
+	collect()
 	if err := d.attach(vfsName, name, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path.Base(name), err), d.Close())
 	}

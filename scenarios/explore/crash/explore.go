@@ -43,6 +43,9 @@ func (o *Options) normalize(w *Workload) {
 	if o.Units == 0 {
 		o.Units = Units
 	}
+	if w.Once {
+		o.RecoveryUnits = -1
+	}
 	if o.RecoveryUnits == 0 {
 		o.RecoveryUnits = RecoveryUnits
 	}
@@ -168,7 +171,7 @@ type begun struct {
 func begin(w *Workload) ([]begun, error) {
 	var list []begun
 	for _, st := range w.Starts {
-		d, err := disk.New(disk.Config{Keyed: disk.Seed(1)})
+		d, err := disk.New(disk.Config{Sector: w.Sector, Keyed: disk.Seed(1)})
 		if err != nil {
 			return nil, err
 		}

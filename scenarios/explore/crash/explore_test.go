@@ -183,6 +183,42 @@ func TestPlantedBugs(t *testing.T) {
 	}
 }
 
+// The asset library keeps its promises in every state that a crash of an opening
+// leaves, and of a reading that follows; with a bug under it, it does not. Its
+// stores are for make explore: each has some ten thousand states.
+func TestLibrary(t *testing.T) {
+	c, err := crash.ParseCase("urza/judged/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct {
+		name   string
+		plant  careless
+		guilty bool
+	}{
+		{name: "as it is"},
+		{"its folders are not synced", careless{syncDir: func(bool) bool { return false }}, true},
+	} {
+		wrap := func(fs actor.FS) actor.FS {
+			f := p.plant
+			f.FS = fs
+			return &f
+		}
+		r, err := crash.Explore(c.Workload, crash.Options{Only: &c, Wrap: wrap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (r.Guilty != nil) != p.guilty {
+			t.Errorf("%s: %v", p.name, r.Guilty)
+		}
+		if r.Guilty != nil {
+			again(t, r.Guilty, wrap)
+		} else if r.Work.Checked < 250 {
+			t.Errorf("%d states were judged; at least 250 are there", r.Work.Checked)
+		}
+	}
+}
+
 // A rotation that does not sync the directory takes two operations to be seen:
 // one that rotates, and one whose acknowledgement is lost with the segment.
 func TestPlantedRotation(t *testing.T) {

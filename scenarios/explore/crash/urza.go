@@ -24,7 +24,11 @@ import (
 func urzaWorkload() *Workload {
 	return &Workload{
 		Name: "urza", Summary: "the asset library: an intent, an object, a commit of SQLite's, a COMMIT, an event",
-		Most: 1, New: func() Subject { return &urzaSubject{} },
+		// A page of SQLite's has eight sectors of 512 bytes, and a store writes a dozen
+		// pages before the first sync: all pairs of those are a million states. A
+		// recovery writes, too; with a second crash in it there are as many again for
+		// each.
+		Most: 1, Sector: 4096, Once: true, New: func() Subject { return &urzaSubject{} },
 		Operations: []string{"blueprint", "kernel", "verdict", "retire", "reopen"},
 		Starts: []Start{
 			{"used", "a library with a blueprint, and another that has a kernel", urzaStart(levelBlueprint, levelKernel)},
@@ -159,7 +163,7 @@ func (s *urzaSubject) look(i int) (int, error) {
 	case k.Status != assetsv2.AssetStatus_NOT_FOUND:
 		return 0, violated("I3", "nothing was damaged, and the library says of a kernel %v: %s", k.Status, k.Reason)
 	}
-	if r, err = s.ask("viewer", &assetsv2.FetchBlueprint{RequestId: s.request(), BlueprintId: blueprintID(i)}); err != nil {
+	if r, err = s.ask("viewer", &assetsv2.FetchBlueprint{RequestId: s.request(), BlueprintId: blueprintID(i), WithIr: true}); err != nil {
 		return 0, err
 	}
 	b, ok := r.(*assetsv2.FetchBlueprintReply)

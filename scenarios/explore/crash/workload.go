@@ -60,6 +60,10 @@ type Workload struct {
 	Starts        []Start
 	Most          int // operations of a sequence, unless the options say otherwise
 	New           func() Subject
+	// Sector is what the disk writes atomically: 512 (also for 0) or 4096 bytes.
+	Sector int
+	// Once says that recoveries are not crashed: that bound is another one.
+	Once bool
 	// Defect says why it is known to break a promise; "": it breaks none.
 	Defect string
 }
