@@ -14,6 +14,9 @@ type abandoned struct {
 	files *files
 }
 
+// flag is set by the collector, and read by whoever comes after.
+type flag struct{ atomic.Bool }
+
 // release closes a database without touching a file of its actor, which belong to
 // a world of another goroutine, or to none.
 func release(a abandoned) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"path"
-	"sync/atomic"
 	"weak"
 
 	"github.com/ncruces/go-sqlite3"
@@ -19,7 +18,7 @@ type files struct {
 	fs actor.FS
 	// gone says that nobody has the database any more: nothing may touch the
 	// actor's files.
-	gone atomic.Bool
+	gone flag
 }
 
 // door is what is registered with SQLite under a name. It must not keep the

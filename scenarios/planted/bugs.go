@@ -40,6 +40,7 @@ import (
 type hooks struct {
 	send    func(to actor.ID, m canon.Message, o actor.SendOptions, pass func(canon.Message, actor.SendOptions))
 	receive func(from actor.ID, m canon.Message, pass func(canon.Message) error) error
+	deliver func(from actor.ID, m canon.Message) error // hands the actor what receive has made up
 	record  func(m canon.Message, pass func(canon.Message))
 	timer   func(name string, d time.Duration) time.Duration
 	nosync  bool // syncs say yes and do nothing
@@ -106,6 +107,7 @@ func (c hookedClock) SetTimer(name string, arg int64, d time.Duration) {
 	c.Clock.SetTimer(name, arg, d)
 }
 func (a hookedActor) Receive(from actor.ID, m canon.Message) error {
+	a.h.deliver = a.Actor.Receive
 	return a.h.receive(from, m, func(m canon.Message) error { return a.Actor.Receive(from, m) })
 }
 func (f unsyncedFS) Open(name string, flag actor.Flag) (actor.File, error) {
@@ -521,6 +523,14 @@ var bugs = []planted{
 			pass(f)
 		})
 	}},
+	{id: "T3", role: "simic", bug: "tells of a restore to another epoch than the rollback goes to", liar: true, file: "rollback/auxiliaries.yaml", make: func() *hooks {
+		return onSend(func(a *rollbackv2.RollbackAck, _ *actor.SendOptions) bool {
+			if a.Phase == rollbackv2.Phase_RESTORED {
+				a.Epoch += 4
+			}
+			return true
+		})
+	}},
 	{id: "T3", role: "kasmina", bug: "acknowledges another epoch than the rollback goes to", liar: true, file: "triad-survivable.yaml", make: func() *hooks {
 		return onSend(func(a *rollbackv2.RollbackAck, _ *actor.SendOptions) bool {
 			if a.Phase == rollbackv2.Phase_RESTORED {
@@ -666,7 +676,7 @@ var bugs = []planted{
 			}
 			if r := asked; r != nil {
 				asked = nil
-				if err := pass(r); err != nil {
+				if err := h.deliver("urza", r); err != nil { // nobody else is believed
 					return err
 				}
 			}
