@@ -139,8 +139,11 @@ func (c *assets) answered(e *Event, j *Judge) {
 	take := func(id string) (assetRequest, bool) {
 		k := conversation(e.Peer, id)
 		r, ok := c.open[k]
+		if !ok || r.node != e.Node {
+			return r, false // a stranger's answer ends nothing
+		}
 		delete(c.open, k)
-		return r, ok && r.node == e.Node
+		return r, true
 	}
 	switch m := e.Mail.Payload.(type) {
 	case *assetsv2.StoreReply:

@@ -25,12 +25,13 @@ import (
 // I3: an asset is named by what it is of, and what was acknowledged once is never
 // gone and never another.
 type library struct {
-	damaged  bool
-	requests map[string]request                    // to the library, by sender and id
-	queries  map[string]*operationalv2.KernelQuery // by asker and id
-	verdicts map[string]*verdictOf                 // by kernel
-	digests  map[string][sha256.Size]byte          // of what was served or taken in, by asset
-	owned    map[string]uint64                     // assets that the library said it has
+	libraries map[string]bool // nodes that were asked for assets
+	damaged   bool
+	requests  map[string]request                    // to the library, by sender and id
+	queries   map[string]*operationalv2.KernelQuery // by asker and id
+	verdicts  map[string]*verdictOf                 // by kernel
+	digests   map[string][sha256.Size]byte          // of what was served or taken in, by asset
+	owned     map[string]uint64                     // assets that the library said it has
 }
 
 // request is what the library was asked, as far as its answer must fit.
@@ -55,7 +56,7 @@ type verdictOf struct {
 }
 
 func newLibrary(p Params) Checker {
-	return &library{damaged: p.Damaged, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+	return &library{damaged: p.Damaged, libraries: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
 		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
 }
 
@@ -79,6 +80,9 @@ func (c *library) Observe(e *Event, j *Judge) {
 	if e.Kind == trace.MessageDelivered {
 		c.asked(e)
 		return
+	}
+	if len(c.libraries) > 0 && !c.libraries[e.Node] {
+		return // whoever was never asked is no library, whatever it says
 	}
 	switch m := e.Mail.Payload.(type) {
 	case *assetsv2.StoreReply:
@@ -105,6 +109,7 @@ func (c *library) asked(e *Event) {
 	}
 	note := func(id string, r request) {
 		r.asset = strings.Clone(r.asset)
+		c.libraries[e.Peer] = true
 		c.requests[conversation(e.Node, id)] = r
 	}
 	switch m := e.Mail.Payload.(type) {
