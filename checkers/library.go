@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
@@ -20,8 +22,8 @@ import (
 //
 // I1: a kernel gets its verdict once, by a report of Urabrask's, and is validated
 // exactly where that report says that it passed.
-// I2: a query is answered with kernels that are all that it asks for, or with the
-// identity as a flagged fallback.
+// I2: a query is answered with kernels that are all that it asks for, and with all
+// that are, or with the identity as a flagged fallback, where something fails.
 // I3: an asset is named by what it is of, and what was acknowledged once is never
 // gone and never another.
 type library struct {
@@ -32,6 +34,11 @@ type library struct {
 	verdicts  map[string]*verdictOf                 // by kernel
 	digests   map[string][sha256.Size]byte          // of what was served or taken in, by asset
 	owned     map[string]uint64                     // assets that the library said it has
+	settled   func(int64) bool
+	// shelf are the kernels that a query must find if it asks for what they are:
+	// those that the library said are validated, and nobody moved since.
+	shelf map[string]*blueprintv2.CompiledKernelArtifact
+	moved map[string]bool // kernels of which somebody asked that they be moved
 }
 
 // request is what the library was asked, as far as its answer must fit.
@@ -41,6 +48,7 @@ type request struct {
 	verdict                blueprintv2.KernelStatus
 	passed                 bool
 	report                 [sha256.Size]byte
+	of                     *blueprintv2.UrabraskValidationReport
 	isReport, fromUrabrask bool
 	digest                 [sha256.Size]byte
 	known                  bool // digest is set
@@ -56,7 +64,7 @@ type verdictOf struct {
 }
 
 func newLibrary(p Params) Checker {
-	return &library{damaged: p.Damaged, libraries: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+	return &library{libraries: map[string]bool{}, damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
 		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
 }
 
@@ -125,6 +133,10 @@ func (c *library) asked(e *Event) {
 		r := request{asset: m.KernelArtifactId, verdict: m.Status, passed: m.GetReport().GetPassedValidation(), isReport: true, fromUrabrask: e.Node == "urabrask"}
 		if m.Report != nil {
 			r.report = digestOf(m.Report)
+			of := new(blueprintv2.UrabraskValidationReport)
+			if of.ParseCanonical(m.Report.AppendCanonical(nil)) == nil {
+				r.of = of
+			}
 		}
 		note(m.RequestId, r)
 		if r.fromUrabrask && r.passed == (r.verdict == blueprintv2.KernelStatus_VALIDATED) {
@@ -132,6 +144,8 @@ func (c *library) asked(e *Event) {
 		}
 	case *assetsv2.MoveAsset:
 		note(m.RequestId, request{asset: m.AssetId})
+		c.moved[strings.Clone(m.AssetId)] = true
+		delete(c.shelf, m.AssetId)
 	case *assetsv2.FetchKernel:
 		note(m.RequestId, request{asset: m.KernelArtifactId})
 	case *assetsv2.FetchBlueprint:
@@ -191,6 +205,9 @@ func (c *library) report(e *Event, r request, first bool, j *Judge) {
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and was %v before", r.asset, r.verdict, v.given))
 	default:
 		v.has, v.given, v.stored, v.report = true, r.verdict, true, r.report
+		if r.passed && r.of != nil && !c.moved[r.asset] {
+			c.shelf[r.asset] = &blueprintv2.CompiledKernelArtifact{Id: r.asset, Status: blueprintv2.KernelStatus_VALIDATED, ValidationReport: r.of}
+		}
 		j.Judged("I1")
 	}
 }
@@ -245,6 +262,10 @@ func (c *library) fetched(e *Event, m *assetsv2.FetchKernelReply, j *Judge) {
 	switch m.Status {
 	case assetsv2.AssetStatus_NOT_FOUND:
 		c.gone(e, r.asset, j)
+	case assetsv2.AssetStatus_DAMAGED:
+		if seq, had := c.owned[r.asset]; had && !c.damaged {
+			j.Violate("I3", e.Node, fmt.Sprintf("the asset %.80s was in the library, and is damaged on a disk that keeps what it has", r.asset), seq)
+		}
 	case assetsv2.AssetStatus_EXISTS:
 		id := m.GetKernel().GetId()
 		sum := sha256.Sum256(m.Binary)
@@ -263,6 +284,10 @@ func (c *library) blueprint(e *Event, m *assetsv2.FetchBlueprintReply, j *Judge)
 	switch m.Status {
 	case assetsv2.AssetStatus_NOT_FOUND:
 		c.gone(e, r.asset, j)
+	case assetsv2.AssetStatus_DAMAGED:
+		if seq, had := c.owned[r.asset]; had && !c.damaged {
+			j.Violate("I3", e.Node, fmt.Sprintf("the asset %.80s was in the library, and is damaged on a disk that keeps what it has", r.asset), seq)
+		}
 	case assetsv2.AssetStatus_EXISTS:
 		id := m.GetBlueprint().GetId()
 		c.owned[strings.Clone(id)] = e.Seq
@@ -288,6 +313,10 @@ func (c *library) result(e *Event, m *operationalv2.KernelQueryResult, j *Judge)
 			j.Violate("I2", e.Node, fmt.Sprintf("the fallback for the query %s is not the identity kernel", m.QueryId))
 			return
 		}
+		if c.settled != nil && e.At > starting && c.settled(max(e.At-reopened, 0)) {
+			j.Violate("I2", e.Node, fmt.Sprintf("the query %s gets the fallback, and nothing has failed for long: %s", m.QueryId, m.ErrorMessage))
+			return
+		}
 		j.Judged("I2")
 		return
 	}
@@ -298,6 +327,37 @@ func (c *library) result(e *Event, m *operationalv2.KernelQueryResult, j *Judge)
 		}
 		j.Judged("I2")
 		c.shown(e, k.Id, k.Status, j)
+	}
+	if m.QuerySuccessful && !c.damaged {
+		c.complete(e, q, m, j)
+	}
+}
+
+// reopened is how long after all is well the library may still say that it cannot
+// look: it opens its files anew, and its breaker probes. Where nothing ever fails
+// it may while it is starting.
+const (
+	reopened = int64(40 * time.Second)
+	starting = int64(time.Second)
+)
+
+// complete judges that the first page of an answer leaves nothing out: it is full,
+// or it has all that fits.
+func (c *library) complete(e *Event, q *operationalv2.KernelQuery, m *operationalv2.KernelQueryResult, j *Judge) {
+	switch {
+	case q.PageToken != "":
+		return
+	case m.NextPageToken != "":
+		if q.Limit > 0 && len(m.MatchingKernels) < int(q.Limit) {
+			j.Violate("I2", e.Node, fmt.Sprintf("the query %s is answered with %d kernels of at most %d, and more are on the next page", m.QueryId, len(m.MatchingKernels), q.Limit))
+		}
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.shelf)) {
+		if unfit(q, c.shelf[id]) == "" && !slices.ContainsFunc(m.MatchingKernels, func(k *blueprintv2.CompiledKernelArtifact) bool { return k.Id == id }) {
+			j.Violate("I2", e.Node, fmt.Sprintf("the query %s is answered without the kernel %.80s, which is what it asks for", m.QueryId, id))
+			return
+		}
 	}
 }
 

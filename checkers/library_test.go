@@ -102,6 +102,8 @@ var libraryCases = map[string]func(p *tape, guilty bool){
 		}
 	},
 	"I3": func(p *tape, guilty bool) {
+		p.sent("intruder", "kasmina", &assetsv2.FetchKernelReply{RequestId: "g", Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("its own"),
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}}) // the library says nothing here
 		for _, b := range []string{"one", pick(guilty, "two", "one")} {
 			sum := sha256.Sum256([]byte(b))
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
@@ -181,6 +183,46 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 		}},
 		"a fallback that is another kernel": {"I2", func(p *tape, guilty bool) {
 			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{Fallback: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{{Id: pick(guilty, kernelID, "identity")}}})
+		}},
+		"a fallback in the best of health": {"I2", func(p *tape, guilty bool) {
+			p.wait(pick(guilty, 2*time.Second, time.Millisecond))
+			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{Fallback: true, MatchingKernels: []*blueprintv2.CompiledKernelArtifact{{Id: "identity"}}})
+		}},
+		"a kernel that a query does not find": {"I2", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+			p.answers(&operationalv2.KernelQuery{RequiredTags: []string{"r"}, ExcludedTags: []string{pick(guilty, "sparse", "r")}}, &operationalv2.KernelQueryResult{QuerySuccessful: true})
+		}},
+		"a kernel that a query need not find": {"I2", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+			if !guilty {
+				p.mail("kasmina", "urza", &assetsv2.MoveAsset{RequestId: "m", AssetId: kernelID, Kernel: blueprintv2.KernelStatus_QUARANTINED})
+			}
+			p.answers(&operationalv2.KernelQuery{}, &operationalv2.KernelQueryResult{QuerySuccessful: true})
+		}},
+		"a page that is not full": {"I2", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "dense", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)
+			p.answers(&operationalv2.KernelQuery{Limit: pick[uint32](guilty, 2, 1)}, &operationalv2.KernelQueryResult{QuerySuccessful: true, NextPageToken: "1",
+				MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
+		}},
+		"a kernel that does not last": {"I3", func(p *tape, guilty bool) {
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
+			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
+			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
+			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: pick(guilty, assetsv2.AssetStatus_DAMAGED, assetsv2.AssetStatus_UNAVAILABLE)})
+		}},
+		"a change that is told of before its COMMIT": {"W4", func(p *tape, guilty bool) {
+			log := func(a evidencev2.LogAction) {
+				p.fact("urza", &evidencev2.LogFact{Log: "urza", Action: a, Transaction: 7})
+			}
+			log(evidencev2.LogAction_LOG_BEGAN)
+			if !guilty {
+				log(evidencev2.LogAction_LOG_COMMITTED)
+			}
+			p.fact("urza", &evidencev2.AssetFact{AssetId: kernelID, Action: "STORED"})
+			if guilty {
+				log(evidencev2.LogAction_LOG_COMMITTED)
+			}
 		}},
 		"an asset that comes and goes": {"R3", func(p *tape, guilty bool) {
 			store := func(answer bool) {

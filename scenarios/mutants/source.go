@@ -25,6 +25,9 @@ var Packages = []struct {
 }{
 	{"wal", 24}, {"checkpoint", 14}, {"merkle", 10}, {"breaker", 10}, {"oona", 22},
 	{"tolaria", 22}, {"kasmina", 14}, {"tamiyo", 14}, {"command", 12}, {"outbox", 5},
+	{"urza", 14}, {"karn", 12}, {"tezzeret", 11}, {"urabrask", 11}, {"simic", 14}, {"nissa", 14}, {"narset", 8}, {"mycosynth", 7},
+	{"leyline", 5}, {"jace", 8}, {"emrakul", 8}, {"elesh", 3}, {"config", 8}, {"journal", 5}, {"assets", 4}, {"inbox", 3},
+	{"sqlite", 6}, {"kernel", 9}, {"policy", 5}, {"contract", 3}, {"auxiliary", 4}, {"pressure", 2},
 }
 
 // outside are files and functions that no process of the system gets to: what
