@@ -102,14 +102,14 @@ var libraryCases = map[string]func(p *tape, guilty bool){
 		}
 	},
 	"I3": func(p *tape, guilty bool) {
-		p.sent("intruder", "kasmina", &assetsv2.FetchKernelReply{RequestId: "g", Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("its own"),
-			Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}}) // the library says nothing here
 		for _, b := range []string{"one", pick(guilty, "two", "one")} {
 			sum := sha256.Sum256([]byte(b))
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Binary: []byte(b), BinarySha256: sum[:],
 				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
 		}
+		p.sent("intruder", "kasmina", &assetsv2.FetchKernelReply{RequestId: "g", Status: assetsv2.AssetStatus_EXISTS, Binary: []byte("its own"),
+			Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}}) // the library says nothing here
 	},
 }
 
