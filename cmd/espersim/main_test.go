@@ -83,6 +83,8 @@ func TestGolden(t *testing.T) {
 		{"run-expected", 0, []string{"run", expected, "--show", "--jobs", "1"}},
 		{"run-violated", 1, []string{"run", violated, "--jobs", "1"}},
 		{"run-twice", 0, []string{"run", clean, "--twice"}},
+		{"run-whole", 1, []string{"run", clean, "--whole", "--jobs", "1"}},
+		{"run-whole-no-judge", 2, []string{"run", clean, "--whole", "--no-judge", "--json"}},
 		{"run-json", 1, []string{"run", clean, violated, "--json", "--jobs", "1", "--seed", "1"}},
 		{"run-no-judge", 2, []string{"run", clean, "--no-judge"}},
 		{"run-no-file", 2, []string{"run", "testdata/none.yaml"}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type runOptions struct {
 	long      bool
 	show      bool
 	noJudge   bool
+	whole     bool
 	swarm     string
 	keep      string
 	export    string
@@ -63,6 +65,7 @@ func newRun() *cobra.Command {
 	f.BoolVar(&o.long, "long", false, "run the scenarios of class long in folders, too, and multiply their seeds")
 	f.BoolVar(&o.show, "show", false, "print the first violating run also where it was expected, and the first run of a swarm")
 	f.BoolVar(&o.noJudge, "no-judge", false, "run without checkers: the trace hash is the same")
+	f.BoolVar(&o.whole, "whole", false, "fail unless the runs saw every fault, and had something to judge for every invariant")
 	swarmFlag(f, &o.swarm)
 	f.StringVar(&o.keep, "keep-trace", "", "write the trace of each run into this folder")
 	f.StringVar(&o.bundle, "bundle", "", "write a bundle of each scenario's first unexpected run into this folder")
@@ -145,6 +148,9 @@ func (o *runOptions) run(args []string) error {
 			return errors.Join(err, f.Close())
 		}
 	}
+	if o.noJudge && o.whole {
+		return errors.New("--whole with --no-judge: without checkers nothing is judged; leave one of them out")
+	}
 	if o.noJudge && !o.json {
 		return errors.New("--no-judge is for comparing trace hashes: use it with --json")
 	}
@@ -185,7 +191,14 @@ func (o *runOptions) run(args []string) error {
 			fmt.Fprintf(o.err, "bundle: %s\n", to)
 		}
 	}
-	if code := runner.Worst(outcomes); code != 0 && !o.noJudge {
+	code := runner.Worst(outcomes)
+	if o.whole {
+		for _, gap := range runner.Gaps(outcomes) {
+			fmt.Fprintln(o.err, "not whole: "+gap)
+			code = cmp.Or(code, runner.ExitViolated)
+		}
+	}
+	if code != 0 && !o.noJudge {
 		return exit{code}
 	}
 	return nil
