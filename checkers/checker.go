@@ -117,7 +117,7 @@ func (v Violation) String() string {
 // Judge collects what checkers find in one run.
 type Judge struct {
 	Violations []Violation
-	judged     map[string]uint64
+	judged     tally
 	now        int64
 	seq        uint64
 	void       map[string]string
@@ -125,13 +125,13 @@ type Judge struct {
 }
 
 // Judged counts that an invariant was put to the test and held.
-func (j *Judge) Judged(id string) { j.judged[id]++ }
+func (j *Judge) Judged(id string) { j.judged.add(id) }
 
 // Violate records a violation at the current event. because are the numbers of
 // earlier events that it follows from. Violations of invariants that the
 // scenario makes void are dropped.
 func (j *Judge) Violate(id, node, message string, because ...uint64) {
-	j.judged[id]++
+	j.judged.add(id)
 	if _, ok := j.void[id]; ok || len(j.Violations) >= j.limit {
 		return
 	}

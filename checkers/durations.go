@@ -32,10 +32,14 @@ func (c *spans) Observe(e *Event, j *Judge) {
 		return
 	}
 	if t := e.Mail.Envelope.Ttl; t != nil {
-		c.judge(e, "the envelope of "+e.Mail.Envelope.PayloadType, "ttl", t.Seconds, t.Nanos, j)
+		c.judge(e, "the envelope of ", e.Mail.Envelope.PayloadType, "ttl", t.Seconds, t.Nanos, j)
 	}
-	if d := e.Mail.Payload.ProtoReflect().Descriptor(); c.holds(d) {
-		c.walk(e, e.Mail.Payload.ProtoReflect(), j)
+	m := e.Mail.Payload
+	if has, known := c.has[protoreflect.FullName(m.FullName())]; known && !has {
+		return
+	}
+	if r := m.ProtoReflect(); c.holds(r.Descriptor()) {
+		c.walk(e, r, j)
 	}
 }
 
@@ -71,7 +75,7 @@ func (c *spans) walk(e *Event, m protoreflect.Message, j *Judge) {
 				return
 			}
 			parts := v.Descriptor().Fields()
-			c.judge(e, string(m.Descriptor().FullName()), f.Name(), v.Get(parts.ByNumber(1)).Int(), int32(v.Get(parts.ByNumber(2)).Int()), j)
+			c.judge(e, "", string(m.Descriptor().FullName()), f.Name(), v.Get(parts.ByNumber(1)).Int(), int32(v.Get(parts.ByNumber(2)).Int()), j)
 		}
 		if !f.IsList() {
 			each(m.Get(f).Message())
@@ -85,21 +89,21 @@ func (c *spans) walk(e *Event, m protoreflect.Message, j *Judge) {
 
 // judge holds one Duration to the rules of its type, which are written down here
 // a second time.
-func (*spans) judge(e *Event, in string, field protoreflect.Name, seconds int64, nanos int32, j *Judge) {
+func (*spans) judge(e *Event, part, in string, field protoreflect.Name, seconds int64, nanos int32, j *Judge) {
 	const most = 315_576_000_000
-	what := fmt.Sprintf("%s in %s is %d s and %d ns", field, in, seconds, nanos)
+	what := func() string { return fmt.Sprintf("%s in %s%s is %d s and %d ns", field, part, in, seconds, nanos) }
 	switch {
 	case seconds > most || seconds < -most || nanos > 999_999_999 || nanos < -999_999_999 || seconds > 0 && nanos < 0 || seconds < 0 && nanos > 0:
-		j.Violate("C8", e.Node, what+", which is no valid Duration")
+		j.Violate("C8", e.Node, what()+", which is no valid Duration")
 		return
 	case budgets[field] && (seconds < 0 || nanos < 0):
-		j.Violate("C8", e.Node, what+": a budget below zero")
+		j.Violate("C8", e.Node, what()+": a budget below zero")
 		return
 	}
 	ms := seconds*1000 + int64(nanos/1e6)
 	d := &durationpb.Duration{}
 	if durations.SetMS(d, ms) != nil || d.Seconds != ms/1000 || d.Nanos != int32(ms%1000*1e6) {
-		j.Violate("C8", e.Node, fmt.Sprintf("%s: %d ms come to %d s and %d ns", what, ms, d.Seconds, d.Nanos))
+		j.Violate("C8", e.Node, fmt.Sprintf("%s: %d ms come to %d s and %d ns", what(), ms, d.Seconds, d.Nanos))
 		return
 	}
 	j.Judged("C8")

@@ -41,6 +41,12 @@ type stored struct {
 	starts    map[string]*letGo
 	renames   map[string]string // an open file's name when it was opened, to the present one
 	last      map[string]uint64 // the newest record's LSN, by directory
+
+	// useful is the file whose last write found nothing useless, while nothing has
+	// changed since of what that depends on: the files, how they begin, and what
+	// was let go. list is memory.
+	useful string
+	list   []string
 }
 
 type storedFile struct {
@@ -79,6 +85,7 @@ func (c *storage) of(node string) *stored {
 
 // begin forgets what holds for one life of a process, or one opening of its log.
 func (s *stored) begin() {
+	s.useful = ""
 	s.unsynced, s.unwritten = map[string]uint64{}, map[string]uint64{}
 	s.starts, s.renames = map[string]*letGo{}, map[string]string{}
 }
@@ -117,6 +124,7 @@ func (*storage) Finish(*Judge) {}
 // interrupted: whether the operation under way has happened is open, so that
 // nothing is known of what it was about.
 func (s *stored) interrupted() {
+	s.useful = ""
 	for _, name := range strings.Fields(s.op)[min(1, len(strings.Fields(s.op))):] {
 		delete(s.files, name)
 		for f := range s.files {
@@ -130,6 +138,7 @@ func (s *stored) interrupted() {
 
 // powerLost: what was not durable may be gone, and what is there is durable.
 func (s *stored) powerLost() {
+	s.useful = ""
 	s.interrupted()
 	for name, f := range s.files {
 		if f.unnamed != "" {
@@ -152,6 +161,7 @@ func (s *stored) split(op string) (verb, name string) {
 
 // failed takes an operation that the disk refused, or whose outcome is unknown.
 func (s *stored) failed(op string, e *Event) {
+	s.useful = ""
 	verb, name := s.split(op)
 	full := strings.HasSuffix(e.Text, "no space left on device")
 	switch verb {
@@ -178,6 +188,7 @@ func (s *stored) worked(j *Judge) {
 	verb, name := s.split(s.op)
 	switch verb {
 	case "allocate":
+		s.useful = ""
 		delete(s.renames, name)
 		s.files[name] = &storedFile{unnamed: path.Dir(name), unsized: true}
 	case "sync", "datasync":
@@ -194,6 +205,7 @@ func (s *stored) worked(j *Judge) {
 		if strings.HasSuffix(name, ".wal") {
 			j.Judged("W8")
 		}
+		s.useful = ""
 		delete(s.files, name)
 	case "rename":
 		s.renamed(name)
@@ -206,6 +218,7 @@ func (s *stored) worked(j *Judge) {
 // renamed takes two names, of files or directories.
 func (s *stored) renamed(names string) {
 	from, to, _ := strings.Cut(names, " ")
+	s.useful = ""
 	s.renames[from] = to
 	moved := map[string]*storedFile{}
 	for name, f := range s.files {
@@ -226,12 +239,14 @@ func (s *stored) written(name string) {
 	if f == nil {
 		f = &storedFile{unknown: true}
 		s.files[name] = f
+		s.useful = ""
 	}
 	dir, le := path.Dir(name), binary.LittleEndian
 	if s.arg == int64(len(f.head)) && len(f.head) < 256 { // a short write goes on where it stopped
 		f.head = append(f.head, s.data[:min(len(s.data), 256-len(f.head))]...)
 		if len(f.head) == 256 && string(f.head[:4]) == "ESPR" {
 			f.first, f.unknown = le.Uint64(f.head[100:]), false
+			s.useful = ""
 		}
 	}
 	for b := s.data; len(b) >= 256 && string(b[:4]) == "ESPR"; {
@@ -245,8 +260,10 @@ func (s *stored) written(name string) {
 		switch g := s.starts[dir]; {
 		case g == nil:
 			s.starts[dir] = &letGo{start: start}
+			s.useful = ""
 		case start > g.start:
 			*g = letGo{start, true, s.seq}
+			s.useful = ""
 		}
 		b = b[long:]
 	}
@@ -296,9 +313,12 @@ func (c *storage) write(s *stored, e *Event, name string, j *Judge) {
 		return
 	}
 	dir := path.Dir(name)
-	if why, seq := s.useless(name, dir); why != "" {
-		j.Violate("W8", e.Node, why, seq)
-		return
+	if s.useful != name {
+		if why, seq := s.useless(name, dir); why != "" {
+			j.Violate("W8", e.Node, why, seq)
+			return
+		}
+		s.useful = name
 	}
 	if most := mostRecords[dir]; most > 0 && f != nil && e.Arg == 0 {
 		first := s.last[dir]
@@ -318,18 +338,20 @@ func (c *storage) write(s *stored, e *Event, name string, j *Judge) {
 // useless finds a file that nothing needs any more while its log, or a newer
 // generation of it, is written to.
 func (s *stored) useless(name, dir string) (why string, seq uint64) {
-	var list []string
+	list := s.list[:0]
 	old := ""
+	store, generation := store(dir)
 	for p := range s.files {
 		if path.Dir(p) == dir {
 			list = append(list, p)
-		} else if store, ok := store(dir); ok && strings.HasPrefix(p, store+"/") && older(p[len(store)+1:]) && (old == "" || p < old) {
+		} else if generation && strings.HasPrefix(p, store+"/") && older(p[len(store)+1:]) && (old == "" || p < old) {
 			old = p
 		}
 	}
 	if old != "" {
 		return fmt.Sprintf("%s is of an older generation than %s, which is in use", old, dir), 0
 	}
+	s.list = list
 	slices.Sort(list)
 	for i, p := range list {
 		f := s.files[p]

@@ -30,7 +30,7 @@ type Suite struct {
 // kept.
 func NewSuite(ids []string, p Params, limit int, stop func()) (*Suite, error) {
 	s := &Suite{inner: wire.NewCodec(), outer: wire.NewCodec(), stop: stop}
-	s.judged, s.void, s.limit = make(map[string]uint64), p.Void, limit
+	s.void, s.limit = p.Void, limit
 	want := map[string]bool{}
 	for _, id := range ids {
 		if Find(id) == nil {
@@ -69,7 +69,10 @@ func (s *Suite) Observe(e *trace.Event) {
 	if len(list) == 0 {
 		return
 	}
-	s.ev = Event{Event: e}
+	s.ev.Event = e
+	if s.ev.Mail != nil || s.ev.Fact != nil {
+		s.ev = Event{Event: e}
+	}
 	if err := s.decode(); err != nil {
 		if !s.undecodable(e, err) && s.failed == nil {
 			s.failed = fmt.Errorf("event %d: %w", e.Seq, err)
@@ -150,4 +153,4 @@ func (s *Suite) Finish() ([]Violation, error) {
 }
 
 // Judgements is how often each invariant was put to the test.
-func (s *Suite) Judgements() map[string]uint64 { return s.judged }
+func (s *Suite) Judgements() map[string]uint64 { return s.judged.all() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -176,13 +177,20 @@ func newWaiting() *waiting {
 
 // begin notes that something is waited for, once more if it was already.
 func (c *waiting) begin(e *Event, k waitKey, about string) {
-	w := c.open[k]
-	if w == nil {
-		w = &Wait{Who: k.who, For: k.of, What: k.what, About: about, Since: e.At, Seq: e.Seq}
+	if w, first := c.once(e, k); first {
+		w.About = about
+	}
+}
+
+// once is begin where what it is about is put together the first time only.
+func (c *waiting) once(e *Event, k waitKey) (w *Wait, first bool) {
+	if w = c.open[k]; w == nil {
+		w, first = &Wait{Who: k.who, For: k.of, What: k.what, Since: e.At, Seq: e.Seq}, true
 		c.open[k] = w
 	}
 	w.Tries++
 	w.Last = e.At
+	return w, first
 }
 
 func (c *waiting) end(k waitKey) { delete(c.open, k) }
@@ -263,7 +271,9 @@ func (c *waiting) asked(e *Event) {
 			c.result(m)
 		}
 		if !spared[env.Topic] {
-			c.begin(e, waitKey{"publication", e.Node, e.Peer, env.EventId}, env.EventId+" on "+env.Topic)
+			if w, first := c.once(e, waitKey{"publication", e.Node, e.Peer, env.EventId}); first {
+				w.About = env.EventId + " on " + env.Topic
+			}
 		}
 		return
 	}
@@ -271,10 +281,15 @@ func (c *waiting) asked(e *Event) {
 	case *busv2.Delivery:
 		// An entry that is delivered again after it was acknowledged need not be
 		// acknowledged again: a bus that has restarted may not even ask.
+		if !c.durable[m.Group] {
+			return
+		}
 		k := deliveryKey(e.Node, m.Group, m.Topic, m.Offset)
-		if _, done := c.done[k.id]; !done && c.durable[m.Group] {
-			c.begin(e, k, fmt.Sprintf("of offset %d of %s to the group %s", m.Offset, m.Topic, m.Group))
-			c.open[k].For = e.Peer
+		if _, done := c.done[k.id]; !done {
+			w, first := c.once(e, k)
+			if w.For = e.Peer; first {
+				w.About = fmt.Sprintf("of offset %d of %s to the group %s", m.Offset, m.Topic, m.Group)
+			}
 		}
 		return
 	case *busv2.AckReply:
@@ -291,13 +306,15 @@ func (c *waiting) asked(e *Event) {
 		c.result(m)
 	}
 	if name := shortName(e.Mail.Payload.FullName()); answers[name] != nil {
-		c.begin(e, waitKey{"answer", e.Node, e.Peer, name}, "to "+name)
+		if w, first := c.once(e, waitKey{"answer", e.Node, e.Peer, name}); first {
+			w.About = "to " + name
+		}
 	}
 }
 
 // deliveryKey is an entry that the bus has handed to a group.
 func deliveryKey(bus, group, topic string, offset int64) waitKey {
-	return waitKey{"delivery", bus, "", fmt.Sprint(group, " ", topic, " ", offset)}
+	return waitKey{"delivery", bus, "", group + " " + topic + " " + strconv.FormatInt(offset, 10)}
 }
 
 // taken notes that a group is done with an entry.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ncruces/go-sqlite3"
@@ -24,7 +25,7 @@ func release(a abandoned) {
 	// The crash went through the midst of SQLite. It has always closed so far;
 	// if it ever panics, its memory is lost, and nothing else.
 	defer func() { _ = recover() }()
-	for s := range a.c.Stmts() {
+	for _, s := range slices.Collect(a.c.Stmts()) { // closing one moves another
 		_ = s.Close()
 	}
 	_ = a.c.Close() // its last words are about files that are gone

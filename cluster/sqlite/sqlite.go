@@ -52,7 +52,8 @@ func (o Options) Durable() bool {
 // DB is a database that one actor has opened. It is not safe for use by two.
 type DB struct {
 	*sqlite3.Conn
-	files *files // what the registered door leads to
+	files *files                   // what the registered door leads to
+	kept  map[string]*sqlite3.Stmt // prepared, by their text
 }
 
 // Open opens a database, or makes it. It recovers what an earlier life left
@@ -74,7 +75,7 @@ func Open(env actor.Env, name string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	d := &DB{Conn: c, files: &files{fs: fs}}
+	d := &DB{Conn: c, files: &files{fs: fs}, kept: map[string]*sqlite3.Stmt{}}
 	door := door{to: weak.Make(d.files)}
 	vfsName := fmt.Sprint("actor-", serial.Add(1))
 	vfs.Register(vfsName, door)
@@ -121,13 +122,13 @@ func (d *DB) attach(vfsName, name string, o Options) error {
 // nil. After an error the transaction was rolled back, unless the disk failed:
 // then its outcome is unknown until the database was opened anew.
 func (d *DB) Transact(do func() error) error {
-	if err := d.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := d.control("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return errors.Join(err, d.rollback())
 	}
-	if err := d.Exec("COMMIT"); err != nil {
+	if err := d.control("COMMIT"); err != nil {
 		return errors.Join(err, d.rollback())
 	}
 	return nil
@@ -156,15 +157,12 @@ func (d *DB) Do(sql string, args ...any) error {
 // Each runs a statement and calls row for each of its rows. Arguments are
 // strings, integers, floats, booleans and byte slices, for its question marks.
 func (d *DB) Each(sql string, args []any, row func(*sqlite3.Stmt) error) (err error) {
-	s, rest, err := d.Prepare(sql)
+	s, done, err := d.statement(sql)
 	if err != nil {
 		return err
 	}
-	if s == nil || strings.TrimSpace(rest) != "" {
-		return errors.Join(fmt.Errorf("%q is not one statement", sql), s.Close())
-	}
 	// The error of a statement is that of its last step again.
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	for i, a := range args {
 		if err := bind(s, i+1, a); err != nil {
 			return err

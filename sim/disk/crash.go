@@ -150,7 +150,7 @@ func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 		w, p := &n.writes[i], ops[i]
 		if w.n == 0 {
 			if bend.fate(i, p, 0, c(p, 0)) != FateOld {
-				n.durable.zeroFrom(w.off)
+				n.durable.zeroFrom(&d.spare, w.off)
 				n.durableSize = w.off
 			}
 			continue
@@ -168,8 +168,8 @@ func (d *Disk) crashFile(n *inode, c Choice, bend *bender) {
 		}
 	}
 	bend.end()
-	n.durable.zeroFrom(n.durableSize)
-	n.emptied()
+	n.durable.zeroFrom(&d.spare, n.durableSize)
+	n.emptied(d)
 	n.unsure = 0
 	n.dropCache()
 }
@@ -195,7 +195,7 @@ func (d *Disk) crashUnit(n *inode, w *write, key uint64, off, end int64, fate Fa
 	case FateStale:
 		d.stale(n, p, key, off)
 	}
-	n.durable.write(p, off+w.stray)
+	n.durable.write(&d.spare, p, off+w.stray)
 }
 
 // garbage fills p with bytes that depend on the operation and the place only.
@@ -312,11 +312,11 @@ func (d *Disk) DropCaches() {
 		for i := range n.writes {
 			w := &n.writes[i]
 			if w.n > 0 {
-				n.cached.write(n.bytes(w), w.off)
+				n.cached.write(&d.spare, n.bytes(w), w.off)
 				continue
 			}
 			if w.off < n.cachedSize {
-				n.cached.zeroFrom(w.off)
+				n.cached.zeroFrom(&d.spare, w.off)
 			}
 			n.cachedSize = w.off
 		}

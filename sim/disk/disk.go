@@ -64,6 +64,7 @@ type Disk struct {
 	active   int             // not lifted
 	watching bool            // a rule wants to know what pages held before
 	recycled map[int64]*page // of removed and truncated files, by page index
+	spare    spare
 }
 
 // New makes an empty disk. An unknown sector size or a negative capacity is
@@ -314,10 +315,10 @@ func (d *Disk) write(op *Op) error {
 		n.remember(op.Off, int64(len(p)))
 	}
 	op.own = d.nextSeq()
-	w := n.addWrite(op.own, p, op.Off)
+	w := n.addWrite(d, op.own, p, op.Off)
 	w.device, w.stray = op.struck.device, op.struck.stray
 	if end := op.Off + int64(len(p)); end > n.cachedSize {
-		n.addSize(d.nextSeq(), end)
+		n.addSize(d, d.nextSeq(), end)
 	}
 	op.seq = d.seq
 	op.N = len(p)
@@ -426,6 +427,7 @@ func (d *Disk) free(n *inode) {
 	if n.links <= 0 && n.open <= 0 && !n.dir {
 		d.used -= n.pagesFrom(0)
 		n.reserved = 0
+		n.cached.zeroFrom(&d.spare, 0)
 		n.cached = store{}
 		n.links, n.open = 0, 0
 		n.cachedSize = 0
@@ -521,7 +523,7 @@ func (d *Disk) allocate(op *Op) error {
 		n.reserved = want
 	}
 	if op.Len > n.cachedSize {
-		n.addSize(d.nextSeq(), op.Len)
+		n.addSize(d, d.nextSeq(), op.Len)
 	}
 	return nil
 }
@@ -540,7 +542,7 @@ func (d *Disk) truncate(op *Op) error {
 		d.used -= n.pagesFrom(first)
 		n.reserved = min(n.reserved, first)
 	}
-	n.addSize(d.nextSeq(), op.Len)
+	n.addSize(d, d.nextSeq(), op.Len)
 	return nil
 }
 
@@ -555,8 +557,12 @@ func (d *Disk) recycle(n *inode, off int64) {
 			if d.recycled == nil {
 				d.recycled = make(map[int64]*page)
 			}
-			q := *p
-			d.recycled[i] = &q
+			q := d.recycled[i]
+			if q == nil {
+				q = d.spare.page(true)
+				d.recycled[i] = q
+			}
+			*q = *p
 		}
 	}
 }

@@ -336,7 +336,7 @@ func (d *Disk) hit(op *Op, r *rule, draw uint64) bool {
 		return false
 	case BitRot:
 		off, ok := op.node.pick(op, r, draw)
-		return ok && op.node.flip(off, uint(draw>>40&7))
+		return ok && op.node.flip(&d.spare, off, uint(draw>>40&7))
 	case BadSector:
 		off, ok := op.node.pick(op, r, draw)
 		if ok {
@@ -384,11 +384,11 @@ func (n *inode) isPending(off int64) bool {
 
 // flip changes a bit on the medium and in the cached copy, as if that had been
 // read again.
-func (n *inode) flip(off int64, bit uint) bool {
-	n.durable.make(off / pageSize)[off%pageSize] ^= 1 << bit
+func (n *inode) flip(sp *spare, off int64, bit uint) bool {
+	n.durable.make(sp, off/pageSize, false)[off%pageSize] ^= 1 << bit
 	var b [1]byte
 	n.durable.read(b[:], off)
-	n.cached.write(b[:], off)
+	n.cached.write(sp, b[:], off)
 	return true
 }
 
@@ -412,7 +412,7 @@ func (d *Disk) FlipBit(name string, off int64, bit uint) error {
 	if off < 0 || off >= n.durableSize || bit > 7 || n.isPending(off) {
 		return fmt.Errorf("disk: no durable bit %d of byte %d in %s: %w", bit, off, name, ErrInvalid)
 	}
-	n.flip(off, bit)
+	n.flip(&d.spare, off, bit)
 	return nil
 }
 
@@ -436,11 +436,16 @@ func (n *inode) remember(off, length int64) {
 		n.before = make(map[int64]*page)
 	}
 	for i := off / pageSize; i*pageSize < off+length; i++ {
-		var was page
-		if p := n.cached.page(i); p != nil {
-			was = *p
+		was := n.before[i]
+		if was == nil {
+			was = new(page)
+			n.before[i] = was
 		}
-		n.before[i] = &was
+		if p := n.cached.page(i); p != nil {
+			*was = *p
+		} else {
+			*was = page{}
+		}
 	}
 }
 

@@ -76,18 +76,18 @@ func newDir(path string) *inode {
 
 func (n *inode) bytes(w *write) []byte { return n.data[w.from : w.from+w.n] }
 
-func (n *inode) addWrite(seq uint64, p []byte, off int64) *write {
+func (n *inode) addWrite(d *Disk, seq uint64, p []byte, off int64) *write {
 	n.writes = append(n.writes, write{seq: seq, off: off, from: len(n.data), n: len(p)})
-	n.data = append(n.data, p...)
-	n.cached.write(p, off)
+	n.data = d.spare.extend(n.data, p)
+	n.cached.write(&d.spare, p, off)
 	n.written = true
 	return &n.writes[len(n.writes)-1]
 }
 
-func (n *inode) addSize(seq uint64, size int64) {
+func (n *inode) addSize(d *Disk, seq uint64, size int64) {
 	n.writes = append(n.writes, write{seq: seq, off: size})
 	if size < n.cachedSize {
-		n.cached.zeroFrom(size)
+		n.cached.zeroFrom(&d.spare, size)
 	}
 	n.cachedSize = size
 	n.written = true
@@ -99,7 +99,7 @@ func (n *inode) settle(d *Disk, seq uint64) {
 		for i := range n.writes {
 			n.land(d, &n.writes[i])
 		}
-		n.emptied()
+		n.emptied(d)
 		return
 	}
 	n.settleIf(d, func(_ int, w *write) bool { return !w.failed && w.seq <= seq })
@@ -112,7 +112,7 @@ func (n *inode) settle(d *Disk, seq uint64) {
 func (n *inode) settleOne(d *Disk, own uint64) {
 	if len(n.writes) == 1 && n.writes[0].seq == own && n.writes[0].n > 0 && n.writes[0].end() <= n.durableSize {
 		n.land(d, &n.writes[0])
-		n.emptied()
+		n.emptied(d)
 		return
 	}
 	end, sizes := int64(0), -1
@@ -167,15 +167,16 @@ func (n *inode) settleIf(d *Disk, chosen func(i int, w *write) bool) {
 		}
 	}
 	if len(kept) == 0 {
-		n.emptied()
+		n.emptied(d)
 	}
 }
 
-// emptied forgets the pending writes. The room of a large one is given back: a
+// emptied forgets the pending writes. The room of large ones goes back to the disk: a
 // file is mostly written in small pieces, and there are many files.
-func (n *inode) emptied() {
+func (n *inode) emptied(d *Disk) {
 	n.writes, n.data = n.writes[:0], n.data[:0]
 	if cap(n.data) > pageSize {
+		d.spare.release(n.data)
 		n.data = nil
 	}
 }
@@ -212,7 +213,7 @@ func clip(list []write, off, end int64) []write {
 func (n *inode) land(d *Disk, w *write) {
 	if w.n == 0 {
 		if w.off < n.durableSize {
-			n.durable.zeroFrom(w.off)
+			n.durable.zeroFrom(&d.spare, w.off)
 		}
 		n.durableSize = w.off
 		return
@@ -223,7 +224,7 @@ func (n *inode) land(d *Disk, w *write) {
 			return
 		}
 	}
-	n.durable.write(n.bytes(w), w.off+w.stray)
+	n.durable.write(&d.spare, n.bytes(w), w.off+w.stray)
 	if len(n.bad) > 0 {
 		// A rewritten sector is remapped and reads again.
 		n.bad = slices.DeleteFunc(n.bad, func(s span) bool { return w.off <= s.off && s.end <= w.end() })

@@ -134,6 +134,7 @@ func (d *Disk) Clone() *Disk {
 	}
 	c.root = twin[d.root]
 	c.rules = cloneRules(d.rules)
+	c.spare = spare{}
 	c.recycled = clonePages(d.recycled)
 	return &c
 }

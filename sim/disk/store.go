@@ -31,25 +31,26 @@ func (s *store) page(i int64) *page {
 	return p
 }
 
-// make returns the page with the given index and creates it if it is a hole.
-func (s *store) make(i int64) *page {
+// make returns the page with the given index and creates it if it is a hole:
+// filled says that the caller overwrites all of it.
+func (s *store) make(sp *spare, i int64, filled bool) *page {
 	if p := s.page(i); p != nil {
 		return p
 	}
 	if s.pages == nil {
 		s.pages = make(map[int64]*page)
 	}
-	p := new(page)
+	p := sp.page(filled)
 	s.pages[i] = p
 	s.last, s.lastIndex = p, i
 	s.top = max(s.top, i+1)
 	return p
 }
 
-func (s *store) write(p []byte, off int64) {
+func (s *store) write(sp *spare, p []byte, off int64) {
 	for len(p) > 0 {
 		in := off % pageSize
-		n := copy(s.make(off / pageSize)[in:], p)
+		n := copy(s.make(sp, off/pageSize, in == 0 && len(p) >= pageSize)[in:], p)
 		p, off = p[n:], off+int64(n)
 	}
 }
@@ -68,14 +69,15 @@ func (s *store) read(p []byte, off int64) {
 }
 
 // zeroFrom makes every byte from off on zero.
-func (s *store) zeroFrom(off int64) {
+func (s *store) zeroFrom(sp *spare, off int64) {
 	if off >= s.top*pageSize {
 		return
 	}
 	first := (off + pageSize - 1) / pageSize
-	for i := range s.pages {
+	for i, p := range s.pages {
 		if i >= first {
 			delete(s.pages, i)
+			sp.drop(p)
 		}
 	}
 	s.last = nil
