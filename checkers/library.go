@@ -13,6 +13,7 @@ import (
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -38,6 +39,8 @@ type library struct {
 	// those that the library said are validated, and nobody moved since.
 	shelf map[string]*blueprintv2.CompiledKernelArtifact
 	moved map[string]bool // kernels of which somebody asked that they be moved
+	// rejected are the blueprints with a kernel that Urabrask rejects.
+	rejected map[string]bool
 }
 
 // request is what the library was asked, as far as its answer must fit.
@@ -63,7 +66,7 @@ type verdictOf struct {
 }
 
 func newLibrary(p Params) Checker {
-	return &library{damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+	return &library{damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, rejected: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
 		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
 }
 
@@ -86,6 +89,12 @@ func digestOf(m canon.Message) [sha256.Size]byte { return sha256.Sum256(m.Append
 func (c *library) Observe(e *Event, j *Judge) {
 	if e.Kind == trace.MessageDelivered {
 		c.asked(e)
+		return
+	}
+	if e.Kind == trace.FactDeclared {
+		if f, ok := e.Fact.(*evidencev2.JobFact); ok {
+			c.quarantined(e, f, j)
+		}
 		return
 	}
 	if e.Node != "urza" {
@@ -137,6 +146,9 @@ func (c *library) asked(e *Event) {
 			}
 		}
 		note(m.RequestId, r)
+		if ir, _, ok := strings.Cut(m.KernelArtifactId, "-"); ok && r.fromUrabrask && !r.passed {
+			c.rejected[strings.Clone(ir)] = true
+		}
 		if r.fromUrabrask && r.passed == (r.verdict == blueprintv2.KernelStatus_VALIDATED) {
 			c.verdict(m.KernelArtifactId).offered[m.Status] = true
 		}
@@ -208,6 +220,19 @@ func (c *library) report(e *Event, r request, first bool, j *Judge) {
 		}
 		j.Judged("I1")
 	}
+}
+
+// quarantined judges that a verdict is taken for what it is: a design counts as
+// rejected only where a kernel of it was.
+func (c *library) quarantined(e *Event, f *evidencev2.JobFact, j *Judge) {
+	if f.Subsystem != "karn" || f.State != "QUARANTINED" || !strings.HasPrefix(f.Reason, "rejected") {
+		return
+	}
+	if !c.rejected[f.JobId] {
+		j.Violate("I1", e.Node, fmt.Sprintf("the design %.16s counts as rejected, and no report of Urabrask's says that of a kernel of it", f.JobId))
+		return
+	}
+	j.Judged("I1")
 }
 
 // shown judges a status in which the library shows a kernel.

@@ -159,6 +159,10 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			k.Status = pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_QUARANTINED)
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Kernel: k, BinarySha256: emptySum})
 		}},
+		"a good design in quarantine": {"I1", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", pick(guilty, blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_REJECTED), guilty, assetsv2.AssetStatus_STORED)
+			p.fact("karn", &evidencev2.JobFact{Subsystem: "karn", JobId: kernelIR, State: "QUARANTINED", Reason: "rejected: it leaks"})
+		}},
 		"an excluded tag": {"I2", func(p *tape, guilty bool) {
 			p.answers(&operationalv2.KernelQuery{ExcludedTags: []string{pick(guilty, "dense", "sparse")}}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
 		}},
