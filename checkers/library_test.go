@@ -159,6 +159,16 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			k.Status = pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_QUARANTINED)
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Kernel: k, BinarySha256: emptySum})
 		}},
+		"a kernel that divides by zero": {"I1", func(p *tape, guilty bool) {
+			bad := &blueprintv2.BlueprintIR{Nodes: []*blueprintv2.BlueprintIR_Node{{Id: "a", Op: "input"}, {Id: "b", Op: pick(guilty, "recip", "relu")}},
+				Edges: []*blueprintv2.BlueprintIR_Edge{{From: "a", To: "b"}}}
+			sum := sha256.Sum256(bad.AppendCanonical(nil))
+			p.mail("karn", "urza", &assetsv2.StoreBlueprint{RequestId: "b", Ir: bad})
+			k := hex.EncodeToString(sum[:]) + "-h100-fast-espc-1"
+			p.mail("urabrask", "urza", &assetsv2.StoreReport{RequestId: "r", KernelArtifactId: k, Status: blueprintv2.KernelStatus_VALIDATED,
+				Report: &blueprintv2.UrabraskValidationReport{PassedValidation: true}})
+			p.sent("urza", "urabrask", &assetsv2.StoreReply{RequestId: "r", AssetId: k, Status: assetsv2.AssetStatus_STORED})
+		}},
 		"a good design in quarantine": {"I1", func(p *tape, guilty bool) {
 			p.verdict("urabrask", "r", pick(guilty, blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_REJECTED), guilty, assetsv2.AssetStatus_STORED)
 			p.fact("karn", &evidencev2.JobFact{Subsystem: "karn", JobId: kernelIR, State: "QUARANTINED", Reason: "rejected: it leaks"})
