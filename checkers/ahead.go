@@ -94,6 +94,12 @@ func (c *ahead) sent(e *Event, j *Judge) {
 	case *busv2.Ack:
 		if strings.HasSuffix(m.Topic, ".commands") && m.Group == m.Consumer {
 			what, log = fmt.Sprintf("the acknowledgement of offset %d of %s", m.Offset, m.Topic), e.Node+"/commands"
+			break
+		}
+		// What a delivery led to is durable before it is acknowledged, or the
+		// bus would not bring it again after a crash.
+		if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
+			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and record %d of its log is not durable", m.Offset, m.Topic, lsn), e.Cause)
 		}
 	case *adaptationv2.CommandResult:
 		if e.Mail.Envelope.Topic != "" {

@@ -13,6 +13,7 @@ import (
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -168,6 +169,16 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			p.mail("urabrask", "urza", &assetsv2.StoreReport{RequestId: "r", KernelArtifactId: k, Status: blueprintv2.KernelStatus_VALIDATED,
 				Report: &blueprintv2.UrabraskValidationReport{PassedValidation: true}})
 			p.sent("urza", "urabrask", &assetsv2.StoreReply{RequestId: "r", AssetId: k, Status: assetsv2.AssetStatus_STORED})
+		}},
+		"a delivery that is acknowledged too soon": {"W9", func(p *tape, guilty bool) {
+			for _, node := range []string{"simic", "karn"} {
+				cause := p.mail("oona", node, &busv2.Delivery{})
+				p.factBy(node, &evidencev2.LogFact{Log: node, Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+				if !guilty {
+					p.factBy(node, &evidencev2.LogFact{Log: node, Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+				}
+				p.sentBy(node, "oona", &busv2.Ack{Topic: "t", Group: "g"}, cause)
+			}
 		}},
 		"a good design in quarantine": {"I1", func(p *tape, guilty bool) {
 			p.verdict("urabrask", "r", pick(guilty, blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_REJECTED), guilty, assetsv2.AssetStatus_STORED)
