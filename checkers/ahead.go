@@ -57,8 +57,13 @@ func (c *ahead) Observe(e *Event, j *Judge) {
 			c.row(e.Peer, e.Seq).packet = true
 		}
 	case trace.FactDeclared:
-		if f, ok := e.Fact.(*evidencev2.LogFact); ok {
+		switch f := e.Fact.(type) {
+		case *evidencev2.LogFact:
 			c.log(e, f)
+		case *evidencev2.PruningFact:
+			if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
+				j.Violate("W9", e.Node, fmt.Sprintf("the cycle %s is %s, and record %d of its log is not durable", f.IdempotencyKey, f.State, lsn), e.Cause)
+			}
 		}
 	case trace.MessageSent:
 		c.sent(e, j)

@@ -180,6 +180,14 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 				p.sentBy(node, "oona", &busv2.Ack{Topic: "t", Group: "g"}, cause)
 			}
 		}},
+		"a cycle that goes on before its record": {"W9", func(p *tape, guilty bool) {
+			cause := p.mail("oona", "emrakul", &busv2.Delivery{})
+			p.factBy("emrakul", &evidencev2.LogFact{Log: "emrakul", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+			if !guilty {
+				p.factBy("emrakul", &evidencev2.LogFact{Log: "emrakul", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+			}
+			p.factBy("emrakul", &evidencev2.PruningFact{IdempotencyKey: "k", State: "APPLYING"}, cause)
+		}},
 		"a good design in quarantine": {"I1", func(p *tape, guilty bool) {
 			p.verdict("urabrask", "r", pick(guilty, blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_REJECTED), guilty, assetsv2.AssetStatus_STORED)
 			p.fact("karn", &evidencev2.JobFact{Subsystem: "karn", JobId: kernelIR, State: "QUARANTINED", Reason: "rejected: it leaks"})
