@@ -18,6 +18,7 @@ import (
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -179,6 +180,14 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 				}
 				p.sentBy(node, "oona", &busv2.Ack{Topic: "t", Group: "g"}, cause)
 			}
+		}},
+		"a revision that is not durable": {"W9", func(p *tape, guilty bool) {
+			cause := p.mail("oona", "kasmina", &busv2.Delivery{})
+			p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/config", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+			if !guilty {
+				p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/config", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+			}
+			p.sentBy("kasmina", "mycosynth", &operationsv2.ConfigAck{Subsystem: "kasmina", Revision: 1}, cause)
 		}},
 		"a cycle that goes on before its record": {"W9", func(p *tape, guilty bool) {
 			cause := p.mail("oona", "emrakul", &busv2.Delivery{})
