@@ -253,19 +253,6 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: pick(guilty, assetsv2.AssetStatus_DAMAGED, assetsv2.AssetStatus_UNAVAILABLE)})
 		}},
-		"a change that is told of before its COMMIT": {"W4", func(p *tape, guilty bool) {
-			log := func(a evidencev2.LogAction) {
-				p.fact("urza", &evidencev2.LogFact{Log: "urza", Action: a, Transaction: 7})
-			}
-			log(evidencev2.LogAction_LOG_BEGAN)
-			if !guilty {
-				log(evidencev2.LogAction_LOG_COMMITTED)
-			}
-			p.fact("urza", &evidencev2.AssetFact{AssetId: kernelID, Action: "STORED"})
-			if guilty {
-				log(evidencev2.LogAction_LOG_COMMITTED)
-			}
-		}},
 		"an asset that comes and goes": {"R3", func(p *tape, guilty bool) {
 			store := func(answer bool) {
 				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID}})
