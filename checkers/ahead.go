@@ -2,12 +2,15 @@ package checkers
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -57,8 +60,13 @@ func (c *ahead) Observe(e *Event, j *Judge) {
 			c.row(e.Peer, e.Seq).packet = true
 		}
 	case trace.FactDeclared:
-		if f, ok := e.Fact.(*evidencev2.LogFact); ok {
+		switch f := e.Fact.(type) {
+		case *evidencev2.LogFact:
 			c.log(e, f)
+		case *evidencev2.PruningFact:
+			if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
+				j.Violate("W9", e.Node, fmt.Sprintf("the cycle %s is %s, and record %d of its log is not durable", f.IdempotencyKey, f.State, lsn), e.Cause)
+			}
 		}
 	case trace.MessageSent:
 		c.sent(e, j)
@@ -94,6 +102,18 @@ func (c *ahead) sent(e *Event, j *Judge) {
 	case *busv2.Ack:
 		if strings.HasSuffix(m.Topic, ".commands") && m.Group == m.Consumer {
 			what, log = fmt.Sprintf("the acknowledgement of offset %d of %s", m.Offset, m.Topic), e.Node+"/commands"
+			break
+		}
+		// What a delivery led to is durable before it is acknowledged, or the
+		// bus would not bring it again after a crash.
+		if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
+			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and record %d of its log is not durable", m.Offset, m.Topic, lsn), e.Cause)
+		}
+	case *operationsv2.ConfigAck:
+		for _, log := range slices.Sorted(maps.Keys(c.row(e.Node, e.Cause).appended)) {
+			if strings.HasSuffix(log, "config") {
+				j.Violate("W9", e.Node, fmt.Sprintf("it says that revision %d is durable, and a record of its log %s is not", m.Revision, log), e.Cause)
+			}
 		}
 	case *adaptationv2.CommandResult:
 		if e.Mail.Envelope.Topic != "" {

@@ -13,7 +13,9 @@ import (
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -39,6 +41,10 @@ type library struct {
 	// those that the library said are validated, and nobody moved since.
 	shelf map[string]*blueprintv2.CompiledKernelArtifact
 	moved map[string]bool // kernels of which somebody asked that they be moved
+	// rejected are the blueprints with a kernel that Urabrask rejects.
+	rejected map[string]bool
+	// bad says of blueprints why nothing that is compiled of them may pass.
+	bad map[string]string
 }
 
 // request is what the library was asked, as far as its answer must fit.
@@ -64,7 +70,7 @@ type verdictOf struct {
 }
 
 func newLibrary(p Params) Checker {
-	return &library{libraries: map[string]bool{}, damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+	return &library{libraries: map[string]bool{}, damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, rejected: map[string]bool{}, bad: map[string]string{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
 		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
 }
 
@@ -87,6 +93,12 @@ func digestOf(m canon.Message) [sha256.Size]byte { return sha256.Sum256(m.Append
 func (c *library) Observe(e *Event, j *Judge) {
 	if e.Kind == trace.MessageDelivered {
 		c.asked(e)
+		return
+	}
+	if e.Kind == trace.FactDeclared {
+		if f, ok := e.Fact.(*evidencev2.JobFact); ok {
+			c.quarantined(e, f, j)
+		}
 		return
 	}
 	if len(c.libraries) > 0 && !c.libraries[e.Node] {
@@ -125,6 +137,9 @@ func (c *library) asked(e *Event) {
 		if m.Ir != nil {
 			d := digestOf(m.Ir)
 			note(m.RequestId, request{must: hex.EncodeToString(d[:]), digest: d, known: true})
+			if why := unsound(m.Ir); why != "" {
+				c.bad[hex.EncodeToString(d[:])] = why
+			}
 		}
 	case *assetsv2.StoreKernel:
 		note(m.RequestId, request{asset: m.GetKernel().GetId(), digest: sha256.Sum256(m.Binary), known: true,
@@ -139,6 +154,9 @@ func (c *library) asked(e *Event) {
 			}
 		}
 		note(m.RequestId, r)
+		if r.fromUrabrask && !r.passed {
+			c.rejected[strings.Clone(blueprintOf(m.KernelArtifactId))] = true
+		}
 		if r.fromUrabrask && r.passed == (r.verdict == blueprintv2.KernelStatus_VALIDATED) {
 			c.verdict(m.KernelArtifactId).offered[m.Status] = true
 		}
@@ -199,6 +217,8 @@ func (c *library) report(e *Event, r request, first bool, j *Judge) {
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s has its verdict from somebody else than Urabrask", r.asset))
 	case r.passed != (r.verdict == blueprintv2.KernelStatus_VALIDATED):
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and its report says passed %v", r.asset, r.verdict, r.passed))
+	case r.passed && c.bad[blueprintOf(r.asset)] != "":
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is validated, and its design %s", r.asset, c.bad[blueprintOf(r.asset)]))
 	case first && v.stored && v.report != r.report:
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s gets a second verdict", r.asset))
 	case v.has && v.given != r.verdict:
@@ -210,6 +230,47 @@ func (c *library) report(e *Event, r request, first bool, j *Judge) {
 		}
 		j.Judged("I1")
 	}
+}
+
+// blueprintOf is the blueprint that a kernel's id names.
+func blueprintOf(kernel string) string {
+	ir, _, _ := strings.Cut(kernel, "-")
+	return ir
+}
+
+// unsound says what is wrong with a design whatever it is compiled to: it keeps
+// the device's memory, or divides by its input, which may be zero.
+func unsound(ir *blueprintv2.BlueprintIR) string {
+	inputs, divide := map[string]bool{}, map[string]bool{}
+	for _, n := range ir.Nodes {
+		switch n.GetOp() {
+		case "input":
+			inputs[n.Id] = true
+		case "recip":
+			divide[n.Id] = true
+		case "retain":
+			if slices.ContainsFunc(n.Attributes, func(l *telemetryv2.Label) bool { return l.GetKey() == "bytes" && len(l.Value) > 6 }) {
+				return "keeps megabytes of the device"
+			}
+		}
+	}
+	if slices.ContainsFunc(ir.Edges, func(e *blueprintv2.BlueprintIR_Edge) bool { return inputs[e.GetFrom()] && divide[e.To] }) {
+		return "divides by its input"
+	}
+	return ""
+}
+
+// quarantined judges that a verdict is taken for what it is: a design counts as
+// rejected only where a kernel of it was.
+func (c *library) quarantined(e *Event, f *evidencev2.JobFact, j *Judge) {
+	if f.Subsystem != "karn" || f.State != "QUARANTINED" || !strings.HasPrefix(f.Reason, "rejected") {
+		return
+	}
+	if !c.rejected[f.JobId] {
+		j.Violate("I1", e.Node, fmt.Sprintf("the design %.16s counts as rejected, and no report of Urabrask's says that of a kernel of it", f.JobId))
+		return
+	}
+	j.Judged("I1")
 }
 
 // shown judges a status in which the library shows a kernel.

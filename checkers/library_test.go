@@ -13,10 +13,12 @@ import (
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
+	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -159,6 +161,46 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			k.Status = pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_QUARANTINED)
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{Status: assetsv2.AssetStatus_EXISTS, BlueprintId: kernelIR, Kernel: k, BinarySha256: emptySum})
 		}},
+		"a kernel that divides by zero": {"I1", func(p *tape, guilty bool) {
+			bad := &blueprintv2.BlueprintIR{Nodes: []*blueprintv2.BlueprintIR_Node{{Id: "a", Op: "input"}, {Id: "b", Op: pick(guilty, "recip", "relu")}},
+				Edges: []*blueprintv2.BlueprintIR_Edge{{From: "a", To: "b"}}}
+			sum := sha256.Sum256(bad.AppendCanonical(nil))
+			p.mail("karn", "urza", &assetsv2.StoreBlueprint{RequestId: "b", Ir: bad})
+			k := hex.EncodeToString(sum[:]) + "-h100-fast-espc-1"
+			p.mail("urabrask", "urza", &assetsv2.StoreReport{RequestId: "r", KernelArtifactId: k, Status: blueprintv2.KernelStatus_VALIDATED,
+				Report: &blueprintv2.UrabraskValidationReport{PassedValidation: true}})
+			p.sent("urza", "urabrask", &assetsv2.StoreReply{RequestId: "r", AssetId: k, Status: assetsv2.AssetStatus_STORED})
+		}},
+		"a delivery that is acknowledged too soon": {"W9", func(p *tape, guilty bool) {
+			for _, node := range []string{"simic", "karn"} {
+				cause := p.mail("oona", node, &busv2.Delivery{})
+				p.factBy(node, &evidencev2.LogFact{Log: node, Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+				if !guilty {
+					p.factBy(node, &evidencev2.LogFact{Log: node, Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+				}
+				p.sentBy(node, "oona", &busv2.Ack{Topic: "t", Group: "g"}, cause)
+			}
+		}},
+		"a revision that is not durable": {"W9", func(p *tape, guilty bool) {
+			cause := p.mail("oona", "kasmina", &busv2.Delivery{})
+			p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/config", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+			if !guilty {
+				p.factBy("kasmina", &evidencev2.LogFact{Log: "kasmina/config", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+			}
+			p.sentBy("kasmina", "mycosynth", &operationsv2.ConfigAck{Subsystem: "kasmina", Revision: 1}, cause)
+		}},
+		"a cycle that goes on before its record": {"W9", func(p *tape, guilty bool) {
+			cause := p.mail("oona", "emrakul", &busv2.Delivery{})
+			p.factBy("emrakul", &evidencev2.LogFact{Log: "emrakul", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1}, cause)
+			if !guilty {
+				p.factBy("emrakul", &evidencev2.LogFact{Log: "emrakul", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: 1}, cause)
+			}
+			p.factBy("emrakul", &evidencev2.PruningFact{IdempotencyKey: "k", State: "APPLYING"}, cause)
+		}},
+		"a good design in quarantine": {"I1", func(p *tape, guilty bool) {
+			p.verdict("urabrask", "r", pick(guilty, blueprintv2.KernelStatus_VALIDATED, blueprintv2.KernelStatus_REJECTED), guilty, assetsv2.AssetStatus_STORED)
+			p.fact("karn", &evidencev2.JobFact{Subsystem: "karn", JobId: kernelIR, State: "QUARANTINED", Reason: "rejected: it leaks"})
+		}},
 		"an excluded tag": {"I2", func(p *tape, guilty bool) {
 			p.answers(&operationalv2.KernelQuery{ExcludedTags: []string{pick(guilty, "dense", "sparse")}}, &operationalv2.KernelQueryResult{MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
 		}},
@@ -210,19 +252,6 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: pick(guilty, assetsv2.AssetStatus_DAMAGED, assetsv2.AssetStatus_UNAVAILABLE)})
-		}},
-		"a change that is told of before its COMMIT": {"W4", func(p *tape, guilty bool) {
-			log := func(a evidencev2.LogAction) {
-				p.fact("urza", &evidencev2.LogFact{Log: "urza", Action: a, Transaction: 7})
-			}
-			log(evidencev2.LogAction_LOG_BEGAN)
-			if !guilty {
-				log(evidencev2.LogAction_LOG_COMMITTED)
-			}
-			p.fact("urza", &evidencev2.AssetFact{AssetId: kernelID, Action: "STORED"})
-			if guilty {
-				log(evidencev2.LogAction_LOG_COMMITTED)
-			}
 		}},
 		"an asset that comes and goes": {"R3", func(p *tape, guilty bool) {
 			store := func(answer bool) {

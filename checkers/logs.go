@@ -26,9 +26,6 @@ func (*logs) Invariants() []string { return []string{"W1", "W4"} }
 func (c *logs) Observe(e *Event, j *Judge) {
 	f, ok := e.Fact.(*evidencev2.LogFact)
 	if !ok {
-		if a, ok := e.Fact.(*evidencev2.AssetFact); ok && a.Action != "ANNOUNCED" && a.Action != "DAMAGED" {
-			c.changed(e, a, j)
-		}
 		return
 	}
 	key := [2]string{e.Node, f.Log}
@@ -66,13 +63,6 @@ func (c *logs) Observe(e *Event, j *Judge) {
 			j.Judged("W4")
 		}
 		r.txn = 0
-	}
-}
-
-// changed judges that a change of the library is told of when it has its COMMIT.
-func (c *logs) changed(e *Event, f *evidencev2.AssetFact, j *Judge) {
-	if r := c.rows[[2]string{e.Node, e.Node}]; r != nil && r.txn != 0 {
-		j.Violate("W4", e.Node, fmt.Sprintf("the asset %.80s is %s, and transaction %d is open", f.AssetId, f.Action, r.txn))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-sim/espersim/contracts/build"
@@ -23,9 +24,22 @@ type mismatch struct {
 	settle func(int64) bool
 	right  map[wire.Version]string
 	last   int64
-	wrong  map[string]*wrongSchema // by subsystem
-	raised map[string]int64        // by subsystem: the newest FIRING
+	wrong  map[string]*wrongSchema  // by subsystem
+	raised map[string]int64         // by subsystem: the newest FIRING
+	asked  map[string]*versionAsked // by subsystem: its newest question, if it is not answered
 }
+
+// versionAsked is a question about a version.
+type versionAsked struct {
+	id    string
+	at    int64
+	seq   uint64
+	right bool
+}
+
+// answerWithin is how long an answer about a version may take, and since when all
+// must be well for that.
+const answerWithin = int64(time.Second)
 
 // wrongSchema is what a process tells, time and again.
 type wrongSchema struct {
@@ -44,7 +58,7 @@ func newMismatch(p Params) Checker {
 	if err != nil {
 		return nil // there is no manifest to judge by; its own tests say so
 	}
-	return &mismatch{settle: p.Settled, right: right, wrong: map[string]*wrongSchema{}, raised: map[string]int64{}}
+	return &mismatch{settle: p.Settled, right: right, wrong: map[string]*wrongSchema{}, raised: map[string]int64{}, asked: map[string]*versionAsked{}}
 }
 
 // schemas are the digests of the versions' descriptor sets, in hex.
@@ -74,6 +88,7 @@ func (c *mismatch) Observe(e *Event, j *Judge) {
 			return
 		}
 		want := c.right[wire.Version{Major: m.SchemaMajor, Minor: m.SchemaMinor}]
+		c.question(e, m, want != "" && want == fmt.Sprintf("%x", m.DescriptorSetSha256), j)
 		if want == "" || want == fmt.Sprintf("%x", m.DescriptorSetSha256) {
 			if m.SchemaMajor == wire.Newest.Major && want != "" {
 				c.done(m.Subsystem, j)
@@ -87,6 +102,10 @@ func (c *mismatch) Observe(e *Event, j *Judge) {
 		}
 		w.last = e.At
 		c.late(m.Subsystem, w, e.At, j)
+	case *operationsv2.VersionReply:
+		if e.Kind == trace.MessageSent {
+			c.answer(e, m, j)
+		}
 	case *platformv2.AlertEvent:
 		if e.Kind != trace.MessageSent || m.Rule != contractRule || m.State != platformv2.AlertState_FIRING {
 			return
@@ -100,6 +119,35 @@ func (c *mismatch) Observe(e *Event, j *Judge) {
 				c.raised[l.Value] = e.At
 				j.Judged("L6")
 			}
+		}
+	}
+}
+
+// question notes what a process asks, and judges that what it asked before was
+// answered.
+func (c *mismatch) question(e *Event, m *operationsv2.VersionQuery, right bool, j *Judge) {
+	if m.QueryId == "" {
+		return
+	}
+	q := c.asked[m.Subsystem]
+	if q != nil && q.id == m.QueryId {
+		return
+	}
+	if q != nil && e.At-q.at > answerWithin && c.settle != nil && c.settle(max(q.at-int64(5*time.Second), 0)) {
+		j.Violate("L6", e.Peer, fmt.Sprintf("it does not answer the question %s of %s", q.id, m.Subsystem), q.seq)
+	}
+	c.asked[strings.Clone(m.Subsystem)] = &versionAsked{id: strings.Clone(m.QueryId), at: e.At, seq: e.Seq, right: right}
+}
+
+// answer judges that a process is told the truth about what it speaks.
+func (c *mismatch) answer(e *Event, m *operationsv2.VersionReply, j *Judge) {
+	for _, who := range slices.Sorted(maps.Keys(c.asked)) {
+		if q := c.asked[who]; q.id == m.QueryId {
+			if m.Compatible != q.right {
+				j.Violate("L6", e.Node, fmt.Sprintf("it says compatible %v of %s, by the manifest it is %v", m.Compatible, who, q.right), q.seq)
+			}
+			delete(c.asked, who)
+			return
 		}
 	}
 }

@@ -147,6 +147,20 @@ var operations = map[string]clause{
 		p.sent("narset", "oona", &busv2.Subscribe{Group: "narset", Consumer: "narset", Topics: []string{"telemetry.seed.health"}})
 		p.sent("tamiyo", "oona", &busv2.Subscribe{Group: "tamiyo", Consumer: "tamiyo", Topics: []string{"system.events.epoch", pick(guilty, "telemetry.region.summaries", "telemetry.seed.health")}})
 	}},
+	"a question about schemas without an answer": {"L6", func(p *tape, guilty bool) {
+		for i := range 3 {
+			q := &operationsv2.VersionQuery{QueryId: fmt.Sprint("q", i), Subsystem: "narset", SchemaMajor: 9}
+			p.mail("narset", "leyline", q)
+			if !guilty {
+				p.sent("leyline", "narset", &operationsv2.VersionReply{QueryId: q.QueryId, Reason: "no such version"})
+			}
+			p.wait(2 * time.Second)
+		}
+	}},
+	"an answer that is not so": {"L6", func(p *tape, guilty bool) {
+		p.mail("narset", "leyline", &operationsv2.VersionQuery{QueryId: "q", Subsystem: "narset", SchemaMajor: 9})
+		p.sent("leyline", "narset", &operationsv2.VersionReply{QueryId: "q", Compatible: guilty})
+	}},
 	"an alert about schemas that are right": {"L6", func(p *tape, guilty bool) {
 		if !guilty {
 			p.speaks("urza")

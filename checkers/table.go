@@ -124,7 +124,7 @@ var groups = []group{
 	{[]string{"W9"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newAhead},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
 	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts), newInnovation},
-	{[]string{"I1", "I2", "I3"}, messages, newLibrary},
+	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
 	{[]string{"E1", "I10"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"E2"}, facts, newReplays},
