@@ -25,9 +25,9 @@ import (
 type pauses struct {
 	p      Params
 	life   downtime
-	tokens map[string]grant // command id to what its token grants
+	tokens recent[grant] // command id to what its token grants
 	paused map[string]*pause
-	kinds  map[string]string // command id to what it asks for
+	kinds  recent[string] // command id to what it asks for
 	input  map[int32][]float32
 	early  map[string]*pause // ended before their time, by nothing that may end one so far
 	ended  map[string]bool   // nodes that were told to resume or rolled back since they paused
@@ -76,7 +76,7 @@ type pause struct {
 const pauseSlack = int64(500 * time.Millisecond)
 
 func newPauses(p Params) Checker {
-	return &pauses{p: p, life: newDowntime(), tokens: map[string]grant{}, paused: map[string]*pause{}, kinds: map[string]string{}, input: map[int32][]float32{},
+	return &pauses{p: p, life: newDowntime(), paused: map[string]*pause{}, input: map[int32][]float32{},
 		early: map[string]*pause{}, ended: map[string]bool{}, mode: map[string]string{}, named: map[string]string{}, alarms: map[string]alarm{},
 		asked: map[string]*pausev2.PauseToken{}, resumes: map[string]*pausev2.PauseToken{}, used: map[string]string{}, told: map[string]bool{}}
 }
@@ -145,7 +145,7 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			if f.Status != "APPLIED" {
 				break
 			}
-			k := c.kinds[f.CommandId]
+			k, _ := c.kinds.get(f.CommandId)
 			allowed := k == "" || k == "pause" || k == "rollback"
 			if allowed {
 				c.ended[e.Node] = true
@@ -239,15 +239,11 @@ func (c *pauses) command(mail *wire.Mail, at int64) {
 	if !ok {
 		return
 	}
-	c.kinds[m.CommandId] = armOf(m)
+	c.kinds.put(m.CommandId, armOf(m))
 	if p := m.GetPause(); p != nil && p.Pause {
-		if _, again := c.tokens[m.CommandId]; !again {
-			c.tokens[m.CommandId] = c.granted(p, at)
+		if _, again := c.tokens.get(m.CommandId); !again {
+			c.tokens.put(m.CommandId, c.granted(p, at))
 		}
-	}
-	if len(c.kinds) > remembered {
-		clear(c.kinds)
-		clear(c.tokens)
 	}
 }
 
@@ -355,7 +351,7 @@ func (c *pauses) fact(e *Event, f *evidencev2.PauseFact, j *Judge) {
 		if c.paused[e.Node] != nil {
 			return
 		}
-		g := c.tokens[f.PauseId]
+		g, _ := c.tokens.get(f.PauseId)
 		if !g.valid {
 			j.Violate("A5", e.Node, fmt.Sprintf("it pauses for %s, for which no valid token was seen", f.PauseId))
 		}
