@@ -53,13 +53,16 @@ func (k *kernelTroubles) Observe(e *trace.Event) {
 	}
 }
 
-func troubles(t *testing.T, file string, seed uint64, wrap runner.Wrapper) *kernelTroubles {
+// troubles runs a scenario with something wrong in it, which breaks one invariant
+// by itself; the others hold.
+func troubles(t *testing.T, file string, broken string, wrap runner.Wrapper) *kernelTroubles {
 	s, err := scenarios.Load("../"+file, runner.Catalogue())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Void = append(s.Void, scenarios.Void{Invariant: broken, Because: "it is what is wrong here"})
 	k := &kernelTroubles{t: t, twice: map[string]int{}}
-	r, err := runner.Run(s, runner.Options{Seed: seed, Wrap: wrap, Observers: []trace.Observer{k}})
+	r, err := runner.Run(s, runner.Options{Seed: 1, Wrap: wrap, Observers: []trace.Observer{k}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,7 @@ func TestAKernelThatDoesNotLoad(t *testing.T) {
 		}
 		return true
 	})
-	k := troubles(t, "innovation/grafted.yaml", 1, h.wrap("urza"))
+	k := troubles(t, "innovation/grafted.yaml", "I3", h.wrap("urza"))
 	if k.loadFailures == 0 || k.quarantine < k.loadFailures || k.epochs < 40 {
 		t.Errorf("%d load failures, %d in quarantine, %d epochs", k.loadFailures, k.quarantine, k.epochs)
 	}
@@ -105,7 +108,7 @@ func TestAKernelThatFailsAtWork(t *testing.T) {
 		m.Report.GeneratedTags = []string{"width-12"}
 		return true
 	})
-	k := troubles(t, "innovation/hostile.yaml", 1, h.wrap("urabrask"))
+	k := troubles(t, "innovation/hostile.yaml", "I1", h.wrap("urabrask"))
 	if k.quarantines == 0 || k.quarantine == 0 || k.epochs < 40 {
 		t.Errorf("%d culled, %d in quarantine, %d epochs", k.quarantines, k.quarantine, k.epochs)
 	}
