@@ -920,7 +920,7 @@ var bugs = []planted{
 		}
 		return h
 	}},
-	{id: "I10", role: "kasmina", bug: "names the kernels of germinations only", file: "models/exported.yaml", make: func() *hooks {
+	{id: "I10", role: "kasmina", bug: "names the kernels of germinations only", file: "innovation/exported.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.BoundaryFact, pass func(canon.Message)) {
 			for _, c := range f.Commands {
 				if c.Operation != "GERMINATE" {
