@@ -84,9 +84,6 @@ func (s *signer) Sign(e *envelopev2.EventEnvelope, payload []byte) {
 // Asks says whether a request with a key waits.
 func (c *Client) Asks(key string) bool { return c.find(key) != nil }
 
-// Waits is how many requests are not answered.
-func (c *Client) Waits() int { return len(c.open) }
-
 func (c *Client) find(key string) *request {
 	for _, r := range c.open {
 		if r.key == key {

@@ -127,24 +127,6 @@ func (r *registry) observe(name, help string, d time.Duration, at int64, labels 
 	return s
 }
 
-// total is a counter's sum over the samples that have all of the labels.
-func (r *registry) total(name string, want ...label) (n uint64) {
-	f := r.families[name]
-	if f == nil {
-		return 0
-	}
-	for _, s := range f.samples {
-		all := true
-		for _, w := range want {
-			all = all && slices.Contains(s.labels, w)
-		}
-		if all {
-			n += s.count
-		}
-	}
-	return n
-}
-
 // labelText is the labels as they stand in the text, in braces; "" for none.
 func labelText(labels []label) string {
 	if len(labels) == 0 {

@@ -150,15 +150,6 @@ func (l library) kernel(id string) (*kernelRow, error) {
 	return list[0], nil
 }
 
-// twin is the kernel of one IR, pipeline, hardware and toolchain, or nil.
-func (l library) twin(ir, pipeline, hardware, toolchain string) (*kernelRow, error) {
-	list, err := l.kernels("ir = ? AND pipeline = ? AND hardware = ? AND toolchain = ?", ir, pipeline, hardware, toolchain)
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	return list[0], nil
-}
-
 func (l library) addBlueprint(r *blueprintRow, parents []string) error {
 	if err := l.db.Do(`INSERT INTO store.blueprints (id, status, risk, interest, ir_bytes, since_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		r.id, int32(r.status), r.risk, r.interest, r.irBytes, r.since, r.body); err != nil {

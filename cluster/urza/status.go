@@ -33,11 +33,6 @@ var blueprintEdges = map[blueprintv2.BlueprintStatus][]blueprintv2.BlueprintStat
 // mayMove says whether a status may follow another one.
 func mayMove[S comparable](edges map[S][]S, from, to S) bool { return slices.Contains(edges[from], to) }
 
-// usable says whether a kernel of a status may be returned by a query.
-func usable(s blueprintv2.KernelStatus) bool {
-	return s == blueprintv2.KernelStatus_VALIDATED || s == blueprintv2.KernelStatus_KERNEL_ACTIVE
-}
-
 // undecided says whether a kernel of a status waits for its verdict.
 func undecided(s blueprintv2.KernelStatus) bool {
 	return s == blueprintv2.KernelStatus_PENDING_BENCHMARKING || s == blueprintv2.KernelStatus_BENCHMARKING
