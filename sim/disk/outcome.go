@@ -77,10 +77,19 @@ func (d *Disk) After(o Outcome) *Disk {
 	return c
 }
 
+// Bound says which outcomes stand for all where those are too many.
+type Bound struct {
+	Units int // up to so many undecided things there is every combination
+	// Coarse says that of two things that are decided together each happened or
+	// did not; what else may become of a unit it becomes alone, or at the end of a
+	// prefix. Twenty unsynced pages have 2,000 outcomes so, and 10,000 otherwise.
+	Coarse bool
+}
+
 // Outcomes yields outcomes of what is undecided, numbered from 0. Number 0
 // loses nothing, as if only the process had died.
 //
-// Up to limit undecided things there is every combination. Beyond, the
+// Up to a bound of undecided things there is every combination. Beyond, the
 // combinations explode (three pending writes of 4 KiB have 10¹⁴), and there
 // are: all prefixes, in the order of issue of each file, with each fate of the
 // unit at which the prefix ends; and all pairs, that is each combination of
@@ -88,8 +97,8 @@ func (d *Disk) After(o Outcome) *Disk {
 // nothing. Bounded tests of this kind found 24 of 26 known crash bugs in
 // mature file systems (ACE, OSDI '18), and prefixes with one torn write the 60
 // of ALICE (OSDI '14).
-func Outcomes(list []Undecided, limit int) iter.Seq2[int, Outcome] {
-	if len(list) <= limit {
+func Outcomes(list []Undecided, bound Bound) iter.Seq2[int, Outcome] {
+	if len(list) <= bound.Units {
 		return combinations(list)
 	}
 	return func(yield func(int, Outcome) bool) {
@@ -129,9 +138,24 @@ func Outcomes(list []Undecided, limit int) iter.Seq2[int, Outcome] {
 		}
 		for _, rest := range nameFates {
 			for i := range list {
+				alone := list[i].Fates
+				if !bound.Coarse {
+					alone = nil // they are among the pairs
+				}
+				for _, f := range alone {
+					fill(rest, 0)
+					out[i] = f
+					if !emit() {
+						return
+					}
+				}
 				for j := i + 1; j < len(list); j++ {
-					for _, a := range list[i].Fates {
-						for _, b := range list[j].Fates {
+					first, second := list[i].Fates, list[j].Fates
+					if bound.Coarse {
+						first, second = nameFates, nameFates
+					}
+					for _, a := range first {
+						for _, b := range second {
 							fill(rest, 0)
 							out[i], out[j] = a, b
 							if !emit() {

@@ -41,7 +41,7 @@ func TestOutcomesHoldEveryRandomCrash(t *testing.T) {
 			return
 		}
 		states := map[uint64]bool{}
-		for _, o := range Outcomes(list, 7) {
+		for _, o := range Outcomes(list, Bound{Units: 7}) {
 			c := d.After(o)
 			if n := len(c.Pending()); n > 0 {
 				t.Fatalf("%d operations are pending after a crash", n)
@@ -80,8 +80,8 @@ func TestOutcomes(t *testing.T) {
 	if len(list) != 5 || Admissible(list) != 2*5*5*5*2 {
 		t.Fatalf("%d undecided, %d outcomes", len(list), Admissible(list))
 	}
-	count := func(limit int) (n int, all [][]byte) {
-		for i, o := range Outcomes(list, limit) {
+	count := func(bound Bound) (n int, all [][]byte) {
+		for i, o := range Outcomes(list, bound) {
 			if i != n {
 				t.Fatalf("outcome %d has number %d", n, i)
 			}
@@ -99,12 +99,38 @@ func TestOutcomes(t *testing.T) {
 		}
 		return n, all
 	}
-	if n, _ := count(5); n != 500 {
+	if n, _ := count(Bound{Units: 5}); n != 500 {
 		t.Errorf("%d combinations; want 500", n)
 	}
-	n, all := count(4)
+	n, all := count(Bound{Units: 4})
 	if n >= 500 || n < 100 {
 		t.Errorf("%d prefixes and pairs", n)
+	}
+	// Coarse is less of the same: each fate of each thing alone, and pairs that
+	// happened or did not.
+	fewer, coarse := count(Bound{Units: 4, Coarse: true})
+	if fewer >= n {
+		t.Errorf("%d coarse outcomes of %d", fewer, n)
+	}
+	in := func(all [][]byte, o Outcome) bool {
+		return slices.ContainsFunc(all, func(k []byte) bool {
+			return slices.EqualFunc(k, o, func(a byte, b Fate) bool { return a == byte(b) })
+		})
+	}
+	for _, k := range coarse {
+		if !slices.ContainsFunc(all, func(a []byte) bool { return bytes.Equal(a, k) }) {
+			t.Errorf("%v is coarse, and is not among all", k)
+		}
+	}
+	for _, want := range []Outcome{
+		{FateNew, FateStale, FateNew, FateNew, FateNew},
+		{FateOld, FateOld, FateGarbage, FateOld, FateOld},
+		{FateOld, FateNew, FateOld, FateOld, FateNew},
+		{FateNew, FateNew, FateZero, FateOld, FateOld},
+	} {
+		if !in(coarse, want) {
+			t.Errorf("%v is missing of the coarse ones", want)
+		}
 	}
 	for _, want := range []Outcome{
 		{FateOld, FateOld, FateOld, FateOld, FateOld}, // everything lost

@@ -189,7 +189,7 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 			return
 		}
 		g.At, g.Midway, g.Op = o.At, midway, describe(op)
-		if crashed, err = g.pick(t.d, 0, o.State, opts.Units); err != nil {
+		if crashed, err = g.pick(t.d, 0, o.State, opts.bound(0)); err != nil {
 			return
 		}
 		promised = s.Clone()
@@ -214,7 +214,7 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 			return
 		}
 		g.Recovery = &Again{At: o.RecoveryAt, Midway: midway, Op: describe(op)}
-		twice, err = g.pick(again.d, 1, o.RecoveryState, opts.RecoveryUnits)
+		twice, err = g.pick(again.d, 1, o.RecoveryState, opts.bound(1))
 	}
 	never := func() bool { return false }
 	judged := recovers(crashed, promised.Clone(), again, x.wrap, never)
@@ -234,10 +234,10 @@ func Replay(c Case, o ReplayOptions) (g *Counterexample, err error) {
 }
 
 // pick makes the state with a number.
-func (g *Counterexample) pick(d *disk.Disk, depth, state, limit int) (*disk.Disk, error) {
+func (g *Counterexample) pick(d *disk.Disk, depth, state int, bound disk.Bound) (*disk.Disk, error) {
 	list := d.Undecided()
 	n := 0
-	for i, o := range disk.Outcomes(list, limit) {
+	for i, o := range disk.Outcomes(list, bound) {
 		if n++; i == state {
 			if depth == 0 {
 				g.State, g.Fates = state, fated(o, list)

@@ -22,7 +22,8 @@
 // compared by hash: places where the disk and all promises are the same are one
 // place, and a state that was judged is not judged again. Nothing else is left
 // out, but where more than [Options.Units] things are undecided: there all
-// prefixes and all pairs are taken, and the place is counted as bounded.
+// prefixes and all pairs are taken (of a [Workload.Coarse] one fewer pairs), and the
+// place is counted as bounded.
 //
 // # Index
 //

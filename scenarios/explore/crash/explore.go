@@ -31,9 +31,20 @@ type Options struct {
 	Progress func(done, total int)
 	// Only, if set, is the one sequence whose last operation is crashed.
 	Only *Case
+
+	coarse bool // the workload's
+}
+
+// bound is that of a crash of the work (depth 0) or of a recovery.
+func (o *Options) bound(depth int) disk.Bound {
+	if depth == 0 {
+		return disk.Bound{Units: o.Units, Coarse: o.coarse}
+	}
+	return disk.Bound{Units: o.RecoveryUnits, Coarse: o.coarse}
 }
 
 func (o *Options) normalize(w *Workload) {
+	o.coarse = w.Coarse
 	switch {
 	case o.Ops == 0:
 		o.Ops = w.Most
@@ -475,15 +486,12 @@ func (x *worker) point(t *tap, s Subject, promise uint64, depth int) {
 	}
 	n.Distinct++
 	list := t.d.Undecided()
-	limit := x.o.Units
-	if depth > 0 {
-		limit = x.o.RecoveryUnits
-	}
-	if len(list) > limit {
+	bound := x.o.bound(depth)
+	if len(list) > bound.Units {
 		n.Bounded++
 	}
 	n.add(Counts{Admissible: disk.Admissible(list)})
-	for i, outcome := range disk.Outcomes(list, limit) {
+	for i, outcome := range disk.Outcomes(list, bound) {
 		n.Outcomes++
 		c := t.d.After(outcome)
 		h := hash(stateOf, c.Fingerprint(), promise)

@@ -25,10 +25,10 @@ func urzaWorkload() *Workload {
 	return &Workload{
 		Name: "urza", Summary: "the asset library: an intent, an object, a commit of SQLite's, a COMMIT, an event",
 		// A page of SQLite's has eight sectors of 512 bytes, and a store writes a dozen
-		// pages before the first sync: all pairs of those are a million states. A
+		// pages before the first sync: all pairs of all fates are a million states. A
 		// recovery writes, too; with a second crash in it there are as many again for
 		// each.
-		Most: 1, Sector: 4096, Once: true, New: func() Subject { return &urzaSubject{} },
+		Most: 1, Sector: 4096, Coarse: true, Once: true, New: func() Subject { return &urzaSubject{} },
 		Operations: []string{"blueprint", "kernel", "verdict", "retire", "reopen"},
 		Starts: []Start{
 			{"used", "a library with a blueprint, and another that has a kernel", urzaStart(levelBlueprint, levelKernel)},

@@ -64,6 +64,8 @@ type Workload struct {
 	Sector int
 	// Once says that recoveries are not crashed: that bound is another one.
 	Once bool
+	// Coarse is that of [disk.Bound]: of the pairs only what happened or did not.
+	Coarse bool
 	// Defect says why it is known to break a promise; "": it breaks none.
 	Defect string
 }
