@@ -147,6 +147,9 @@ func labelText(labels []label) string {
 // escaper is what the format asks for in a label's value.
 var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
+// helpEscaper is that of a HELP line, where quotes stay.
+var helpEscaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+
 func escape(s string) string { return escaper.Replace(s) }
 
 // name makes a valid name of a metric or label.
@@ -205,7 +208,7 @@ func (r *registry) text() string {
 }
 
 func (f *family) write(b *strings.Builder) {
-	b.WriteString("# HELP " + f.name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(f.help) + "\n")
+	b.WriteString("# HELP " + f.name + " " + helpEscaper.Replace(f.help) + "\n")
 	b.WriteString("# TYPE " + f.name + " " + f.kind.String() + "\n")
 	ids := make([]string, 0, len(f.samples))
 	for id := range f.samples {

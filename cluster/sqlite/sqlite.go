@@ -90,11 +90,13 @@ func Open(env actor.Env, name string, o Options) (*DB, error) {
 }
 
 func (d *DB) attach(vfsName, name string, o Options) error {
-	locking := "normal"
-	if o.Journal == "wal" {
-		// Without shared memory a log needs it, from the first read on, which is
-		// in ATTACH. For the other modes it would change how a commit ends.
-		locking = "exclusive"
+	// Nobody else opens the file, so nothing need be looked up again before each
+	// transaction. Without shared memory a log even needs it, from the first read on,
+	// which is in ATTACH. In mode delete it would change how a commit ends: the
+	// journal's header would be zeroed, and the file not unlinked.
+	locking := "exclusive"
+	if o.Journal == "delete" {
+		locking = "normal"
 	}
 	for _, sql := range []string{
 		"PRAGMA temp_store = memory",

@@ -71,13 +71,19 @@ func BenchmarkTriadCalm(b *testing.B) { benchTriad(b, "triad-calm.yaml", runner.
 // events or more a simulated second. loops/event is how many turns of the bare loop
 // an event takes, whatever the machine.
 func BenchmarkClusterSurvivable(b *testing.B) {
+	benchTriad(b, "cluster/everything-paced.yaml", runner.Options{})
+	perEvent(b)
+}
+
+// BenchmarkClusterDense is the same with three times as many events a second.
+func BenchmarkClusterDense(b *testing.B) {
 	benchTriad(b, "cluster/everything.yaml", runner.Options{})
 	perEvent(b)
 }
 
 // BenchmarkClusterUnjudged is the same without checkers.
 func BenchmarkClusterUnjudged(b *testing.B) {
-	benchTriad(b, "cluster/everything.yaml", runner.Options{NoJudge: true})
+	benchTriad(b, "cluster/everything-paced.yaml", runner.Options{NoJudge: true})
 }
 
 // BenchmarkClusterCalm is the whole cluster without faults.
