@@ -29,6 +29,7 @@ import (
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -371,6 +372,35 @@ var bugs = []planted{
 	}},
 	{id: "J3", role: "narset", bug: "sums a region's losses up a little wrong", file: regionsAlone, liar: true, make: func() *hooks {
 		return onSend(func(s *operationsv2.RegionSummary, _ *actor.SendOptions) bool { s.MeanLoss *= 1.0001; return true })
+	}},
+	{id: "J4", role: "nissa", bug: "shows the first state of the run that she was sent, and no other", file: "operations/answers.yaml", liar: true, make: func() *hooks {
+		var first *systemstatev2.SystemStatePacket
+		return onSend(func(m *operationsv2.StatusReply, _ *actor.SendOptions) bool {
+			if first == nil && m.State != nil {
+				first = new(systemstatev2.SystemStatePacket)
+				if first.ParseCanonical(m.State.AppendCanonical(nil)) != nil {
+					first = nil
+				}
+			}
+			m.State = first
+			return true
+		})
+	}},
+	{id: "J4", role: "nissa", bug: "counts some events for another source", file: "operations/calm.yaml", liar: true, make: func() *hooks {
+		n := 0
+		return onReceive(func(m *busv2.Delivery) canon.Message {
+			if n++; n%7 == 0 {
+				if env, _, err := wire.NewCodec().Open(m.Envelope); err == nil {
+					c := &busv2.Delivery{Group: m.Group, Topic: m.Topic, Offset: m.Offset, Attempt: m.Attempt, ClaimGeneration: m.ClaimGeneration}
+					env.SourceSubsystem = "elsewhere"
+					if _, inner, err := wire.NewCodec().Open(m.Envelope); err == nil {
+						c.Envelope = wire.NewCodec().Seal(nil, env, inner, nil)
+						return c
+					}
+				}
+			}
+			return m
+		})
 	}},
 	{id: "L6", role: "nissa", bug: "keeps her alerts to herself", file: alteredSchemas, liar: true, make: func() *hooks {
 		return onSend(func(*platformv2.AlertEvent, *actor.SendOptions) bool { return false })
