@@ -115,7 +115,7 @@ var groups = []group{
 	{[]string{"T5"}, kinds(messages, facts), newRates},
 	{[]string{"T6", "T7", "L7"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newEpochs},
 	{[]string{"H1"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newConvergence},
-	{[]string{"J2"}, kinds([]trace.Kind{trace.MessageSent}, facts), newConfiguration},
+	{[]string{"J2"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newConfiguration},
 	{[]string{"J3"}, kinds(messages, lifeEvents), newRegions},
 	{[]string{"J4"}, kinds(messages, facts, lifeEvents), newWatching},
 	{[]string{"L6"}, messages, newMismatch},
