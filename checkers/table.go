@@ -118,7 +118,7 @@ var groups = []group{
 	{[]string{"J2"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newConfiguration},
 	{[]string{"J3"}, kinds(messages, lifeEvents), newRegions},
 	{[]string{"J4"}, kinds(messages, facts, lifeEvents), newWatching},
-	{[]string{"L6"}, messages, newMismatch},
+	{[]string{"L6"}, kinds(messages, lifeEvents), newMismatch},
 	{[]string{"O9"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts), newBreakers},
 	{[]string{"W1", "W2", "W3"}, messages, newLedger},
 	{[]string{"W1", "W4"}, facts, newLogs},
