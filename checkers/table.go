@@ -136,5 +136,5 @@ var groups = []group{
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},
 	{[]string{"I9"}, kinds(messages, facts), newPruning},
-	{[]string{"J1"}, []trace.Kind{trace.MessageSent}, newCurriculum},
+	{[]string{"J1"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired, trace.DiskOperation}), newCurriculum},
 }
