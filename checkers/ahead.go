@@ -107,6 +107,9 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 		r.upTo[f.Log] = f.Lsn
 	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
 		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
+		if f.Log == e.Node {
+			clear(r.owed)
+		}
 	}
 }
 

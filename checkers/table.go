@@ -135,6 +135,6 @@ var groups = []group{
 	{[]string{"R3"}, kinds(messages, []trace.Kind{trace.NodeStarted}), newAssets},
 	{[]string{"I8"}, kinds(messages, facts), newPolicies},
 	{[]string{"L4"}, kinds(messages, facts), newLessons},
-	{[]string{"I9"}, kinds(messages, facts), newPruning},
+	{[]string{"I9"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted, trace.NodeCrashed, trace.NodeExited, trace.DiskOperation}), newPruning},
 	{[]string{"J1"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired, trace.DiskOperation}), newCurriculum},
 }
