@@ -112,6 +112,7 @@ var groups = []group{
 	{[]string{"I7"}, kinds([]trace.Kind{trace.MessageSent}, facts), newReports},
 	{[]string{"T1", "T2", "W5", "W6"}, kinds([]trace.Kind{trace.MessageSent}, facts), newCheckpoints},
 	{[]string{"T3", "T4", "L1"}, kinds(messages, facts, lifeEvents), newRollbacks},
+	{[]string{"T3"}, kinds(messages, []trace.Kind{trace.NodeStarted, trace.NodeCrashed, trace.NodeExited}), newAuxiliaries},
 	{[]string{"T5"}, kinds(messages, facts), newRates},
 	{[]string{"T6", "T7", "L7"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newEpochs},
 	{[]string{"H1"}, kinds(messages, facts, lifeEvents, []trace.Kind{trace.TimerFired}), newConvergence},
