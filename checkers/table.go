@@ -79,7 +79,7 @@ var catalogue = []Invariant{
 	{ID: "P1", Statement: "no process ends by a panic, nor ends or refuses work by an error where the fault tables say that it goes on", Source: "faults 1"},
 	{ID: "I8", Statement: "no policy reaches production without every stage of its validation passed", Source: "04"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
-	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4", Source: "11.1"},
+	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4, and has a reason; a cautious Jace synchronizes", Source: "11.1"},
 	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
 }
 
