@@ -37,6 +37,7 @@ type followed struct {
 	seen        map[uint64]bool // decisions, by number, since its budgets began anew
 	first, last uint64
 	failed      int            // of them, those that may have failed
+	untold      int            // and those that fell back before it was told of both curricula
 	row         map[string]int // by budget: looks in a row at which it may have been used
 }
 
@@ -155,9 +156,13 @@ func (c *curriculum) new(m *policyv2.CurriculumDecision) bool {
 	}
 	l.seen[n] = true
 	l.last = max(l.last, n)
-	// Before it was told of both curricula nothing counts as failed.
-	if m.Fallback && l.epochAt > 0 && l.strategyAt > 0 {
+	// Before it was told of both curricula, to fall back is none of the fallbacks
+	// that it has a budget for.
+	switch {
+	case m.Fallback && l.epochAt > 0 && l.strategyAt > 0:
 		l.failed++
+	case m.Fallback:
+		l.untold++
 	}
 	return true
 }
@@ -182,6 +187,10 @@ func (c *curriculum) looks() {
 	all := l.last - min(l.first, l.last)
 	failed := l.failed + int(all) - min(len(l.seen), int(all)) // what was not seen may have failed
 	for name, use := range budgetUse {
+		failed := failed
+		if name != "fallback" {
+			failed += l.untold
+		}
 		if failed > 0 && float64(failed) >= use*float64(all) {
 			l.row[name]++
 		} else {
@@ -194,7 +203,7 @@ func (c *curriculum) mode(e *Event, f *evidencev2.ModeFact, j *Judge) {
 	l := &c.life
 	l.cautious = f.To == "CONSERVATIVE"
 	if !l.cautious {
-		l.first, l.failed = l.last, 0
+		l.first, l.failed, l.untold = l.last, 0, 0
 		clear(l.seen)
 		clear(l.row)
 		return
