@@ -38,7 +38,7 @@ type cycle struct {
 	begun      map[int64]bool
 	idled      map[int64]uint64 // epochs whose end began no cycle, with none under way
 	made       map[int64]bool   // epochs with a checkpoint
-	rhythm     int64            // epochs between checkpoints, as the job has it: the first one's
+	rhythm     int64            // epochs between checkpoints, as the job has it; 0: it is not known
 }
 
 // pruner is the node that coordinates.
@@ -69,6 +69,19 @@ func (c *cycle) follows(state, key string, lost int) bool {
 		}
 	}
 	return false
+}
+
+// saved notes a checkpoint. The job's rhythm is that of the first two, if the
+// second is twice as far as the first: there are checkpoints beside it, and two in
+// the first epochs may be.
+func (c *cycle) saved(epoch int64) {
+	if epoch <= 0 {
+		return // that with which training begins
+	}
+	if len(c.made) == 1 && c.made[epoch/2] && epoch%2 == 0 && epoch > 4 {
+		c.rhythm = epoch / 2
+	}
+	c.made[epoch] = true
 }
 
 // idle says whether no cycle is under way.
@@ -112,10 +125,7 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 		switch f := e.Fact.(type) {
 		case *evidencev2.CheckpointFact:
 			if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
-				if c.cycle.rhythm == 0 {
-					c.cycle.rhythm = f.Epoch
-				}
-				c.cycle.made[f.Epoch] = true
+				c.cycle.saved(f.Epoch)
 				c.missed(f.Epoch, j)
 			}
 		case *evidencev2.PruningFact:
