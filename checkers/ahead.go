@@ -30,6 +30,14 @@ type aheadRow struct {
 	appended map[string]uint64 // by log: LSN that is not said to be durable
 	durable  int               // records that became durable since something was told for the first time
 	packet   bool              // the handler began with a packet of the epoch boundary
+	entry    place             // the handler began with its delivery
+	owed     map[place]uint64  // what a delivery had the node's own log append: its acknowledgement waits for that
+}
+
+// place is an entry of the bus's log.
+type place struct {
+	topic  string
+	offset int64
 }
 
 func newAhead(Params) Checker {
@@ -41,11 +49,11 @@ func (*ahead) Invariants() []string { return []string{"W9"} }
 func (c *ahead) row(node string, cause uint64) *aheadRow {
 	r := c.nodes[node]
 	if r == nil {
-		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}}
+		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}, owed: map[place]uint64{}}
 		c.nodes[node] = r
 	}
 	if r.cause != cause {
-		r.cause, r.durable, r.packet = cause, 0, false
+		r.cause, r.durable, r.packet, r.entry = cause, 0, false, place{}
 		clear(r.appended)
 	}
 	return r
@@ -56,8 +64,11 @@ func (c *ahead) Observe(e *Event, j *Judge) {
 	case trace.NodeStarted:
 		delete(c.nodes, e.Node)
 	case trace.MessageDelivered:
-		if _, ok := e.Mail.Payload.(*systemstatev2.SystemStatePacket); ok {
+		switch m := e.Mail.Payload.(type) {
+		case *systemstatev2.SystemStatePacket:
 			c.row(e.Peer, e.Seq).packet = true
+		case *busv2.Delivery:
+			c.row(e.Peer, e.Seq).entry = place{strings.Clone(m.Topic), m.Offset}
 		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
@@ -82,6 +93,9 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 			r.durable++
 		} else {
 			r.appended[f.Log] = f.Lsn
+			if f.Log == e.Node && r.entry.topic != "" {
+				r.owed[r.entry] = f.Lsn
+			}
 		}
 	case evidencev2.LogAction_LOG_DURABLE:
 		r.upTo[f.Log] = f.Lsn
@@ -93,6 +107,9 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 		r.upTo[f.Log] = f.Lsn
 	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
 		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
+		if f.Log == e.Node {
+			clear(r.owed)
+		}
 	}
 }
 
@@ -106,7 +123,15 @@ func (c *ahead) sent(e *Event, j *Judge) {
 		}
 		// What a delivery led to is durable before it is acknowledged, or the
 		// bus would not bring it again after a crash.
-		if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
+		r, at := c.row(e.Node, e.Cause), place{m.Topic, m.Offset}
+		lsn, open := r.appended[e.Node]
+		if owed, ok := r.owed[at]; ok && m.Group == e.Node {
+			delete(r.owed, at)
+			if owed > r.upTo[e.Node] {
+				lsn, open = owed, true
+			}
+		}
+		if open {
 			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and record %d of its log is not durable", m.Offset, m.Topic, lsn), e.Cause)
 		}
 	case *operationsv2.ConfigAck:

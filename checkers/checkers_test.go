@@ -121,7 +121,7 @@ func (p *tape) publish(from, topic, event string, m canon.Message) []byte {
 }
 
 func (p *tape) accepted(to, topic, event string, offset int64) {
-	p.sent("oona", to, &busv2.PublishAck{EventId: event, Topic: topic, Offset: offset, Status: busv2.PublishStatus_ACCEPTED})
+	p.sent("oona", to, &busv2.PublishAck{EventId: event, Topic: topic, Offset: offset, Status: busv2.PublishStatus_ACCEPTED, Reason: "pressure=100"})
 }
 
 func (p *tape) deliver(group, topic string, offset int64, attempt uint32, b []byte) {
@@ -508,6 +508,7 @@ var cases = map[string]func(p *tape, guilty bool){
 	},
 	"J2": func(p *tape, guilty bool) {
 		c := &operationsv2.ConfigChange{Revision: 1, EffectiveEpoch: 5, Entries: []*operationsv2.ConfigEntry{{Key: "k", Value: "1", Version: 1}}}
+		p.wants("k", "1", 1)
 		p.publish("mycosynth", "operations.config", "config/1", c)
 		p.sent("mycosynth", "tolaria", &operationsv2.ConfigSeal{Revision: 1})
 		sum := sha256.Sum256((&operationsv2.ConfigSnapshot{Entries: c.Entries}).AppendCanonical(nil))
@@ -528,6 +529,11 @@ var cases = map[string]func(p *tape, guilty bool){
 		}
 		p.publish("narset", "telemetry.region.summaries", "s", &operationsv2.RegionSummary{SummaryId: "s", RegionId: "r", TelemetryIds: []string{"a", "b"},
 			MeanLoss: pick(guilty, 1.0, 2.0), Seeds: []*telemetryv2.SeedRef{{LayerId: 1}, {LayerId: 1, SeedId: 1}}})
+	},
+	"J4": func(p *tape, guilty bool) {
+		p.mail("tolaria", "nissa", &systemstatev2.SystemStatePacket{Epoch: 3, RollbackGeneration: 1})
+		p.mail("tolaria", "nissa", &systemstatev2.SystemStatePacket{Epoch: 2, RollbackGeneration: 2})
+		p.sent("nissa", "viewer", &operationsv2.StatusReply{QueryId: "q", State: &systemstatev2.SystemStatePacket{Epoch: pick(guilty, int64(3), 2), RollbackGeneration: pick(guilty, uint32(1), 2)}})
 	},
 	"L6": func(p *tape, guilty bool) {
 		for range 30 {

@@ -10,6 +10,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/build"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	"github.com/esper-sim/espersim/contracts/governance/manifest"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -27,7 +28,27 @@ type mismatch struct {
 	wrong  map[string]*wrongSchema  // by subsystem
 	raised map[string]int64         // by subsystem: the newest FIRING
 	asked  map[string]*versionAsked // by subsystem: its newest question, if it is not answered
+
+	registrar string               // the node that answers
+	born      int64                // when its life began
+	told      int64                // when it told of itself last, in its life
+	speaks    map[string]versionOf // by subsystem: what it said last, in the life of who answers
 }
+
+// versionOf is what a process has said that it speaks.
+type versionOf struct {
+	minor uint32
+	right bool
+	at    int64
+}
+
+// A process counts as live for six seconds, and every five the registry says what
+// it knows. Clocks, mail and the looking itself take a little more or less.
+const (
+	leaseTime   = int64(6 * time.Second)
+	leaseSlack  = int64(600 * time.Millisecond)
+	tellsWithin = int64(9 * time.Second)
+)
 
 // versionAsked is a question about a version.
 type versionAsked struct {
@@ -58,7 +79,8 @@ func newMismatch(p Params) Checker {
 	if err != nil {
 		return nil // there is no manifest to judge by; its own tests say so
 	}
-	return &mismatch{settle: p.Settled, right: right, wrong: map[string]*wrongSchema{}, raised: map[string]int64{}, asked: map[string]*versionAsked{}}
+	return &mismatch{settle: p.Settled, right: right, wrong: map[string]*wrongSchema{}, raised: map[string]int64{}, asked: map[string]*versionAsked{},
+		registrar: "leyline", speaks: map[string]versionOf{}}
 }
 
 // schemas are the digests of the versions' descriptor sets, in hex.
@@ -82,12 +104,39 @@ func (*mismatch) Invariants() []string { return []string{"L6"} }
 
 func (c *mismatch) Observe(e *Event, j *Judge) {
 	c.last = e.At
+	switch e.Kind {
+	case trace.NodeStarted:
+		if e.Node == c.registrar {
+			c.born, c.told = e.At, e.At
+			clear(c.speaks)
+		}
+		return
+	case trace.NodeCrashed, trace.NodeExited, trace.NodePaused, trace.NodeResumed:
+		if e.Node == c.registrar {
+			c.told = 0
+		}
+		return
+	case trace.MessageSent, trace.MessageDelivered:
+	default:
+		return
+	}
+	if e.Kind == trace.MessageDelivered && e.Peer == c.registrar {
+		c.silent(e, j)
+	}
 	switch m := e.Mail.Payload.(type) {
+	case *telemetryv2.TelemetryPacket:
+		if e.Kind == trace.MessageSent && e.Node == c.registrar {
+			c.tells(e, m, j)
+		}
 	case *operationsv2.VersionQuery:
-		if e.Kind != trace.MessageDelivered {
+		if e.Kind == trace.MessageSent {
+			c.own(e, m, j)
 			return
 		}
 		want := c.right[wire.Version{Major: m.SchemaMajor, Minor: m.SchemaMinor}]
+		if e.Peer == c.registrar {
+			c.speaks[strings.Clone(m.Subsystem)] = versionOf{m.SchemaMinor, want != "" && want == fmt.Sprintf("%x", m.DescriptorSetSha256), e.At}
+		}
 		c.question(e, m, want != "" && want == fmt.Sprintf("%x", m.DescriptorSetSha256), j)
 		if want == "" || want == fmt.Sprintf("%x", m.DescriptorSetSha256) {
 			if m.SchemaMajor == wire.Newest.Major && want != "" {
@@ -105,6 +154,9 @@ func (c *mismatch) Observe(e *Event, j *Judge) {
 	case *operationsv2.VersionReply:
 		if e.Kind == trace.MessageSent {
 			c.answer(e, m, j)
+			if e.Node == c.registrar {
+				c.writes(e, m.WritesMinor, j)
+			}
 		}
 	case *platformv2.AlertEvent:
 		if e.Kind != trace.MessageSent || m.Rule != contractRule || m.State != platformv2.AlertState_FIRING {
@@ -121,6 +173,86 @@ func (c *mismatch) Observe(e *Event, j *Judge) {
 			}
 		}
 	}
+}
+
+// members are the system's own processes: what they tell is not made up.
+var members = []string{"tolaria", "kasmina", "tamiyo", "oona", "nissa", "narset", "mycosynth", "urza", "karn", "tezzeret", "urabrask", "simic", "jace", "emrakul"}
+
+// own judges that a process of the system tells the schemas that it was built with.
+func (c *mismatch) own(e *Event, m *operationsv2.VersionQuery, j *Judge) {
+	want := c.right[wire.Version{Major: m.SchemaMajor, Minor: m.SchemaMinor}]
+	if slices.Contains(members, m.Subsystem) && want != "" && want != fmt.Sprintf("%x", m.DescriptorSetSha256) {
+		j.Violate("L6", e.Node, fmt.Sprintf("it tells that its schemas of version %d.%d are %x; they are %s", m.SchemaMajor, m.SchemaMinor, m.DescriptorSetSha256, want))
+	}
+}
+
+// minor is what may be written: the least that a live process reads, and nothing
+// new before all who live can have been heard. Between the two is right: who was
+// heard as long ago as a lease is live or not.
+func (c *mismatch) minor(now int64) (least, most uint32) {
+	least, most = wire.Newest.Minor, wire.Newest.Minor
+	for _, v := range c.speaks {
+		if v.right && now-v.at < leaseTime-leaseSlack {
+			most = min(most, v.minor)
+		}
+		if v.right && now-v.at < leaseTime+leaseSlack {
+			least = min(least, v.minor)
+		}
+	}
+	if now-c.born < leaseTime-leaseSlack {
+		most = 0
+	}
+	if now-c.born < leaseTime+leaseSlack {
+		least = 0
+	}
+	return least, most
+}
+
+func (c *mismatch) writes(e *Event, minor uint32, j *Judge) {
+	least, most := c.minor(e.At)
+	if minor < least || minor > most {
+		j.Violate("L6", e.Node, fmt.Sprintf("it says that the minor version %d may be written; by who is live it is %d to %d", minor, least, most))
+		return
+	}
+	j.Judged("L6")
+}
+
+// tells judges what the registry says of itself: how many it knows, and what may
+// be written.
+func (c *mismatch) tells(e *Event, m *telemetryv2.TelemetryPacket, j *Judge) {
+	if e.Mail.Envelope.GetTopic() == "" {
+		return
+	}
+	c.told = e.At
+	live := 0
+	for _, v := range c.speaks {
+		if e.At-v.at < leaseTime-leaseSlack {
+			live++
+		}
+	}
+	has := map[string]float64{}
+	for _, x := range m.Metrics {
+		has[x.Name] = x.Value
+	}
+	n, ok := has["contract_processes"]
+	_, also := has["contract_writes_minor"]
+	switch {
+	case !ok || !also:
+		j.Violate("L6", e.Node, "it tells of its registry, and not how many processes it knows nor what may be written")
+	case c.settle != nil && c.settle(max(e.At-leaseTime, 0)) && (int(n) < live || int(n) > len(c.speaks)):
+		j.Violate("L6", e.Node, fmt.Sprintf("it tells of %g processes; %d to %d have told it what they speak", n, live, len(c.speaks)))
+	default:
+		j.Judged("L6")
+	}
+}
+
+// silent judges that the registry goes on to tell.
+func (c *mismatch) silent(e *Event, j *Judge) {
+	if c.told == 0 || e.At-c.told < tellsWithin || c.settle == nil || !c.settle(c.told) {
+		return
+	}
+	j.Violate("L6", e.Peer, fmt.Sprintf("%s has told nobody what agrees and what does not for %v", e.Peer, time.Duration(e.At-c.told)))
+	c.told = 0
 }
 
 // question notes what a process asks, and judges that what it asked before was

@@ -25,8 +25,16 @@ func (p *tape) change(revision uint64, value string) []*operationsv2.ConfigEntry
 	return entries
 }
 
+// wants asks for a change that makes a key's version.
+func (p *tape) wants(key, value string, version uint64) {
+	b := p.seal(&envelopev2.EventEnvelope{EventId: "want"}, &operationsv2.ConfigRequest{RequestId: fmt.Sprint("want/", version, "/", value), Key: key, Value: value, ExpectedVersion: version - 1}, true)
+	p.sentBytes("administrator", "mycosynth", b)
+	p.deliverBytes("administrator", "mycosynth", b)
+}
+
 func (p *tape) announce(revision uint64, value string) []*operationsv2.ConfigEntry {
 	c := &operationsv2.ConfigChange{Revision: revision, Entries: []*operationsv2.ConfigEntry{{Key: "k", Value: value, Version: revision}}}
+	p.wants("k", value, revision)
 	p.publish("mycosynth", "operations.config", fmt.Sprint("config/", revision), c)
 	return c.Entries
 }
@@ -163,17 +171,17 @@ var operations = map[string]clause{
 	}},
 	"an alert about schemas that are right": {"L6", func(p *tape, guilty bool) {
 		if !guilty {
-			p.speaks("urza")
+			p.speaks("altered")
 		}
-		p.alert("urza")
+		p.alert("altered")
 	}},
 	"an alert that is about another subsystem": {"L6", func(p *tape, guilty bool) {
 		for range 30 {
-			p.speaks("urza")
-			p.speaks("karn")
-			p.alert("karn")
+			p.speaks("altered")
+			p.speaks("changed")
+			p.alert("changed")
 			if !guilty {
-				p.alert("urza")
+				p.alert("altered")
 			}
 			p.wait(time.Second)
 		}

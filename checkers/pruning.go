@@ -2,8 +2,11 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -20,11 +23,74 @@ type pruning struct {
 	older    map[string]map[string]*pruningv2.PruningMask   // by participant and key
 	gone     map[string]bool                                // by participant and key: taken back
 	loaded   map[string]uint64                              // by node: the event in which it loaded
+	cycle    cycle
 }
+
+// cycle is where the coordinator says that it stands.
+type cycle struct {
+	key, state string
+	seq        uint64
+	lost       int    // steps that a log which was opened anew may have, and nobody was told of
+	open       bool   // the log is open, and nothing has failed since it was
+	breaker    string // its state, in this life
+	due        uint64 // the delivery of an epoch's end that is handled, with no cycle under way
+	epoch      int64  // of it
+	begun      map[int64]bool
+	idled      map[int64]uint64 // epochs whose end began no cycle, with none under way
+	made       map[int64]bool   // epochs with a checkpoint
+	rhythm     int64            // epochs between checkpoints, as the job has it; 0: it is not known
+}
+
+// pruner is the node that coordinates.
+const pruner = "emrakul"
+
+// cycleSteps are the ways of a cycle (card 12), from "" and from its ends to the
+// next.
+var cycleSteps = map[string][]string{
+	"": {"COLLECTING"}, "SKIPPED": {"COLLECTING"}, "APPLIED": {"COLLECTING"}, "ROLLED_BACK": {"COLLECTING"},
+	"COLLECTING": {"ANALYSING", "SKIPPED"}, "ANALYSING": {"AGGREGATING", "SKIPPED"}, "AGGREGATING": {"VALIDATING", "SKIPPED"},
+	"VALIDATING": {"APPLYING", "SKIPPED"}, "APPLYING": {"MONITORING", "ROLLING_BACK"}, "MONITORING": {"APPLIED", "ROLLING_BACK"},
+	"ROLLING_BACK": {"ROLLED_BACK"},
+}
+
+// follows says whether a cycle comes to a state, under a key, in at most so many
+// steps that nobody was told of and one.
+func (c *cycle) follows(state, key string, lost int) bool {
+	if key == "" {
+		return false
+	}
+	for _, next := range cycleSteps[c.state] {
+		n := cycle{key: c.key, state: next}
+		if next == "COLLECTING" {
+			n.key = key
+		}
+		if next == state && n.key == key || lost > 0 && n.follows(state, key, lost-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// saved notes a checkpoint. The job's rhythm is that of the first two, if the
+// second is twice as far as the first: there are checkpoints beside it, and two in
+// the first epochs may be.
+func (c *cycle) saved(epoch int64) {
+	if epoch <= 0 {
+		return // that with which training begins
+	}
+	if len(c.made) == 1 && c.made[epoch/2] && epoch%2 == 0 && epoch > 4 {
+		c.rhythm = epoch / 2
+	}
+	c.made[epoch] = true
+}
+
+// idle says whether no cycle is under way.
+func (c *cycle) idle() bool { return slices.Contains(cycleSteps[c.state], "COLLECTING") }
 
 func newPruning(Params) Checker {
 	return &pruning{there: map[string]map[string]*pruningv2.PruningTarget{}, verdicts: map[string]bool{}, masks: map[string]*pruningv2.PruningMask{},
-		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{}}
+		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{},
+		cycle: cycle{begun: map[int64]bool{}, idled: map[int64]uint64{}, made: map[int64]bool{}}}
 }
 
 func (*pruning) Invariants() []string { return []string{"I9"} }
@@ -34,6 +100,9 @@ func structureOf(t *pruningv2.PruningTarget) string {
 }
 
 func (c *pruning) Observe(e *Event, j *Judge) {
+	if e.Kind == trace.MessageDelivered && e.Peer == pruner || e.Kind != trace.MessageDelivered && e.Node == pruner {
+		c.coordinator(e, j)
+	}
 	switch e.Kind {
 	case trace.MessageDelivered:
 		switch m := e.Mail.Payload.(type) {
@@ -53,7 +122,13 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 			c.mask(e, m, j)
 		}
 	case trace.FactDeclared:
-		if f, ok := e.Fact.(*evidencev2.PruningFact); ok {
+		switch f := e.Fact.(type) {
+		case *evidencev2.CheckpointFact:
+			if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
+				c.cycle.saved(f.Epoch)
+				c.missed(f.Epoch, j)
+			}
+		case *evidencev2.PruningFact:
 			switch f.State {
 			case "LOADED":
 				c.loaded[e.Node] = e.Cause
@@ -64,12 +139,87 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 	}
 }
 
+// coordinator follows the cycles: each goes its way, through restarts too, and
+// begins with a checkpoint that comes while none is under way.
+func (c *pruning) coordinator(e *Event, j *Judge) {
+	y := &c.cycle
+	switch e.Kind {
+	case trace.NodeStarted, trace.NodeCrashed, trace.NodeExited:
+		y.open, y.breaker, y.due = false, "", 0
+		return
+	case trace.DiskOperation:
+		if strings.Contains(e.Text, " failed: ") {
+			y.open, y.due = false, 0
+		}
+		return
+	case trace.FactDeclared:
+		switch f := e.Fact.(type) {
+		case *evidencev2.LogFact:
+			if f.Log == pruner && f.Action == evidencev2.LogAction_LOG_RECOVERED {
+				y.open = true
+				y.lost++
+			}
+		case *evidencev2.BreakerFact:
+			y.breaker = f.To
+		case *evidencev2.PruningFact:
+			c.step(e, f, j)
+		}
+	}
+	if y.due != 0 && e.Kind != trace.FactDeclared && (e.Kind == trace.MessageDelivered || e.Cause != y.due) {
+		y.idled[y.epoch] = y.due
+		y.due = 0
+		c.missed(y.epoch, j)
+	}
+	if e.Kind != trace.MessageDelivered {
+		return
+	}
+	if m, ok := e.Mail.Payload.(*busv2.Delivery); ok && m.Group == pruner && e.Inner != nil {
+		ev, ok := e.Inner.Payload.(*eventsv2.EpochEvent)
+		if ok && ev.Phase == eventsv2.EpochPhase_COMPLETED && ev.Epoch >= 31 && ev.Epoch < 121 &&
+			y.open && y.idle() && (y.breaker == "" || y.breaker == "CLOSED") && !y.begun[ev.Epoch] {
+			y.due, y.epoch = e.Seq, ev.Epoch
+		}
+	}
+}
+
+// missed judges that a cycle begins with a checkpoint of the epochs in which there
+// is pruning.
+func (c *pruning) missed(epoch int64, j *Judge) {
+	y := &c.cycle
+	// It goes by the job's rhythm: a checkpoint beside that is none to it.
+	if seq := y.idled[epoch]; seq != 0 && y.rhythm > 0 && epoch%y.rhythm == 0 && y.made[epoch] && !y.begun[epoch] {
+		delete(y.idled, epoch)
+		j.Violate("I9", pruner, fmt.Sprintf("the epoch %d has ended, which has a checkpoint, no cycle was under way, and none has begun", epoch), seq)
+	}
+}
+
+// step judges a step of a cycle.
+func (c *pruning) step(e *Event, f *evidencev2.PruningFact, j *Judge) {
+	y := &c.cycle
+	if !y.follows(f.State, f.IdempotencyKey, y.lost) {
+		j.Violate("I9", e.Node, fmt.Sprintf("the cycle %q is %s, and what was told of last is that %q is %s", f.IdempotencyKey, f.State, y.key, y.state), y.seq)
+		return
+	}
+	if f.State == "COLLECTING" {
+		y.begun[f.Epoch] = true
+		if e.Cause == y.due {
+			y.due = 0
+		}
+	}
+	y.key, y.state, y.seq, y.lost = strings.Clone(f.IdempotencyKey), strings.Clone(f.State), e.Seq, 0
+	j.Judged("I9")
+}
+
 func (c *pruning) mask(e *Event, m *pruningv2.PruningMask, j *Judge) {
 	last := c.masks[e.Peer]
 	if last != nil && last.IdempotencyKey == m.IdempotencyKey && len(last.Targets) == len(m.Targets) {
 		return // again
 	}
 	bad := func(how string) { j.Violate("I9", e.Node, fmt.Sprintf("the mask %s %s", m.IdempotencyKey, how)) }
+	if last != nil && last.IdempotencyKey != m.IdempotencyKey && c.older[e.Peer][m.IdempotencyKey] != nil {
+		bad("is sent again, and " + last.IdempotencyKey + " has taken its place")
+		return
+	}
 	all, was := c.there[e.Peer], map[string]bool{}
 	for _, t := range last.GetTargets() {
 		was[structureOf(t)] = true

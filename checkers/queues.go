@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -208,6 +209,7 @@ func (c *queues) sent(e *Event, j *Judge) {
 	}
 	switch m := e.Mail.Payload.(type) {
 	case *busv2.PublishAck:
+		c.pressed(e, m, j)
 		switch m.Status {
 		case busv2.PublishStatus_ACCEPTED:
 			c.appended(e, m.Topic, m.Offset, m.EventId, j)
@@ -278,6 +280,47 @@ func (c *queues) appended(e *Event, topic string, offset int64, event string, j 
 			return
 		}
 		j.Judged("O6")
+	}
+}
+
+// pressed judges what a publisher is told of the queue of a topic: how full it is,
+// by card 09's curve. A few entries may have ended without a word to anybody.
+func (c *queues) pressed(e *Event, m *busv2.PublishAck, j *Judge) {
+	limit, bounded := pipeline[m.Topic]
+	if !bounded {
+		return
+	}
+	told := 0
+	if i := strings.LastIndex(m.Reason, "pressure="); i >= 0 {
+		told, _ = strconv.Atoi(m.Reason[i+len("pressure="):])
+	}
+	deep := 0
+	for _, g := range c.working(m.Topic) {
+		if _, here := g.joined[m.Topic]; here {
+			deep = max(deep, depth(g.open[m.Topic]))
+		}
+	}
+	if least := pressureOf(float64(deep)*0.9, float64(limit)); float64(told) < least-1 {
+		j.Violate("O6", e.Node, fmt.Sprintf("the queue of %s is %d deep, of %d at most, and a publisher is told of a pressure of %d; it is %.0f", m.Topic, deep, limit, told, least))
+		return
+	}
+	if told > 0 {
+		j.Judged("O6")
+	}
+}
+
+// pressureOf is card 09's curve: nothing up to half, 50 at three quarters, 80 at
+// nine tenths, and straight between them.
+func pressureOf(deep, limit float64) float64 {
+	switch use := deep / limit; {
+	case use <= 0.5:
+		return 0
+	case use <= 0.75:
+		return (use - 0.5) / 0.25 * 50
+	case use <= 0.9:
+		return 50 + (use-0.75)/0.15*30
+	default:
+		return min(80+(use-0.9)/0.1*20, 100)
 	}
 }
 

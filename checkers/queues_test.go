@@ -52,7 +52,7 @@ func (b *busTape) add(event string, p envelopev2.Priority) int64 {
 }
 
 func (b *busTape) refuse(event, why string) {
-	b.sent("oona", "urza", &busv2.PublishAck{EventId: event, Topic: b.topic, Status: busv2.PublishStatus_REFUSED, Reason: why})
+	b.sent("oona", "urza", &busv2.PublishAck{EventId: event, Topic: b.topic, Status: busv2.PublishStatus_REFUSED, Reason: why + "; pressure=100"})
 }
 
 func (b *busTape) hand(at int64) {
@@ -247,7 +247,7 @@ func TestPriorities(t *testing.T) {
 			b := p.busOf(verdicts)
 			fill(b, 25, normal)
 			for i := range 25 {
-				p.mail("oona", "urza", &busv2.PublishAck{EventId: fmt.Sprint("fill", i), Topic: verdicts, Offset: int64(i) + 1, Status: busv2.PublishStatus_ACCEPTED})
+				p.mail("oona", "urza", &busv2.PublishAck{EventId: fmt.Sprint("fill", i), Topic: verdicts, Offset: int64(i) + 1, Status: busv2.PublishStatus_ACCEPTED, Reason: "pressure=100"})
 			}
 			p.wait(12 * time.Second)
 			p.fact("oona", &evidencev2.BusFact{})

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -28,6 +30,14 @@ type regions struct {
 	sums     map[string]string // by summary id: its bytes
 	notices  map[string]notice // by node and notice: delivered and not passed on yet
 	node     string            // of whom summaries come
+	raised   map[string]string // by notice: who has raised it, in Narset's present life
+	answer   answerBack        // an acknowledgement that Narset handles
+}
+
+// answerBack is an acknowledgement of an emergency that is to reach who raised it.
+type answerBack struct {
+	notice, by string
+	seq        uint64
 }
 
 type regionReport struct {
@@ -58,7 +68,7 @@ var mustHear = []string{"nissa", "tamiyo"}
 const seedTopic = "telemetry.seed.health"
 
 func newRegions(Params) Checker {
-	return &regions{reports: map[string]regionReport{}, named: map[string]string{}, sums: map[string]string{}, notices: map[string]notice{}}
+	return &regions{reports: map[string]regionReport{}, named: map[string]string{}, sums: map[string]string{}, notices: map[string]notice{}, raised: map[string]string{}}
 }
 
 func (*regions) Invariants() []string { return []string{"J3"} }
@@ -68,11 +78,22 @@ func (c *regions) Observe(e *Event, j *Judge) {
 	case trace.NodeCrashed, trace.NodeExited:
 		if e.Node == "narset" {
 			clear(c.notices) // whoever raised them repeats them
+			clear(c.raised)
+			c.answer = answerBack{}
 		}
 		return
 	case trace.MessageDelivered:
+		if e.Peer == "narset" {
+			c.unanswered(j)
+			if m, ok := e.Mail.Payload.(*pausev2.PauseAck); ok && c.raised[m.PauseId] != "" {
+				c.answer = answerBack{strings.Clone(m.PauseId), c.raised[m.PauseId], e.Seq}
+			}
+		}
 		if m, ok := e.Mail.Payload.(*telemetryv2.EmergencyNotice); ok && e.Peer == "narset" {
 			c.overdue(e, j)
+			if len(c.raised) < 64 { // who asks for more waits for none of the oldest
+				c.raised[strings.Clone(m.NoticeId)] = e.Node
+			}
 			c.notices[e.Peer+"/"+m.NoticeId] = notice{text: string(m.AppendCanonical(nil)), at: e.At, seq: e.Seq, to: map[string]bool{}}
 		}
 		return
@@ -81,6 +102,11 @@ func (c *regions) Observe(e *Event, j *Judge) {
 		return
 	}
 	switch m := e.Mail.Payload.(type) {
+	case *pausev2.PauseAck:
+		if e.Node == "narset" && e.Cause == c.answer.seq && m.PauseId == c.answer.notice && e.Peer == c.answer.by {
+			c.answer = answerBack{}
+			j.Judged("J3")
+		}
 	case *telemetryv2.SeedTelemetry:
 		c.published(m)
 	case *operationsv2.RegionSummary:
@@ -100,6 +126,15 @@ func (c *regions) Observe(e *Event, j *Judge) {
 				j.Violate("J3", e.Node, "it does not ask for "+seedTopic+" itself")
 			}
 		}
+	}
+}
+
+// unanswered judges that an acknowledgement went back to who raised the emergency,
+// before anything else was done.
+func (c *regions) unanswered(j *Judge) {
+	if a := c.answer; a.seq != 0 {
+		c.answer = answerBack{}
+		j.Violate("J3", "narset", fmt.Sprintf("the emergency %s is acknowledged, and %s, who has raised it, does not hear of it", a.notice, a.by), a.seq)
 	}
 }
 

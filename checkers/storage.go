@@ -69,6 +69,12 @@ type letGo struct {
 // than what is due to be cut, since whole files are removed.
 var mostRecords = map[string]uint64{"tolaria/journal": 256}
 
+// mostFiles bounds the logs of which everything but the newest records is let go
+// of with each change: files by the last part of the directory. There is the one
+// that is written, the one before it that a record of everything may begin in, and
+// those that a removal which failed has left.
+var mostFiles = map[string]int{"config": 4}
+
 func newStorage(p Params) Checker { return &storage{p: p, nodes: map[string]*stored{}} }
 
 func (*storage) Invariants() []string { return []string{"W7", "W8"} }
@@ -319,6 +325,19 @@ func (c *storage) write(s *stored, e *Event, name string, j *Judge) {
 			return
 		}
 		s.useful = name
+	}
+	if most := mostFiles[path.Base(dir)]; most > 0 && e.Arg == 0 {
+		n := 0
+		for p := range s.files {
+			if path.Dir(p) == dir && strings.HasSuffix(p, ".wal") {
+				n++
+			}
+		}
+		if n > most {
+			j.Violate("W8", e.Node, fmt.Sprintf("the log %s has %d files; what is in the older of them was written anew, and is to be let go", dir, n))
+			return
+		}
+		j.Judged("W8")
 	}
 	if most := mostRecords[dir]; most > 0 && f != nil && e.Arg == 0 {
 		first := s.last[dir]

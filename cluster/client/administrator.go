@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +17,12 @@ import (
 
 // AdministratorOptions of an administrator.
 type AdministratorOptions struct {
-	Every  time.Duration `set:"every" doc:"between two changes"`
-	Count  int           `set:"count" doc:"changes that it asks for"`
-	Resend time.Duration `set:"resend" doc:"how long it waits for an answer before it asks again"`
-	Wrong  int           `set:"wrong" doc:"every so many-th request is one that must be refused; 0: none"`
+	Every   time.Duration `set:"every" doc:"between two changes"`
+	Count   int           `set:"count" doc:"changes that it asks for"`
+	Resend  time.Duration `set:"resend" doc:"how long it waits for an answer before it asks again"`
+	Key     string        `set:"key" doc:"the only key that it changes; empty: all by turns"`
+	Foreign bool          `set:"foreign" doc:"somebody who cannot sign asks for another value before each of its requests"`
+	Wrong   int           `set:"wrong" doc:"every so many-th request is one that must be refused; 0: none"`
 }
 
 // AdministratorDefaults are the options of an administrator that sets none.
@@ -83,7 +86,14 @@ func (a *administrator) Receive(from actor.ID, m canon.Message) error {
 }
 
 func (a *administrator) change() (key, value string) {
-	key, value, _ = strings.Cut(changes[(a.next-1)%len(changes)], "=")
+	list := changes
+	if a.o.Key != "" {
+		list = slices.DeleteFunc(slices.Clone(changes), func(c string) bool { return !strings.HasPrefix(c, a.o.Key+"=") })
+	}
+	if len(list) == 0 {
+		return a.o.Key, ""
+	}
+	key, value, _ = strings.Cut(list[(a.next-1)%len(list)], "=")
 	return key, value
 }
 
@@ -95,6 +105,10 @@ func (a *administrator) ask() {
 	m := &operationsv2.ConfigRequest{RequestId: a.id(), Key: key, Value: value, ExpectedVersion: a.versions[key]}
 	if a.o.Wrong > 0 && a.next%a.o.Wrong == 0 {
 		m.Value = strconv.Itoa(-a.next)
+	}
+	if a.o.Foreign && a.tries == 0 {
+		f := &operationsv2.ConfigRequest{RequestId: "foreign/" + m.RequestId, Key: key, Value: "7", ExpectedVersion: m.ExpectedVersion}
+		a.env.Net.Send(a.job.Mycosynth, f, actor.SendOptions{Key: f.RequestId})
 	}
 	a.env.Net.Send(a.job.Mycosynth, m, actor.SendOptions{Key: m.RequestId, Attempt: a.tries, Auth: a.signer})
 	a.tries++

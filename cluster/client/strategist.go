@@ -16,12 +16,15 @@ import (
 
 // StrategistOptions of a strategist.
 type StrategistOptions struct {
-	Every time.Duration `set:"every" doc:"between two strategies"`
-	Wrong int           `set:"wrong" doc:"every so many-th strategy is none: without a name, of no stage, of no confidence; 0: none"`
+	Every  time.Duration `set:"every" doc:"between two strategies"`
+	Stages int           `set:"stages" doc:"how many stages it tells of, from 0 on"`
+	Wrong  int           `set:"wrong" doc:"every so many-th strategy is none: without a name, of no stage, of no confidence; 0: none"`
 }
 
 // StrategistDefaults are the options of a strategist that sets none.
-func StrategistDefaults() *StrategistOptions { return &StrategistOptions{Every: 2 * time.Second} }
+func StrategistDefaults() *StrategistOptions {
+	return &StrategistOptions{Every: 2 * time.Second, Stages: 7}
+}
 
 // strategist tells Jace of strategies, in the place of Simic: stages that come
 // and go, and some that are none.
@@ -65,7 +68,7 @@ func (s *strategist) Receive(_ actor.ID, m canon.Message) error {
 func (s *strategist) tell() {
 	s.n++
 	id := fmt.Sprint("strategy/", s.env.Self, "-", s.env.Incarnation, "-", s.n)
-	m := &innovationv2.StrategyEvent{EventId: id, StrategyStage: uint32(s.env.Rand.For("stage", uint64(s.n), s.env.Incarnation) % 7),
+	m := &innovationv2.StrategyEvent{EventId: id, StrategyStage: uint32(s.env.Rand.For("stage", uint64(s.n), s.env.Incarnation) % uint64(max(s.o.Stages, 1))),
 		Strategies: []string{"explore", "compare", "exploit"}[s.n%2 : 2+s.n%2], Confidence: float64(s.n%5) / 4}
 	if s.o.Wrong > 0 && s.n%s.o.Wrong == 0 {
 		switch s.n / s.o.Wrong % 6 {

@@ -16,11 +16,15 @@ import (
 // ViewerOptions of a viewer.
 type ViewerOptions struct {
 	Every  time.Duration `set:"every" doc:"between two looks"`
+	As     string        `set:"as" doc:"in whose name it answers; a viewer's changes nothing"`
+	Forged bool          `set:"forged" doc:"somebody who cannot sign sends each of its answers before it does"`
 	Answer string        `set:"answer" oneof:"none,ack,silence,both" doc:"what it does with an alert that fires; both: the one, and then the other"`
 }
 
 // ViewerDefaults are the options of a viewer that sets none.
-func ViewerDefaults() *ViewerOptions { return &ViewerOptions{Every: time.Second, Answer: "ack"} }
+func ViewerDefaults() *ViewerOptions {
+	return &ViewerOptions{Every: time.Second, As: "operator", Answer: "ack"}
+}
 
 // viewer asks Nissa for metrics and status by turns, and answers alerts.
 type viewer struct {
@@ -105,6 +109,9 @@ func (v *viewer) answer(a *platformv2.AlertEvent) {
 		return
 	}
 	id := fmt.Sprint(a.AlertId, "/", to)
-	v.env.Net.Send(v.job.Nissa, &operationsv2.AlertCommand{CommandId: id, AlertId: a.AlertId, State: to, Principal: string(v.env.Self)},
-		actor.SendOptions{Key: "answer/" + id, Auth: v.signer})
+	m := &operationsv2.AlertCommand{CommandId: id, AlertId: a.AlertId, State: to, Principal: v.o.As}
+	if v.o.Forged {
+		v.env.Net.Send(v.job.Nissa, m, actor.SendOptions{Key: "forged/" + id})
+	}
+	v.env.Net.Send(v.job.Nissa, m, actor.SendOptions{Key: "answer/" + id, Auth: v.signer})
 }

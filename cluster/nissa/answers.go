@@ -88,14 +88,16 @@ func (n *nissa) slice(m *busv2.LogSlice) {
 	}
 }
 
-// state keeps the newest state of the run.
+// state keeps the newest state of the run. Which one that is she decides by what
+// she can read: the copy that she shows has the fields of newer versions, too, and
+// to compare with those would keep the first one for ever.
 func (n *nissa) state(m *systemstatev2.SystemStatePacket) {
-	if n.packet != nil && (m.RollbackGeneration < n.packet.RollbackGeneration || m.RollbackGeneration == n.packet.RollbackGeneration && m.Epoch < n.packet.Epoch) {
+	if n.packet != nil && (m.RollbackGeneration < n.shown.generation || m.RollbackGeneration == n.shown.generation && m.Epoch < n.shown.epoch) {
 		return
 	}
 	c := new(systemstatev2.SystemStatePacket)
 	if err := c.ParseCanonical(m.AppendCanonical(nil)); err == nil {
-		n.packet = c
+		n.packet, n.shown = c, epochSeen{generation: m.RollbackGeneration, epoch: m.Epoch}
 	}
 }
 

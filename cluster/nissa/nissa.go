@@ -106,6 +106,7 @@ type nissa struct {
 	queries  tick   // in this minute
 	depths   map[string]uint64
 	packet   *systemstatev2.SystemStatePacket
+	shown    epochSeen // which epoch it is of, as she reads it
 	topics   []string
 }
 

@@ -29,6 +29,7 @@ import (
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
@@ -346,6 +347,80 @@ type planted struct {
 }
 
 var bugs = []planted{
+	{id: "J2", role: "mycosynth", bug: "accepts in its answer what it refuses", file: "operations/config.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *operationsv2.ConfigReply, _ *actor.SendOptions) bool { m.Accepted = true; return true })
+	}},
+	{id: "J2", role: "narset", bug: "takes no answer about an epoch that names no revision", file: "operations/config-left-out.yaml", make: func() *hooks {
+		return onReceive(func(m *operationsv2.ConfigDecision) canon.Message { return nil })
+	}},
+	{id: "J3", role: "narset", bug: "keeps it to herself that an emergency was taken", file: "operations/regions.yaml", liar: true, make: func() *hooks {
+		return onSend(func(*pausev2.PauseAck, *actor.SendOptions) bool { return false })
+	}},
+	{id: "L6", role: "leyline", bug: "lets everybody write the newest version", file: "operations/versions.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *operationsv2.VersionReply, _ *actor.SendOptions) bool {
+			m.WritesMinor = wire.Newest.Minor
+			return true
+		})
+	}},
+	{id: "O6", role: "oona", bug: "tells no publisher how full a queue is", file: "bus/storm.yaml", make: func() *hooks {
+		return onSend(func(m *busv2.PublishAck, _ *actor.SendOptions) bool { m.Reason = ""; return true })
+	}},
+	{id: "J1", role: "jace", bug: "falls back whatever it has decided", file: "jace/budgets.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *policyv2.CurriculumDecision, _ *actor.SendOptions) bool {
+			m.Fallback, m.Mode, m.Confidence = true, policyv2.CurriculumMode_SYNCHRONIZED, 0.5
+			return true
+		})
+	}},
+	{id: "J1", role: "jace", bug: "becomes cautious in what it says, and not in what it does", file: "jace/cautious.yaml", liar: true, make: func() *hooks {
+		return onSend(func(m *policyv2.CurriculumDecision, _ *actor.SendOptions) bool {
+			if !m.Fallback {
+				m.Mode = policyv2.CurriculumMode_TASK_DRIVEN
+			}
+			return true
+		})
+	}},
+	{id: "I9", role: "emrakul", bug: "leaves out that a cycle is validated", file: "pruning/crashes.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.PruningFact, pass func(canon.Message)) {
+			if f.State != "VALIDATING" {
+				pass(f)
+			}
+		})
+	}},
+	{id: "I9", role: "emrakul", bug: "hears of one checkpoint, and of no other", file: "pruning/crashes.yaml", make: func() *hooks {
+		begun := false
+		h := onReceive(func(m *busv2.Delivery) canon.Message {
+			if env, inner, err := wire.NewCodec().Open(m.Envelope); err == nil && begun {
+				if ev, ok := inner.(*eventsv2.EpochEvent); ok && ev.Phase == eventsv2.EpochPhase_COMPLETED {
+					ev.Phase = eventsv2.EpochPhase_STARTED
+					return &busv2.Delivery{Group: m.Group, Topic: m.Topic, Offset: m.Offset, Attempt: m.Attempt, ClaimGeneration: m.ClaimGeneration,
+						Envelope: wire.NewCodec().Seal(nil, env, ev, nil)}
+				}
+			}
+			return m
+		})
+		h.record = func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.PruningFact); ok && f.State == "COLLECTING" {
+				begun = true
+			}
+			pass(m)
+		}
+		return h
+	}},
+	{id: "T3", role: "nissa", bug: "says once that she has restored, and not again when she is asked again", file: "rollback/auxiliaries-told-twice.yaml", liar: true, make: func() *hooks {
+		said := map[string]bool{}
+		return onSend(func(a *rollbackv2.RollbackAck, _ *actor.SendOptions) bool {
+			was := said[a.RollbackId]
+			said[strings.Clone(a.RollbackId)] = true
+			return !was
+		})
+	}},
+	{id: "W9", role: "nissa", bug: "acknowledges events that are not durable in her trail", file: "operations/calm.yaml", make: func() *hooks {
+		return onFact(func(f *evidencev2.LogFact, pass func(canon.Message)) {
+			if f.Action != evidencev2.LogAction_LOG_DURABLE {
+				pass(f)
+			}
+		})
+	}},
 	{id: "C10", role: "kasmina", bug: "publishes seed telemetry on the topic of epoch events", file: "triad-calm.yaml", make: func() *hooks {
 		return onSend(func(_ *telemetryv2.SeedTelemetry, o *actor.SendOptions) bool {
 			o.Topic = "system.events.epoch"
@@ -371,6 +446,35 @@ var bugs = []planted{
 	}},
 	{id: "J3", role: "narset", bug: "sums a region's losses up a little wrong", file: regionsAlone, liar: true, make: func() *hooks {
 		return onSend(func(s *operationsv2.RegionSummary, _ *actor.SendOptions) bool { s.MeanLoss *= 1.0001; return true })
+	}},
+	{id: "J4", role: "nissa", bug: "shows the first state of the run that she was sent, and no other", file: "operations/answers.yaml", liar: true, make: func() *hooks {
+		var first *systemstatev2.SystemStatePacket
+		return onSend(func(m *operationsv2.StatusReply, _ *actor.SendOptions) bool {
+			if first == nil && m.State != nil {
+				first = new(systemstatev2.SystemStatePacket)
+				if first.ParseCanonical(m.State.AppendCanonical(nil)) != nil {
+					first = nil
+				}
+			}
+			m.State = first
+			return true
+		})
+	}},
+	{id: "J4", role: "nissa", bug: "counts some events for another source", file: "operations/calm.yaml", liar: true, make: func() *hooks {
+		n := 0
+		return onReceive(func(m *busv2.Delivery) canon.Message {
+			if n++; n%7 == 0 {
+				if env, _, err := wire.NewCodec().Open(m.Envelope); err == nil {
+					c := &busv2.Delivery{Group: m.Group, Topic: m.Topic, Offset: m.Offset, Attempt: m.Attempt, ClaimGeneration: m.ClaimGeneration}
+					env.SourceSubsystem = "elsewhere"
+					if _, inner, err := wire.NewCodec().Open(m.Envelope); err == nil {
+						c.Envelope = wire.NewCodec().Seal(nil, env, inner, nil)
+						return c
+					}
+				}
+			}
+			return m
+		})
 	}},
 	{id: "L6", role: "nissa", bug: "keeps her alerts to herself", file: alteredSchemas, liar: true, make: func() *hooks {
 		return onSend(func(*platformv2.AlertEvent, *actor.SendOptions) bool { return false })
