@@ -28,6 +28,7 @@ type aheadRow struct {
 	cause    uint64            // the event that the handler began with
 	upTo     map[string]uint64 // by log, over all handlers of this life: what is durable
 	appended map[string]uint64 // by log: LSN that is not said to be durable
+	lost     map[string]uint64 // by log: one that was not, when the log failed
 	durable  int               // records that became durable since something was told for the first time
 	packet   bool              // the handler began with a packet of the epoch boundary
 }
@@ -41,12 +42,13 @@ func (*ahead) Invariants() []string { return []string{"W9"} }
 func (c *ahead) row(node string, cause uint64) *aheadRow {
 	r := c.nodes[node]
 	if r == nil {
-		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}}
+		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}, lost: map[string]uint64{}}
 		c.nodes[node] = r
 	}
 	if r.cause != cause {
 		r.cause, r.durable, r.packet = cause, 0, false
 		clear(r.appended)
+		clear(r.lost)
 	}
 	return r
 }
@@ -92,7 +94,11 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 	case evidencev2.LogAction_LOG_RECOVERED:
 		r.upTo[f.Log] = f.Lsn
 	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
-		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
+		// Nothing may follow from it: see sent.
+		if lsn, open := r.appended[f.Log]; open {
+			r.lost[f.Log] = lsn
+		}
+		delete(r.appended, f.Log)
 	}
 }
 
@@ -108,6 +114,9 @@ func (c *ahead) sent(e *Event, j *Judge) {
 		// bus would not bring it again after a crash.
 		if lsn, open := c.row(e.Node, e.Cause).appended[e.Node]; open {
 			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and record %d of its log is not durable", m.Offset, m.Topic, lsn), e.Cause)
+		}
+		if lsn, lost := c.row(e.Node, e.Cause).lost[e.Node]; lost && m.Topic != "system.events.epoch" { // there is another epoch
+			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and its log has failed before record %d was durable", m.Offset, m.Topic, lsn), e.Cause)
 		}
 	case *operationsv2.ConfigAck:
 		for _, log := range slices.Sorted(maps.Keys(c.row(e.Node, e.Cause).appended)) {

@@ -790,6 +790,12 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I11", role: "simic", bug: "announces its first policy, and no other one", liar: true, file: "policy/calm.yaml", make: func() *hooks {
+		return onSend(func(m *policyv2.PolicyUpdate, _ *actor.SendOptions) bool { return m.Version == "simic-1" })
+	}},
+	{id: "I12", role: "tezzeret", bug: "answers no request", liar: true, file: "innovation/calm.yaml", make: func() *hooks {
+		return onSend(func(*innovationv2.CompileReply, *actor.SendOptions) bool { return false })
+	}},
 	{id: "L4", role: "simic", bug: "takes some reports for another one, and acknowledges them", file: "policy/calm.yaml", make: func() *hooks {
 		n := 0
 		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
