@@ -37,8 +37,9 @@ type learning struct {
 	weights map[string]map[string][]float32 // by node and version: what it was given
 	stages  map[string]*standing            // by version
 	events  map[string]*standing            // announcements that the bus has not taken
-	heard   bool                            // the bus has taken one
+	heard   map[string]bool                 // whose publications the bus takes
 	earned  map[string]map[string]float64   // by template and report
+	asked   map[string]struct{}             // designs that the library was asked to store
 	first   int64                           // when the first of those was earned
 	opened  int                             // openings of Karn's log
 }
@@ -62,8 +63,8 @@ type standing struct {
 
 func newLearning(p Params) Checker {
 	return &learning{settle: p.Settled, given: map[string]bool{}, refused: map[string]bool{}, parts: map[string]map[string]*appoint{},
-		offsets: map[string]map[int64]*appoint{}, inUse: map[string]string{}, weights: map[string]map[string][]float32{},
-		stages: map[string]*standing{}, events: map[string]*standing{}, earned: map[string]map[string]float64{}}
+		offsets: map[string]map[int64]*appoint{}, heard: map[string]bool{}, inUse: map[string]string{}, weights: map[string]map[string][]float32{},
+		stages: map[string]*standing{}, events: map[string]*standing{}, earned: map[string]map[string]float64{}, asked: map[string]struct{}{}}
 }
 
 func (*learning) Invariants() []string { return []string{"I11"} }
@@ -109,8 +110,12 @@ func (c *learning) sent(e *Event, j *Judge) {
 			c.events[strings.Clone(e.Mail.Envelope.EventId)] = s
 		}
 	case *busv2.PublishAck:
-		if s := c.events[m.EventId]; s != nil && m.Status == busv2.PublishStatus_ACCEPTED {
-			s.carried, c.heard = true, true
+		if m.Status != busv2.PublishStatus_ACCEPTED {
+			break
+		}
+		c.heard[e.Peer] = true
+		if s := c.events[m.EventId]; s != nil {
+			s.carried = true
 			j.Judged("I11")
 		}
 	case *assetsv2.StoreBlueprint:
@@ -282,19 +287,19 @@ func (c *learning) reward(e *Event, f *evidencev2.RewardFact) {
 	t[strings.Clone(f.ReportId)] = f.Value
 }
 
-// What is believed of a template without rewards, and the most that is expected
-// of a design that nobody asked for.
+// What is believed of a template without rewards, the most that is expected of a
+// design that nobody asked for, and what is of one that somebody did.
 const (
 	priorReward  = 0.3
 	mostExpected = 0.8
-	asked        = 0.9
+	petitioned   = 0.9
 )
 
 // expected judges what Karn expects of a design. Of a life that has opened its
 // log again a reward may have been logged and not told of, and after a day the
 // first ones no longer count.
 func (c *learning) expected(e *Event, m *assetsv2.StoreBlueprint, j *Judge) {
-	if e.Node != "karn" || c.opened > 1 || e.At-c.first > int64(23*time.Hour) || m.Announce == nil || m.Announce.TamiyoInterest == asked {
+	if e.Node != "karn" || c.opened > 1 || e.At-c.first > int64(23*time.Hour) || m.Announce == nil || m.Announce.TamiyoInterest == petitioned {
 		return
 	}
 	t := ""
@@ -304,7 +309,11 @@ func (c *learning) expected(e *Event, m *assetsv2.StoreBlueprint, j *Judge) {
 		}
 	}
 	earned := c.earned[t]
-	if t == "" || len(earned) == 0 {
+	if _, again := c.asked[m.RequestId]; t == "" || again {
+		return // what is asked again is what was asked before
+	}
+	c.asked[strings.Clone(m.RequestId)] = struct{}{}
+	if len(earned) == 0 {
 		return
 	}
 	sum := 0.0
@@ -324,11 +333,11 @@ const spread = int64(15 * time.Second)
 
 // Finish implements Checker.
 func (c *learning) Finish(j *Judge) {
-	if c.settle == nil || !c.heard || !c.settle(c.last-spread) {
+	if c.settle == nil || !c.settle(c.last-spread) {
 		return
 	}
 	for _, v := range slices.Sorted(maps.Keys(c.stages)) {
-		if s := c.stages[v]; s.owed && !s.carried && c.last-s.since > spread {
+		if s := c.stages[v]; s.owed && !s.carried && c.heard[s.node] && c.last-s.since > spread {
 			j.Violate("I11", s.node, fmt.Sprintf("the policy %s is %s for %v, and the bus has no word of it", v, s.stage, time.Duration(c.last-s.since).Round(time.Second)), s.seq)
 			return
 		}

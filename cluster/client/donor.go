@@ -141,7 +141,17 @@ func hostile(n int) *blueprintv2.BlueprintIR {
 		}
 		ir.Edges = append(ir.Edges, &blueprintv2.BlueprintIR_Edge{From: "d", To: "e"})
 	case 7:
-		ir.Nodes[2] = node("c", "retain", constant("bytes", "4000000000"))
+		// No device has room for so many.
+		at := "a"
+		nodes, edges := ir.Nodes[:1:1], ir.Edges[:0:0]
+		for i := range 24 {
+			id := fmt.Sprintf("b%02d", i)
+			nodes = append(nodes, node(id, "retain", constant("bytes", "2000000000")))
+			edges = append(edges, &blueprintv2.BlueprintIR_Edge{From: at, To: id})
+			at = id
+		}
+		ir.Nodes = append(nodes, ir.Nodes[4])
+		ir.Edges = append(edges, &blueprintv2.BlueprintIR_Edge{From: at, To: "e"})
 	}
 	return ir
 }
