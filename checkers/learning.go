@@ -29,6 +29,7 @@ import (
 type learning struct {
 	settle  func(int64) bool
 	last    int64
+	fired   map[string][2]int64             // by node: the timer that fired last, and when
 	given   map[string]bool                 // reports that were delivered to Simic
 	refused map[string]bool                 // those that it has rejected
 	parts   map[string]map[string]*appoint  // by node and version: what it was told
@@ -62,7 +63,7 @@ type standing struct {
 }
 
 func newLearning(p Params) Checker {
-	return &learning{settle: p.Settled, given: map[string]bool{}, refused: map[string]bool{}, parts: map[string]map[string]*appoint{},
+	return &learning{settle: p.Settled, fired: map[string][2]int64{}, given: map[string]bool{}, refused: map[string]bool{}, parts: map[string]map[string]*appoint{},
 		offsets: map[string]map[int64]*appoint{}, heard: map[string]bool{}, inUse: map[string]string{}, weights: map[string]map[string][]float32{},
 		stages: map[string]*standing{}, events: map[string]*standing{}, earned: map[string]map[string]float64{}, asked: map[string]struct{}{}}
 }
@@ -72,6 +73,8 @@ func (*learning) Invariants() []string { return []string{"I11"} }
 func (c *learning) Observe(e *Event, j *Judge) {
 	c.last = e.At
 	switch e.Kind {
+	case trace.TimerFired:
+		c.fired[e.Node] = [2]int64{int64(e.Seq), e.At}
 	case trace.MessageSent:
 		c.sent(e, j)
 	case trace.MessageDelivered:
@@ -87,7 +90,7 @@ func (c *learning) Observe(e *Event, j *Judge) {
 		case *evidencev2.ChoiceFact:
 			c.chosen(e, f, j)
 		case *evidencev2.PolicyFact:
-			c.stage(e, f)
+			c.stage(e, f, j)
 		case *evidencev2.RewardFact:
 			c.reward(e, f)
 		case *evidencev2.LogFact:
@@ -258,10 +261,20 @@ func (c *learning) sampled(e *Event, f *evidencev2.SampleFact, j *Judge) {
 	j.Judged("I11")
 }
 
+// validating is how long a validation may take, with what it takes to make its
+// verdict durable on a disk that hardly answers (card 04).
+const validating = int64(1600 * time.Millisecond)
+
 // stage notes where a policy stands.
-func (c *learning) stage(e *Event, f *evidencev2.PolicyFact) {
+func (c *learning) stage(e *Event, f *evidencev2.PolicyFact, j *Judge) {
 	if f.Check != "" {
 		return
+	}
+	if began := c.fired[e.Node]; f.From == "VALIDATING" && f.From != f.To && began[0] == int64(e.Cause) {
+		if took := e.At - began[1]; took > validating {
+			j.Violate("I11", e.Node, fmt.Sprintf("the policy %s is %s by a validation that took %v", f.Version, f.To, time.Duration(took)), e.Cause)
+			return
+		}
 	}
 	s := c.stages[f.Version]
 	if s != nil && s.stage == f.To {

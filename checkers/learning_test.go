@@ -16,6 +16,7 @@ import (
 	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
+	"github.com/esper-sim/espersim/sim/trace"
 )
 
 var (
@@ -111,6 +112,11 @@ func TestLearningAndRequests(t *testing.T) {
 			}
 			p.wait(time.Minute)
 			p.fact("simic", &evidencev2.ModeFact{})
+		}},
+		"a validation that took too long": {"I11", func(p *tape, guilty bool) {
+			by := p.event(trace.TimerFired, "simic", nil)
+			p.wait(pick(guilty, 2*time.Second, time.Second))
+			p.factBy("simic", &evidencev2.PolicyFact{Version: "simic-1", From: "VALIDATING", To: "TESTING"}, by)
 		}},
 		"an expectation that is the sum": {"I11", func(p *tape, guilty bool) {
 			p.fact("karn", &evidencev2.RewardFact{TemplateId: "BP001", ReportId: "a", Value: 0.125})
