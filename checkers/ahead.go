@@ -28,6 +28,7 @@ type aheadRow struct {
 	cause    uint64            // the event that the handler began with
 	upTo     map[string]uint64 // by log, over all handlers of this life: what is durable
 	appended map[string]uint64 // by log: LSN that is not said to be durable
+	lost     map[string]uint64 // by log: one that was not, when the log failed
 	durable  int               // records that became durable since something was told for the first time
 	packet   bool              // the handler began with a packet of the epoch boundary
 	entry    place             // the handler began with its delivery
@@ -49,12 +50,13 @@ func (*ahead) Invariants() []string { return []string{"W9"} }
 func (c *ahead) row(node string, cause uint64) *aheadRow {
 	r := c.nodes[node]
 	if r == nil {
-		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}, owed: map[place]uint64{}}
+		r = &aheadRow{upTo: map[string]uint64{}, appended: map[string]uint64{}, lost: map[string]uint64{}, owed: map[place]uint64{}}
 		c.nodes[node] = r
 	}
 	if r.cause != cause {
 		r.cause, r.durable, r.packet, r.entry = cause, 0, false, place{}
 		clear(r.appended)
+		clear(r.lost)
 	}
 	return r
 }
@@ -106,7 +108,11 @@ func (c *ahead) log(e *Event, f *evidencev2.LogFact) {
 	case evidencev2.LogAction_LOG_RECOVERED:
 		r.upTo[f.Log] = f.Lsn
 	case evidencev2.LogAction_LOG_REFUSED, evidencev2.LogAction_LOG_POISONED:
-		delete(r.appended, f.Log) // nothing may follow from it; that is for others to judge
+		// Nothing may follow from it: see sent.
+		if lsn, open := r.appended[f.Log]; open {
+			r.lost[f.Log] = lsn
+		}
+		delete(r.appended, f.Log)
 		if f.Log == e.Node {
 			clear(r.owed)
 		}
@@ -133,6 +139,9 @@ func (c *ahead) sent(e *Event, j *Judge) {
 		}
 		if open {
 			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and record %d of its log is not durable", m.Offset, m.Topic, lsn), e.Cause)
+		}
+		if lsn, lost := c.row(e.Node, e.Cause).lost[e.Node]; lost && m.Topic != "system.events.epoch" { // there is another epoch
+			j.Violate("W9", e.Node, fmt.Sprintf("it acknowledges offset %d of %s, and its log has failed before record %d was durable", m.Offset, m.Topic, lsn), e.Cause)
 		}
 	case *operationsv2.ConfigAck:
 		for _, log := range slices.Sorted(maps.Keys(c.row(e.Node, e.Cause).appended)) {

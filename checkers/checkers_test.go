@@ -638,6 +638,10 @@ var cases = map[string]func(p *tape, guilty bool){
 		p.applied("kasmina", "c1", 3)
 		p.fact("kasmina", &evidencev2.CommandFact{CommandId: "c1", Subsystem: "kasmina", Status: pick(guilty, "REJECTED", "DUPLICATE")})
 	},
+	"I11": func(p *tape, guilty bool) { p.chooses("simic-1", pick(guilty, 0.5, likely)) },
+	"I12": func(p *tape, guilty bool) {
+		p.works("tezzeret", "QUEUED", "VALIDATING", "COMPILING", "SIGNING", pick(guilty, "READY", "COMPILED"))
+	},
 	"I8": func(p *tape, guilty bool) { p.release(release{skip: pick(guilty, "chaos", "")}) },
 	"L4": func(p *tape, guilty bool) {
 		p.sent("simic", "oona", &busv2.Subscribe{Group: "simic-trainer", Consumer: "simic"})

@@ -2,8 +2,10 @@ package checkers
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
@@ -45,6 +47,11 @@ type library struct {
 	rejected map[string]bool
 	// bad says of blueprints why nothing that is compiled of them may pass.
 	bad map[string]string
+	// over are the blueprints that the library said are archived or invalid, and
+	// since when: nothing is compiled of those any more.
+	over map[string]int64
+	// broken are the kernels whose bytes do not have the checksum that they end with.
+	broken map[string]bool
 }
 
 // request is what the library was asked, as far as its answer must fit.
@@ -57,7 +64,10 @@ type request struct {
 	of                     *blueprintv2.UrabraskValidationReport
 	isReport, fromUrabrask bool
 	digest                 [sha256.Size]byte
-	known                  bool // digest is set
+	known                  bool   // digest is set
+	wrong                  string // why it must be refused
+	at                     int64
+	to                     blueprintv2.BlueprintStatus
 }
 
 // verdictOf is what is known of a kernel's verdict.
@@ -70,7 +80,7 @@ type verdictOf struct {
 }
 
 func newLibrary(p Params) Checker {
-	return &library{libraries: map[string]bool{}, damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, rejected: map[string]bool{}, bad: map[string]string{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
+	return &library{libraries: map[string]bool{}, damaged: p.Damaged, settled: p.Settled, shelf: map[string]*blueprintv2.CompiledKernelArtifact{}, moved: map[string]bool{}, rejected: map[string]bool{}, bad: map[string]string{}, over: map[string]int64{}, broken: map[string]bool{}, requests: map[string]request{}, queries: map[string]*operationalv2.KernelQuery{}, verdicts: map[string]*verdictOf{},
 		digests: map[string][sha256.Size]byte{}, owned: map[string]uint64{}}
 }
 
@@ -142,8 +152,17 @@ func (c *library) asked(e *Event) {
 			}
 		}
 	case *assetsv2.StoreKernel:
-		note(m.RequestId, request{asset: m.GetKernel().GetId(), digest: sha256.Sum256(m.Binary), known: true,
-			must: strings.Join([]string{m.BlueprintId, m.Hardware, m.GetKernel().GetCompilationPipeline(), m.Toolchain}, "-")})
+		r := request{asset: m.GetKernel().GetId(), digest: sha256.Sum256(m.Binary), known: true, at: e.At,
+			must: strings.Join([]string{m.BlueprintId, m.Hardware, m.GetKernel().GetCompilationPipeline(), m.Toolchain}, "-")}
+		if string(m.BinarySha256) != string(r.digest[:]) || m.BinaryCrc32C != crc32.Checksum(m.Binary, castagnoli) {
+			r.wrong = "its digests are those of other bytes"
+		} else if since, over := c.over[m.BlueprintId]; over && since < e.At {
+			r.wrong = "its blueprint is archived or invalid"
+		}
+		note(m.RequestId, r)
+		if broken(m.Binary) {
+			c.broken[r.must] = true
+		}
 	case *assetsv2.StoreReport:
 		r := request{asset: m.KernelArtifactId, verdict: m.Status, passed: m.GetReport().GetPassedValidation(), isReport: true, fromUrabrask: e.Node == "urabrask"}
 		if m.Report != nil {
@@ -161,7 +180,7 @@ func (c *library) asked(e *Event) {
 			c.verdict(m.KernelArtifactId).offered[m.Status] = true
 		}
 	case *assetsv2.MoveAsset:
-		note(m.RequestId, request{asset: m.AssetId})
+		note(m.RequestId, request{asset: m.AssetId, to: m.Blueprint})
 		c.moved[strings.Clone(m.AssetId)] = true
 		delete(c.shelf, m.AssetId)
 	case *assetsv2.FetchKernel:
@@ -196,6 +215,13 @@ func (c *library) stored(e *Event, m *assetsv2.StoreReply, j *Judge) {
 		return
 	}
 	switch {
+	case r.wrong != "" && m.Status == assetsv2.AssetStatus_STORED:
+		j.Violate("I3", e.Node, fmt.Sprintf("it takes the kernel %.80s in, and %s", m.AssetId, r.wrong))
+		return
+	case r.to == blueprintv2.BlueprintStatus_INVALID || r.to == blueprintv2.BlueprintStatus_ARCHIVED:
+		if _, known := c.over[r.asset]; !known {
+			c.over[r.asset] = e.At
+		}
 	case r.isReport:
 		c.report(e, r, m.Status == assetsv2.AssetStatus_STORED, j)
 		return
@@ -219,6 +245,8 @@ func (c *library) report(e *Event, r request, first bool, j *Judge) {
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is %v, and its report says passed %v", r.asset, r.verdict, r.passed))
 	case r.passed && c.bad[blueprintOf(r.asset)] != "":
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is validated, and its design %s", r.asset, c.bad[blueprintOf(r.asset)]))
+	case r.passed && c.broken[r.asset]:
+		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s is validated, and its bytes do not have their checksum", r.asset))
 	case first && v.stored && v.report != r.report:
 		j.Violate("I1", e.Node, fmt.Sprintf("the kernel %.80s gets a second verdict", r.asset))
 	case v.has && v.given != r.verdict:
@@ -238,8 +266,63 @@ func blueprintOf(kernel string) string {
 	return ir
 }
 
+// broken says of a kernel's bytes that they are in the format of kernels
+// (cluster/kernel), and do not end with their CRC-32C.
+func broken(b []byte) bool {
+	n := len(b) - 4
+	return n > 8 && string(b[:7]) == "ESPKERN" && binary.LittleEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], castagnoli)
+}
+
+// highest is the greatest power of its input that a float32 holds where the input
+// may be a million.
+const highest = 6
+
+// degree is the power of its input that a design computes, if it is made of sums
+// and products alone; else 0.
+func degree(ir *blueprintv2.BlueprintIR) int {
+	ops, from := map[string]string{}, map[string][]string{}
+	for _, n := range ir.Nodes {
+		ops[n.GetId()] = n.GetOp()
+	}
+	for _, e := range ir.Edges {
+		from[e.GetTo()] = append(from[e.GetTo()], e.GetFrom())
+	}
+	var of func(id string, deep int) int
+	of = func(id string, deep int) int {
+		d := 0
+		for _, f := range from[id] {
+			n := 0
+			if deep < len(ops) && deep < 32 { // not a circle
+				n = of(f, deep+1)
+			}
+			switch {
+			case n == 0:
+				return 0
+			case ops[id] == "mul":
+				d += n
+			default:
+				d = max(d, n)
+			}
+		}
+		switch ops[id] {
+		case "input":
+			return 1
+		case "mul", "add", "output":
+			return min(d, highest+1)
+		}
+		return 0
+	}
+	for id, op := range ops {
+		if op == "output" {
+			return of(id, 0)
+		}
+	}
+	return 0
+}
+
 // unsound says what is wrong with a design whatever it is compiled to: it keeps
-// the device's memory, or divides by its input, which may be zero.
+// the device's memory, divides by its input, which may be zero, or overflows where
+// its input is large.
 func unsound(ir *blueprintv2.BlueprintIR) string {
 	inputs, divide := map[string]bool{}, map[string]bool{}
 	for _, n := range ir.Nodes {
@@ -256,6 +339,9 @@ func unsound(ir *blueprintv2.BlueprintIR) string {
 	}
 	if slices.ContainsFunc(ir.Edges, func(e *blueprintv2.BlueprintIR_Edge) bool { return inputs[e.GetFrom()] && divide[e.To] }) {
 		return "divides by its input"
+	}
+	if degree(ir) > highest {
+		return "overflows where its input is a million"
 	}
 	return ""
 }

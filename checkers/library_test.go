@@ -89,7 +89,7 @@ var libraryCases = map[string]func(p *tape, guilty bool){
 	"R3": func(p *tape, guilty bool) {
 		for _, status := range []blueprintv2.KernelStatus{blueprintv2.KernelStatus_VALIDATED, pick(guilty, blueprintv2.KernelStatus_BENCHMARKING, blueprintv2.KernelStatus_KERNEL_ACTIVE)} {
 			if status == blueprintv2.KernelStatus_VALIDATED {
-				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+				p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"), BinarySha256: oneSum[:], BinaryCrc32C: oneCRC,
 					Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
 				p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
 				p.verdict("urabrask", "r1", status, true, assetsv2.AssetStatus_STORED)
@@ -247,7 +247,7 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 				MatchingKernels: []*blueprintv2.CompiledKernelArtifact{validated()}})
 		}},
 		"a kernel that does not last": {"I3", func(p *tape, guilty bool) {
-			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"), BinarySha256: oneSum[:], BinaryCrc32C: oneCRC,
 				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
 			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
@@ -268,14 +268,14 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			store(!guilty)
 		}},
 		"an asset that is gone": {"I3", func(p *tape, guilty bool) {
-			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"),
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: "h100", Toolchain: "espc-1", Binary: []byte("one"), BinarySha256: oneSum[:], BinaryCrc32C: oneCRC,
 				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
 			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: pick(guilty, assetsv2.AssetStatus_STORED, assetsv2.AssetStatus_UNAVAILABLE)})
 			p.mail("kasmina", "urza", &assetsv2.FetchKernel{RequestId: "f", KernelArtifactId: kernelID})
 			p.sent("urza", "kasmina", &assetsv2.FetchKernelReply{RequestId: "f", Status: assetsv2.AssetStatus_NOT_FOUND})
 		}},
 		"a kernel under another name": {"I3", func(p *tape, guilty bool) {
-			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: pick(guilty, "a100", "h100"), Toolchain: "espc-1", Binary: []byte("one"),
+			p.mail("tezzeret", "urza", &assetsv2.StoreKernel{RequestId: "s", BlueprintId: kernelIR, Hardware: pick(guilty, "a100", "h100"), Toolchain: "espc-1", Binary: []byte("one"), BinarySha256: oneSum[:], BinaryCrc32C: oneCRC,
 				Kernel: &blueprintv2.CompiledKernelArtifact{Id: kernelID, CompilationPipeline: "fast"}})
 			p.sent("urza", "tezzeret", &assetsv2.StoreReply{RequestId: "s", AssetId: kernelID, Status: assetsv2.AssetStatus_STORED})
 		}},

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/job"
+	"github.com/esper-sim/espersim/cluster/kernel"
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	blueprintv2 "github.com/esper-sim/espersim/contracts/generated/go/blueprint/v2"
@@ -20,7 +21,7 @@ import (
 
 // DonorOptions of a donor.
 type DonorOptions struct {
-	What   string        `set:"what" oneof:"blueprints,hostile,kernels,reports,moves" doc:"what it stores; hostile: designs of which most are bad; a node may store what its name may: karn, tezzeret, urabrask"`
+	What   string        `set:"what" oneof:"blueprints,hostile,flawed,kernels,reports,moves,archive" doc:"what it stores; hostile: designs of which most are bad; flawed: kernels of the good ones, with a wrong checksum; archive: it archives blueprints; a node may store what its name may: karn, tezzeret, urabrask"`
 	Count  int           `set:"count" doc:"assets that it stores"`
 	Every  time.Duration `set:"every" doc:"between two assets"`
 	Bytes  int           `set:"bytes" doc:"most bytes of a kernel"`
@@ -102,9 +103,13 @@ func Design(n int) *blueprintv2.BlueprintIR {
 		Edges: []*blueprintv2.BlueprintIR_Edge{{From: "in", To: "mix"}, {From: "mix", To: "out"}}}
 }
 
+// kinds of hostile designs.
+const kinds = 8
+
 // hostile is the n-th design of somebody who lies about its risk: in turn a sound
 // one, one that overflows, divides by zero, keeps the device's memory, vanishes,
-// or does not compile.
+// does not compile, overflows where its input is large, or keeps more memory than
+// there is.
 func hostile(n int) *blueprintv2.BlueprintIR {
 	const width = 12
 	constant := func(name, value string) []*telemetryv2.Label {
@@ -116,7 +121,7 @@ func hostile(n int) *blueprintv2.BlueprintIR {
 	ir := &blueprintv2.BlueprintIR{DesignIntent: fmt.Sprint("hostile ", n), SchemaVersion: 1, Nodes: []*blueprintv2.BlueprintIR_Node{
 		{Id: "a", Op: "input", OutShape: []int64{width}}, node("b", "dense", nil), node("c", "relu", nil), node("d", "dense", nil), {Id: "e", Op: "output", InShape: []int64{width}}},
 		Edges: []*blueprintv2.BlueprintIR_Edge{{From: "a", To: "b"}, {From: "b", To: "c"}, {From: "c", To: "d"}, {From: "d", To: "e"}}}
-	switch n % 6 {
+	switch n % kinds {
 	case 1:
 		ir.Nodes[2] = node("c", "gain", constant("gain", "3e38"))
 	case 2:
@@ -127,6 +132,26 @@ func hostile(n int) *blueprintv2.BlueprintIR {
 		ir.Nodes[2] = node("c", "gain", constant("gain", "1e-30"))
 	case 5:
 		ir.Nodes[2] = node("c", "divine", nil)
+	case 6:
+		ir.Edges = nil
+		for i, id := range []string{"b", "c", "d"} {
+			ir.Nodes[i+1] = node(id, "mul", nil)
+			from := ir.Nodes[i].Id
+			ir.Edges = append(ir.Edges, &blueprintv2.BlueprintIR_Edge{From: from, To: id}, &blueprintv2.BlueprintIR_Edge{From: from, To: id, Port: 1})
+		}
+		ir.Edges = append(ir.Edges, &blueprintv2.BlueprintIR_Edge{From: "d", To: "e"})
+	case 7:
+		// No device has room for so many.
+		at := "a"
+		nodes, edges := ir.Nodes[:1:1], ir.Edges[:0:0]
+		for i := range 24 {
+			id := fmt.Sprintf("b%02d", i)
+			nodes = append(nodes, node(id, "retain", constant("bytes", "2000000000")))
+			edges = append(edges, &blueprintv2.BlueprintIR_Edge{From: at, To: id})
+			at = id
+		}
+		ir.Nodes = append(nodes, ir.Nodes[4])
+		ir.Edges = append(edges, &blueprintv2.BlueprintIR_Edge{From: at, To: "e"})
 	}
 	return ir
 }
@@ -166,6 +191,10 @@ func (d *donor) request() canon.Message {
 			m.BinaryCrc32C++
 		}
 		return m
+	case "flawed":
+		return d.flawed(kinds * n)
+	case "archive":
+		return &assetsv2.MoveAsset{RequestId: d.id(), AssetId: DesignID(n), Blueprint: blueprintv2.BlueprintStatus_ARCHIVED, Reason: "nobody wants it"}
 	case "reports":
 		passed := n%4 != 0
 		m := &assetsv2.StoreReport{RequestId: d.id(), KernelArtifactId: KernelOf(n), Status: blueprintv2.KernelStatus_REJECTED,
@@ -193,4 +222,22 @@ func (d *donor) request() canon.Message {
 		m.BlueprintId = DesignID(n + 1)
 	}
 	return m
+}
+
+// flawed hands in a kernel of the n-th hostile design, a sound one. Its bytes have
+// their digests, and do not have the checksum that they end with.
+func (d *donor) flawed(n int) canon.Message {
+	ir := hostile(n)
+	k, err := kernel.Compile(ir, kernel.Fast, "h100", "tc-1")
+	if err != nil {
+		d.env.Log.Error(err.Error())
+		return &assetsv2.StoreKernel{RequestId: d.id()}
+	}
+	b := k.Encode()
+	b[len(b)-1] ^= 1
+	sum, p := sha256.Sum256(b), kernel.Fast.String()
+	return &assetsv2.StoreKernel{RequestId: d.id(), BlueprintId: kernel.ID(ir), Hardware: "h100", Toolchain: "tc-1",
+		Kernel: &blueprintv2.CompiledKernelArtifact{Id: strings.Join([]string{kernel.ID(ir), "h100", p, "tc-1"}, "-"), CompilationPipeline: p,
+			CompilationMetadata: &blueprintv2.CompilationRecord{Pipeline: p, ToolchainVersion: "tc-1"}},
+		Binary: b, BinarySha256: sum[:], BinaryCrc32C: crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))}
 }

@@ -17,6 +17,7 @@ type PetitionerOptions struct {
 	Count  int           `set:"count" doc:"petitions that it makes; 0: no limit"`
 	Resend time.Duration `set:"resend" doc:"how long it waits for an answer before it asks again"`
 	Risk   float64       `set:"risk" doc:"most risk of a design that it asks for"`
+	Wrong  int           `set:"wrong" doc:"every so many-th petition breaks a rule, another one each time; 0: none"`
 	Urgent int           `set:"urgent" doc:"every so many-th design is to be compiled at once; 0: none"`
 }
 
@@ -94,10 +95,31 @@ func (p *petitioner) id() string {
 }
 
 func (p *petitioner) ask() {
+	if p.o.Wrong > 0 && p.n%p.o.Wrong == 0 {
+		p.askWrongly()
+		return
+	}
 	to, m := p.job.Karn, canon.Message(&innovationv2.BlueprintRequest{RequestId: p.id(), CurriculumStage: uint32(p.n % 7), MaxRisk: p.o.Risk, DesignIntent: "a petition"})
 	if p.compile != "" {
 		to, m = p.job.Tezzeret, &innovationv2.CompileRequest{RequestId: p.id(), BlueprintId: p.compile, Emergency: true}
 	}
+	p.send(to, m)
+}
+
+// askWrongly asks for a risk that is none, for a kernel of no blueprint, or for a
+// pipeline that there is not.
+func (p *petitioner) askWrongly() {
+	switch p.n / p.o.Wrong % 3 {
+	case 0:
+		p.send(p.job.Karn, &innovationv2.BlueprintRequest{RequestId: p.id(), MaxRisk: 7})
+	case 1:
+		p.send(p.job.Tezzeret, &innovationv2.CompileRequest{RequestId: p.id(), Emergency: true})
+	case 2:
+		p.send(p.job.Tezzeret, &innovationv2.CompileRequest{RequestId: p.id(), BlueprintId: "none", Pipeline: "divine"})
+	}
+}
+
+func (p *petitioner) send(to actor.ID, m canon.Message) {
 	p.env.Net.Send(to, m, actor.SendOptions{Key: "petition/" + p.id(), Attempt: p.attempt})
 	p.attempt++
 	p.env.Clock.SetTimer("ask", 0, p.o.Resend)

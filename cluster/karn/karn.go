@@ -327,6 +327,10 @@ func (k *karn) earn(report string, d *statev2.KarnDesign, value float64) bool {
 	if k.m.reported[report] {
 		return true
 	}
-	return k.log.Write(&statev2.KarnRecord{Reward: &statev2.KarnReward{ReportId: strings.Clone(report), BlueprintId: d.BlueprintId, TemplateId: d.TemplateId,
-		Value: value, At: timestamppb.New(k.env.Clock.Now())}})
+	if !k.log.Write(&statev2.KarnRecord{Reward: &statev2.KarnReward{ReportId: strings.Clone(report), BlueprintId: d.BlueprintId, TemplateId: d.TemplateId,
+		Value: value, At: timestamppb.New(k.env.Clock.Now())}}) {
+		return false
+	}
+	k.env.Facts.Record(&evidencev2.RewardFact{TemplateId: d.TemplateId, ReportId: report, Value: value})
+	return true
 }

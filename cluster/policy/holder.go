@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/esper-sim/espersim/cluster/actor"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 )
@@ -104,6 +105,7 @@ func (h *Holder) Decide(x [Width]float32, lot, draw uint64) Decision {
 	}
 	prob := p.net.Probabilities(x)
 	a := Choose(prob, draw)
+	h.env.Facts.Record(&evidencev2.ChoiceFact{Version: p.version, Action: a, Likelihood: float64(prob[a]), Features: x[:]})
 	return Decision{Version: p.version, Action: a, Likelihood: float64(prob[a])}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/policy"
 	"github.com/esper-sim/espersim/contracts/canon"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 )
@@ -133,6 +134,15 @@ type quiet struct{}
 func (quiet) Reached(string)        {}
 func (quiet) Sometimes(string) bool { return false }
 
+// choices remembers which versions were said to choose.
+type choices struct{ versions []string }
+
+func (c *choices) Record(m canon.Message) {
+	if f, ok := m.(*evidencev2.ChoiceFact); ok {
+		c.versions = append(c.versions, f.Version)
+	}
+}
+
 func announce(version string, s policyv2.PolicyStage, share float64, w []float32) *policyv2.PolicyUpdate {
 	return &policyv2.PolicyUpdate{Version: version, Stage: s, Share: share, WeightsSha256: policy.Digest(w)}
 }
@@ -141,7 +151,8 @@ func announce(version string, s policyv2.PolicyStage, share float64, w []float32
 // way back.
 func TestHolder(t *testing.T) {
 	net := new(sink)
-	h := policy.NewHolder(actor.Env{Net: net, Probe: quiet{}}, "simic")
+	said := new(choices)
+	h := policy.NewHolder(actor.Env{Net: net, Probe: quiet{}, Facts: said}, "simic")
 	one, two := make([]float32, policy.Size), make([]float32, policy.Size)
 	two[0] = 1
 	x := policy.Features(1, 1, 1)
@@ -161,6 +172,9 @@ func TestHolder(t *testing.T) {
 		t.Error("it took other weights than were announced")
 	}
 	give("a", one)
+	if len(said.versions) > 0 {
+		t.Errorf("%v are said to have chosen", said.versions)
+	}
 	if version(0.1) != "a" || version(0.3) != "" {
 		t.Errorf("a share of a quarter: %q at 0.1, %q at 0.3", version(0.1), version(0.3))
 	}

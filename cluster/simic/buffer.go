@@ -71,7 +71,8 @@ func (b *buffer) expire(now time.Duration) int {
 
 // drawn is one experience of a batch.
 type drawn struct {
-	at     int // in entries
+	at     int     // in entries
+	share  float32 // of the draws
 	weight float32
 }
 
@@ -102,7 +103,7 @@ func (b *buffer) sample(n int, random func(i int) uint64) []drawn {
 		}
 		share := float32(b.entries[at].weight / total)
 		w := float32(power(float32(count)*share, -beta))
-		batch[i] = drawn{at, w}
+		batch[i] = drawn{at, share, w}
 		top = max(top, w)
 	}
 	for i := range batch {

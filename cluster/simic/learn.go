@@ -7,6 +7,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/cluster/policy"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -30,7 +31,7 @@ func (s *simic) train() {
 	step := j.learner.Steps
 	var batch []drawn
 	if !s.guarded("sampling", sampleBudget, func() bool {
-		batch = j.buffer.sample(size, func(i int) uint64 { return s.env.Rand.For("sample", step, uint64(i)) })
+		batch = j.buffer.sample(size, func(i int) uint64 { return s.lot(step, uint64(i)) })
 		return len(batch) > 0
 	}) {
 		return
@@ -42,6 +43,13 @@ func (s *simic) train() {
 	if j.learner.Steps > step && j.learner.Steps%uint64(s.o.Steps) == 0 && s.underWay() == nil {
 		s.propose()
 	}
+}
+
+// lot is the random number of the i-th draw of a step. Hashes of numbers that
+// follow each other may do so, too, as every eighth of a batch once did, which
+// fell on one experience: the number is hashed into its own hash.
+func (s *simic) lot(step, i uint64) uint64 {
+	return s.env.Rand.For("lot", s.env.Rand.For("sample", step, i), i)
 }
 
 // step updates the learner by a batch. A step whose result is no policy is
@@ -60,6 +68,7 @@ func (s *simic) step(batch []drawn) bool {
 	if _, err := policy.Load(n.Weights()); err != nil {
 		return false
 	}
+	s.tellOf(batch)
 	for i, b := range batch {
 		j.buffer.learnt(b.at, errs[i])
 	}
@@ -74,6 +83,16 @@ func (s *simic) step(batch []drawn) bool {
 		s.strategy()
 	}
 	return true
+}
+
+// tellOf declares what a step is about to learn from.
+func (s *simic) tellOf(batch []drawn) {
+	b := s.journal.buffer
+	f := &evidencev2.SampleFact{Step: s.journal.learner.Steps, Trainable: uint32(b.trainable())}
+	for _, d := range batch {
+		f.Draws = append(f.Draws, &evidencev2.DrawnExperience{ReportId: b.entries[d.at].ReportId, Share: float64(d.share), Weight: float64(d.weight)})
+	}
+	s.env.Facts.Record(f)
 }
 
 // strategy tells Jace how far training has come: stage 0 before there is any

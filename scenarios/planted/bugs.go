@@ -894,6 +894,39 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I11", role: "correspondent", bug: "takes the end of a policy for the beginning of its test", file: "policy/calm.yaml", make: func() *hooks {
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if d, ok := m.(*busv2.Delivery); ok {
+				if env, inner, err := wire.NewCodec().Open(d.Envelope); err == nil {
+					if u, ok := inner.(*policyv2.PolicyUpdate); ok && u.Stage == policyv2.PolicyStage_ROLLED_BACK {
+						u.Stage, u.Share = policyv2.PolicyStage_TESTING, 0.3
+						d.Envelope = wire.NewCodec().Seal(nil, env, u, nil)
+					}
+				}
+			}
+			return pass(m)
+		}}
+	}},
+	{id: "I11", role: "karn", bug: "expects of a design what its template earned altogether", file: "innovation/calm.yaml", make: func() *hooks {
+		return onSend(func(m *assetsv2.StoreBlueprint, _ *actor.SendOptions) bool {
+			if m.Announce != nil && m.Announce.TamiyoInterest < 0.8 {
+				m.Announce.TamiyoInterest *= 2
+			}
+			return true
+		})
+	}},
+	{id: "I11", role: "simic", bug: "announces its first policy, and no other one", liar: true, file: "policy/calm.yaml", make: func() *hooks {
+		return onSend(func(m *policyv2.PolicyUpdate, _ *actor.SendOptions) bool { return m.Version == "simic-1" })
+	}},
+	{id: "I12", role: "tezzeret", bug: "calls every compilation that it is asked for done", file: "innovation/calm.yaml", make: func() *hooks {
+		return onSend(func(m *innovationv2.CompileReply, _ *actor.SendOptions) bool {
+			m.Status = innovationv2.RequestStatus_DONE
+			return true
+		})
+	}},
+	{id: "I12", role: "tezzeret", bug: "answers no request", liar: true, file: "innovation/calm.yaml", make: func() *hooks {
+		return onSend(func(*innovationv2.CompileReply, *actor.SendOptions) bool { return false })
+	}},
 	{id: "L4", role: "simic", bug: "takes some reports for another one, and acknowledges them", file: "policy/calm.yaml", make: func() *hooks {
 		n := 0
 		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
@@ -952,6 +985,12 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I1", role: "urabrask", bug: "passes whatever there is, and what overflows or is damaged with it", liar: true, file: "innovation/flawed.yaml", make: func() *hooks {
+		return onSend(func(m *assetsv2.StoreReport, _ *actor.SendOptions) bool {
+			m.Status, m.Report.PassedValidation = blueprintv2.KernelStatus_VALIDATED, true
+			return true
+		})
+	}},
 	{id: "I1", role: "urza", bug: "shows kernels that were rejected as validated", liar: true, file: "innovation/hostile.yaml", make: func() *hooks {
 		return onSend(func(m *eventsv2.KernelCharacterizedEvent, _ *actor.SendOptions) bool {
 			m.Verdict = eventsv2.KernelVerdict_KERNEL_VALIDATED
@@ -963,6 +1002,14 @@ var bugs = []planted{
 			m.ExcludedTags = nil
 			return m
 		})
+	}},
+	{id: "I3", role: "urza", bug: "makes the digests of what it is to store itself", file: "urza/refused.yaml", make: func() *hooks {
+		return &hooks{receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+			if k, ok := m.(*assetsv2.StoreKernel); ok {
+				k.BinaryCrc32C = crc32.Checksum(k.Binary, crc32.MakeTable(crc32.Castagnoli))
+			}
+			return pass(m)
+		}}
 	}},
 	{id: "I3", role: "urza", bug: "says of every fortieth kernel that it is asked for that there is none", file: "urza/crashes.yaml", make: func() *hooks {
 		n := 0

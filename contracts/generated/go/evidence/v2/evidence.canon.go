@@ -5999,6 +5999,627 @@ func (m *KernelFaultFact) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+var schemaOfSampleFact = canon.Schema{
+	Name: "esper.evidence.v2.SampleFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "step", Wire: 0, Elem: 2},
+		{Number: 2, Name: "trainable", Wire: 0, Elem: 2},
+		{Number: 3, Name: "draws", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *SampleFact) FullName() string { return schemaOfSampleFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *SampleFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Step != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Step))
+	}
+	if m.Trainable != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Trainable))
+	}
+	if len(m.Draws) != 0 {
+		n += 1 * len(m.Draws)
+		for _, v := range m.Draws {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *SampleFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *SampleFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Draws) != 0 {
+		for k := len(m.Draws) - 1; k >= 0; k-- {
+			at := m.Draws[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if m.Trainable != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Trainable))
+		i--
+		b[i] = 0x10
+	}
+	if m.Step != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Step))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *SampleFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSampleFact.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfSampleFact.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Step = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSampleFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfSampleFact.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfSampleFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Trainable = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Trainable = 0
+	}
+	m.Draws = m.Draws[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfSampleFact.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Draws)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfSampleFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *SampleFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Step != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Step)))
+	}
+	if m.Trainable != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Trainable)))
+	}
+	if len(m.Draws) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Draws))<<32)
+		for _, v := range m.Draws {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfDrawnExperience = canon.Schema{
+	Name: "esper.evidence.v2.DrawnExperience",
+	Fields: []canon.Field{
+		{Number: 1, Name: "report_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "share", Wire: 1, Elem: 2},
+		{Number: 3, Name: "weight", Wire: 1, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *DrawnExperience) FullName() string { return schemaOfDrawnExperience.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *DrawnExperience) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.ReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportId))
+	}
+	if math.Float64bits(m.Share) != 0 {
+		n += 9
+	}
+	if math.Float64bits(m.Weight) != 0 {
+		n += 9
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *DrawnExperience) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *DrawnExperience) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if math.Float64bits(m.Weight) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Weight))
+		i--
+		b[i] = 0x19
+	}
+	if math.Float64bits(m.Share) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Share))
+		i--
+		b[i] = 0x11
+	}
+	if len(m.ReportId) != 0 {
+		i = canon.PutString(b, i, m.ReportId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *DrawnExperience) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfDrawnExperience.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfDrawnExperience.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfDrawnExperience.Fail(1, canon.BadUTF8, at)
+		}
+		if m.ReportId != string(b[at:n]) {
+			m.ReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportId = ""
+	}
+	if tag == 0x11 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfDrawnExperience.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfDrawnExperience.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Share = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Share = 0
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfDrawnExperience.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfDrawnExperience.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Weight = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Weight = 0
+	}
+	if tag != canon.End {
+		return schemaOfDrawnExperience.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *DrawnExperience) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.ReportId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.ReportId)
+	}
+	if math.Float64bits(m.Share) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Share)))
+	}
+	if math.Float64bits(m.Weight) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Weight)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfChoiceFact = canon.Schema{
+	Name: "esper.evidence.v2.ChoiceFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "version", Wire: 2, Elem: 2},
+		{Number: 2, Name: "action", Wire: 0, Elem: 2},
+		{Number: 3, Name: "likelihood", Wire: 1, Elem: 2},
+		{Number: 4, Name: "features", Wire: 2, Elem: 5},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *ChoiceFact) FullName() string { return schemaOfChoiceFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *ChoiceFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Version) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Version))
+	}
+	if m.Action != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Action))
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		n += 9
+	}
+	if len(m.Features) != 0 {
+		n += 1 + canon.SizeSpan(4*len(m.Features))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *ChoiceFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *ChoiceFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Features) != 0 {
+		end := i
+		for k := len(m.Features) - 1; k >= 0; k-- {
+			i = canon.PutFixed32(b, i, math.Float32bits(m.Features[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x22
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Likelihood))
+		i--
+		b[i] = 0x19
+	}
+	if m.Action != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Action))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Version) != 0 {
+		i = canon.PutString(b, i, m.Version)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *ChoiceFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfChoiceFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfChoiceFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfChoiceFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Version != string(b[at:n]) {
+			m.Version = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfChoiceFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfChoiceFact.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfChoiceFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Action = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Action = 0
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfChoiceFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfChoiceFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Likelihood = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Likelihood = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfChoiceFact.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfChoiceFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Features = m.Features[:0]
+		for i := at; i < n; {
+			v, k := canon.Fixed32(b[:n], i)
+			if k < 0 {
+				return schemaOfChoiceFact.Fail(4, canon.Reason(-k), i)
+			}
+			m.Features = append(m.Features, math.Float32frombits(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Features = m.Features[:0]
+	}
+	if tag != canon.End {
+		return schemaOfChoiceFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *ChoiceFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Version) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Version)
+	}
+	if m.Action != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Action)))
+	}
+	if math.Float64bits(m.Likelihood) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Likelihood)))
+	}
+	if len(m.Features) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Features))<<32)
+		for _, v := range m.Features {
+			h = canon.Mix(h, uint64(math.Float32bits(v)))
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfRewardFact = canon.Schema{
+	Name: "esper.evidence.v2.RewardFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "template_id", Wire: 2, Elem: 2},
+		{Number: 2, Name: "report_id", Wire: 2, Elem: 2},
+		{Number: 3, Name: "value", Wire: 1, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *RewardFact) FullName() string { return schemaOfRewardFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *RewardFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.TemplateId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.TemplateId))
+	}
+	if len(m.ReportId) != 0 {
+		n += 1 + canon.SizeSpan(len(m.ReportId))
+	}
+	if math.Float64bits(m.Value) != 0 {
+		n += 9
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *RewardFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *RewardFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if math.Float64bits(m.Value) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Value))
+		i--
+		b[i] = 0x19
+	}
+	if len(m.ReportId) != 0 {
+		i = canon.PutString(b, i, m.ReportId)
+		i--
+		b[i] = 0x12
+	}
+	if len(m.TemplateId) != 0 {
+		i = canon.PutString(b, i, m.TemplateId)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *RewardFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRewardFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRewardFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfRewardFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.TemplateId != string(b[at:n]) {
+			m.TemplateId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.TemplateId = ""
+	}
+	if tag == 0x12 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRewardFact.Fail(2, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRewardFact.Fail(2, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfRewardFact.Fail(2, canon.BadUTF8, at)
+		}
+		if m.ReportId != string(b[at:n]) {
+			m.ReportId = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.ReportId = ""
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfRewardFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRewardFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Value = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Value = 0
+	}
+	if tag != canon.End {
+		return schemaOfRewardFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *RewardFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.TemplateId) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.TemplateId)
+	}
+	if len(m.ReportId) != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.MixString(h, m.ReportId)
+	}
+	if math.Float64bits(m.Value) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Value)))
+	}
+	return canon.Mix(h, 0)
+}
+
 var schemaOfNote = canon.Schema{
 	Name: "esper.evidence.v2.Note",
 	Fields: []canon.Field{

@@ -2583,6 +2583,259 @@ func (x *KernelFaultFact) GetDurable() bool {
 	return false
 }
 
+// SampleFact is one batch that Simic trains on.
+type SampleFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          uint64                 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	Trainable     uint32                 `protobuf:"varint,2,opt,name=trainable,proto3" json:"trainable,omitempty"` // experiences of which it was drawn
+	Draws         []*DrawnExperience     `protobuf:"bytes,3,rep,name=draws,proto3" json:"draws,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SampleFact) Reset() {
+	*x = SampleFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SampleFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SampleFact) ProtoMessage() {}
+
+func (x *SampleFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SampleFact.ProtoReflect.Descriptor instead.
+func (*SampleFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SampleFact) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *SampleFact) GetTrainable() uint32 {
+	if x != nil {
+		return x.Trainable
+	}
+	return 0
+}
+
+func (x *SampleFact) GetDraws() []*DrawnExperience {
+	if x != nil {
+		return x.Draws
+	}
+	return nil
+}
+
+// DrawnExperience is one experience of a batch.
+type DrawnExperience struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ReportId      string                 `protobuf:"bytes,1,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	Share         float64                `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`   // of the draws that its priority gives it
+	Weight        float64                `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"` // against the bias of that
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrawnExperience) Reset() {
+	*x = DrawnExperience{}
+	mi := &file_evidence_evidence_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrawnExperience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrawnExperience) ProtoMessage() {}
+
+func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrawnExperience.ProtoReflect.Descriptor instead.
+func (*DrawnExperience) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DrawnExperience) GetReportId() string {
+	if x != nil {
+		return x.ReportId
+	}
+	return ""
+}
+
+func (x *DrawnExperience) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *DrawnExperience) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+// ChoiceFact is declared by whoever lets a policy choose.
+type ChoiceFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Action        uint32                 `protobuf:"varint,2,opt,name=action,proto3" json:"action,omitempty"`
+	Likelihood    float64                `protobuf:"fixed64,3,opt,name=likelihood,proto3" json:"likelihood,omitempty"`
+	Features      []float32              `protobuf:"fixed32,4,rep,packed,name=features,proto3" json:"features,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChoiceFact) Reset() {
+	*x = ChoiceFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChoiceFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChoiceFact) ProtoMessage() {}
+
+func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChoiceFact.ProtoReflect.Descriptor instead.
+func (*ChoiceFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ChoiceFact) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ChoiceFact) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *ChoiceFact) GetLikelihood() float64 {
+	if x != nil {
+		return x.Likelihood
+	}
+	return 0
+}
+
+func (x *ChoiceFact) GetFeatures() []float32 {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+// RewardFact is what a design's template earned with Karn, declared when it is
+// durable.
+type RewardFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TemplateId    string                 `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	ReportId      string                 `protobuf:"bytes,2,opt,name=report_id,json=reportId,proto3" json:"report_id,omitempty"`
+	Value         float64                `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RewardFact) Reset() {
+	*x = RewardFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RewardFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RewardFact) ProtoMessage() {}
+
+func (x *RewardFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RewardFact.ProtoReflect.Descriptor instead.
+func (*RewardFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RewardFact) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *RewardFact) GetReportId() string {
+	if x != nil {
+		return x.ReportId
+	}
+	return ""
+}
+
+func (x *RewardFact) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // Note is a message or fact of a system that is not Esper: whoever tests actors of
 // their own here need not generate code first.
 type Note struct {
@@ -2597,7 +2850,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2862,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2875,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Note) GetKind() string {
@@ -2870,7 +3123,30 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x04step\x18\x03 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x1a\n" +
 	"\btraining\x18\x04 \x01(\bR\btraining\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x18\n" +
-	"\adurable\x18\x06 \x01(\bR\adurable\"^\n" +
+	"\adurable\x18\x06 \x01(\bR\adurable\"x\n" +
+	"\n" +
+	"SampleFact\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x04R\x04step\x12\x1c\n" +
+	"\ttrainable\x18\x02 \x01(\rR\ttrainable\x128\n" +
+	"\x05draws\x18\x03 \x03(\v2\".esper.evidence.v2.DrawnExperienceR\x05draws\"\\\n" +
+	"\x0fDrawnExperience\x12\x1b\n" +
+	"\treport_id\x18\x01 \x01(\tR\breportId\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\x01R\x06weight\"z\n" +
+	"\n" +
+	"ChoiceFact\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\rR\x06action\x12\x1e\n" +
+	"\n" +
+	"likelihood\x18\x03 \x01(\x01R\n" +
+	"likelihood\x12\x1a\n" +
+	"\bfeatures\x18\x04 \x03(\x02R\bfeatures\"`\n" +
+	"\n" +
+	"RewardFact\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12\x1b\n" +
+	"\treport_id\x18\x02 \x01(\tR\breportId\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\x01R\x05value\"^\n" +
 	"\x04Note\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05words\x18\x02 \x03(\tR\x05words\x12\x18\n" +
@@ -2948,7 +3224,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -2982,37 +3258,42 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
 	(*GradientFact)(nil),     // 30: esper.evidence.v2.GradientFact
 	(*KernelFaultFact)(nil),  // 31: esper.evidence.v2.KernelFaultFact
-	(*Note)(nil),             // 32: esper.evidence.v2.Note
-	(*v2.SeedRef)(nil),       // 33: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 34: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 35: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 36: esper.training.v2.StepEffect
+	(*SampleFact)(nil),       // 32: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 33: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 34: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 35: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 36: esper.evidence.v2.Note
+	(*v2.SeedRef)(nil),       // 37: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 38: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 39: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 40: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	33, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	34, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	34, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	37, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	38, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	38, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	35, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	36, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	39, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	40, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	33, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	37, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	33, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	33, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	35, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	37, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	37, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
 	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	33, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	35, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	37, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	33, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -3026,7 +3307,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
