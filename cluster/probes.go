@@ -21,6 +21,7 @@ var probes = []Probe{
 	{"emrakul/reopen", "Emrakul closes its log after a failed write, and opens it anew"},
 	{"jace/matrix-damaged", "Jace's matrix is damaged, and written anew"},
 	{"jace/memory", "Jace's decision caches take too much memory, and give some back"},
+	{"jace/told-again", "after a restart Jace was told again where the strategies stand, and decides by it"},
 	{"journal/reopen", "a subsystem opens its log anew after a failed write"},
 	{"karn/fallback", "a request is answered by a template that is always there"},
 	{"kasmina/isolation-violation", "a seed's gradients lie in parameters of the host, and the step is refused"},

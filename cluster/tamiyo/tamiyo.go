@@ -337,7 +337,7 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 			t.choose(a, epoch, risk, loss)
 			continue
 		}
-		by := t.prefer(&a, epoch, loss)
+		by := t.prefer(&a, t.job.KernelIDs(), epoch, loss)
 		t.order(a, by, epoch, risk, loss)
 	}
 	t.reconfirm()
