@@ -24,6 +24,7 @@ var probes = []Probe{
 	{"jace/told-again", "after a restart Jace was told again where the strategies stand, and decides by it"},
 	{"journal/reopen", "a subsystem opens its log anew after a failed write"},
 	{"karn/fallback", "a request is answered by a template that is always there"},
+	{"karn/pattern", "of several new mutations one is made because its patterns did well"},
 	{"kasmina/isolation-violation", "a seed's gradients lie in parameters of the host, and the step is refused"},
 	{"kasmina/kernel-fault", "a kernel's output is no number, and the layer is bypassed"},
 	{"kasmina/rollback-at-half-alpha", "a rollback leaves or restores a seed on its ramp, with about half of its share"},
