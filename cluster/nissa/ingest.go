@@ -13,6 +13,7 @@ import (
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -175,6 +176,11 @@ func (b *book) take(topic string, offset int64, e *envelopev2.EventEnvelope, m c
 		b.count("esper_field_reports_total", "Adaptations that have ended.", at, 1, label{"outcome", m.Outcome})
 	case *eventsv2.BlueprintSubmittedEvent:
 		b.count("esper_blueprints_total", "Blueprints that were submitted.", at, 1, label{"tier", m.Tier.String()})
+	case *innovationv2.JobStatus:
+		b.count("esper_jobs_total", "Where compilations stood.", at, 1, label{"subsystem", m.Subsystem}, label{"state", m.State})
+		if d, err := durations.To(m.Took); err == nil && m.Took != nil {
+			b.duration("esper_job_seconds", "How long compilations take.", d, at, label{"subsystem", m.Subsystem}, label{"state", m.State})
+		}
 	case *eventsv2.KernelReadyEvent:
 		b.count("esper_kernels_total", "Kernels that were compiled.", at, 1, label{"pipeline", m.Pipeline})
 	case *eventsv2.KernelCharacterizedEvent:

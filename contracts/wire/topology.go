@@ -16,6 +16,7 @@ var Topics = map[string][]string{
 	"operations.alerts":               {"esper.platform.v2.AlertEvent"},
 	"operations.config":               {"esper.operations.v2.ConfigChange"},
 	"innovation.policy":               {"esper.policy.v2.PolicyUpdate"},
+	"innovation.jobs":                 {"esper.innovation.v2.JobStatus"},
 	"innovation.strategy":             {"esper.innovation.v2.StrategyEvent"},
 	"innovation.curriculum":           {"esper.policy.v2.CurriculumDecision"},
 }
