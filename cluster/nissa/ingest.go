@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ type book struct {
 	metrics *registry
 	series  *store
 	seen    seen
+	logs    logs
 	watch   watch
 }
 
@@ -186,7 +188,7 @@ func (b *book) take(topic string, offset int64, e *envelopev2.EventEnvelope, m c
 	case *eventsv2.KernelCharacterizedEvent:
 		b.count("esper_kernel_verdicts_total", "Verdicts on kernels.", at, 1, label{"verdict", m.Verdict.String()})
 	case *telemetryv2.TelemetryPacket:
-		b.packet(m, at, when)
+		b.packet(e.EventId, m, at, when)
 	case *operationsv2.RegionSummary:
 		b.count("esper_region_reports_total", "Reports of seeds that were summed up.", at, uint64(len(m.TelemetryIds)), label{"region", m.RegionId})
 		b.gauge("esper_region_mean_loss", "Mean loss of a region's seeds.", m.MeanLoss, at, label{"region", m.RegionId})
@@ -262,7 +264,7 @@ const (
 	matchEvent    = "contract_match"
 )
 
-func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Duration) {
+func (b *book) packet(event string, m *telemetryv2.TelemetryPacket, at int64, when time.Duration) {
 	source := label{"source", m.SourceSubsystem}
 	for _, p := range m.Metrics {
 		labels := []label{source}
@@ -282,7 +284,12 @@ func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Durati
 		}
 		b.gauge(n, "Told by its source.", v, stamp, labels...)
 	}
-	for _, ev := range m.Events {
+	for k, ev := range m.Events {
+		stamp := at
+		if ev.Timestamp != nil {
+			stamp = ev.Timestamp.AsTime().UnixMilli()
+		}
+		b.logs.add(logLine{stamp, fmt.Sprint(event, "/", k), strings.Clone(m.SourceSubsystem), ev.Level, ev.Name + ": " + ev.Message})
 		b.count("esper_log_events_total", "Events that subsystems tell of.", at, 1, source, label{"name", ev.Name}, label{"level", ev.Level.String()})
 		who := ""
 		for _, l := range ev.Labels {
