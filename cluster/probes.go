@@ -56,6 +56,7 @@ var probes = []Probe{
 	{"simic/reopen", "Simic closes its log after a failed write, and opens it anew"},
 	{"simic/snapshot", "Simic has saved what its log says, and let go of the log before"},
 	{"simic/tests-anew", "a rollback begins the test of a policy anew"},
+	{"tamiyo/capacity", "a seed is not germinated, for little is left of the innovation pipeline"},
 	{"tamiyo/learned", "a policy that was learnt has chosen a kernel"},
 	{"tamiyo/learned-before-a-restart", "a policy chooses whose announcement an earlier life has logged"},
 	{"tamiyo/library-silent", "the library does not say in time which kernels there are"},

@@ -79,6 +79,7 @@ var Direct = []string{
 	"esper.pause.v2.PauseAck",
 	"esper.pause.v2.PauseRequest",
 	"esper.pause.v2.ResumeRequest",
+	"esper.platform.v2.CapacityUpdate",
 	"esper.rollback.v2.RollbackAck",
 	"esper.rollback.v2.RollbackDecision",
 	"esper.rollback.v2.RollbackHeartbeat",
