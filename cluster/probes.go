@@ -53,6 +53,7 @@ var probes = []Probe{
 	{"outbox/yields", "a publication that can wait does, for the bus is under pressure"},
 	{"policy/wrong-digest", "the weights of a policy are not those that were announced"},
 	{"publisher/heeds", "a publisher slows down, for the bus is under pressure"},
+	{"simic/library-kernel", "a report on a kernel of the asset library becomes an experience"},
 	{"simic/reopen", "Simic closes its log after a failed write, and opens it anew"},
 	{"simic/snapshot", "Simic has saved what its log says, and let go of the log before"},
 	{"simic/tests-anew", "a rollback begins the test of a policy anew"},
