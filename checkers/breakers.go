@@ -52,6 +52,8 @@ var breakerRules = map[string]struct {
 	"kasmina":      {2 * time.Second, 3, true, false},
 	"publish":      {30 * time.Second, 1, false, false}, // failures of a disk are not all seen
 	"lr_integrity": {0, 3, true, true},
+
+	"kasmina/gradient_isolation": {30 * time.Second, 3, false, true},
 }
 
 func newBreakers(Params) Checker { return &breakers{state: map[string]*breakerState{}} }

@@ -151,7 +151,7 @@ var questions = func() map[string][]string {
 // report of a seed says the same and more.
 var spared = map[string]bool{"telemetry.seed.health": true, "control.kasmina.commands": true, "control.tolaria.commands": true,
 	// The next one says more than this one does.
-	"telemetry.subsystem.health": true, "innovation.curriculum": true, "innovation.strategy": true}
+	"telemetry.subsystem.health": true, "innovation.jobs": true, "innovation.curriculum": true, "innovation.strategy": true}
 
 // waitKey is what is waited for: its kind, by whom, of whom, which one.
 type waitKey struct{ what, who, of, id string }

@@ -16,17 +16,17 @@ import (
 // ViewerOptions of a viewer.
 type ViewerOptions struct {
 	Every  time.Duration `set:"every" doc:"between two looks"`
-	As     string        `set:"as" doc:"in whose name it answers; a viewer's changes nothing"`
+	Role   string        `set:"role" oneof:"viewer,operator,admin" doc:"whose key it signs with"`
 	Forged bool          `set:"forged" doc:"somebody who cannot sign sends each of its answers before it does"`
 	Answer string        `set:"answer" oneof:"none,ack,silence,both" doc:"what it does with an alert that fires; both: the one, and then the other"`
 }
 
 // ViewerDefaults are the options of a viewer that sets none.
 func ViewerDefaults() *ViewerOptions {
-	return &ViewerOptions{Every: time.Second, As: "operator", Answer: "ack"}
+	return &ViewerOptions{Every: time.Second, Role: "operator", Answer: "ack"}
 }
 
-// viewer asks Nissa for metrics and status by turns, and answers alerts.
+// viewer asks Nissa for metrics, status and logs by turns, and answers alerts.
 type viewer struct {
 	env    actor.Env
 	job    *job.Job
@@ -39,7 +39,8 @@ type viewer struct {
 // NewViewer makes the constructor of a viewer.
 func NewViewer(j *job.Job, o ViewerOptions) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		s, err := command.NewSigner(env, j.Key[:])
+		key := j.RoleKey(o.Role)
+		s, err := command.NewSignerAs(env, o.Role, key[:])
 		return &viewer{env: env, job: j, o: o, signer: s}, err
 	}
 }
@@ -72,11 +73,13 @@ func (v *viewer) Receive(from actor.ID, m canon.Message) error {
 func (v *viewer) look() {
 	v.n++
 	id := fmt.Sprint(v.env.Self, "/", v.env.Incarnation, "/", v.n)
-	switch v.n % 3 {
+	switch v.n % 4 {
 	case 0:
 		v.env.Net.Send(v.job.Nissa, &operationsv2.MetricsQuery{QueryId: id}, actor.SendOptions{Key: "metrics/" + id})
 	case 1:
 		v.env.Net.Send(v.job.Nissa, &operationsv2.StatusQuery{QueryId: id}, actor.SendOptions{Key: "status/" + id})
+	case 2:
+		v.env.Net.Send(v.job.Nissa, &operationsv2.MetricsQuery{QueryId: id, Series: "logs"}, actor.SendOptions{Key: "logs/" + id, Auth: v.signer})
 	default:
 		if v.series != "" {
 			v.env.Net.Send(v.job.Nissa, &operationsv2.MetricsQuery{QueryId: id, Series: v.series}, actor.SendOptions{Key: "series/" + id})
@@ -109,7 +112,7 @@ func (v *viewer) answer(a *platformv2.AlertEvent) {
 		return
 	}
 	id := fmt.Sprint(a.AlertId, "/", to)
-	m := &operationsv2.AlertCommand{CommandId: id, AlertId: a.AlertId, State: to, Principal: v.o.As}
+	m := &operationsv2.AlertCommand{CommandId: id, AlertId: a.AlertId, State: to, Principal: v.o.Role}
 	if v.o.Forged {
 		v.env.Net.Send(v.job.Nissa, m, actor.SendOptions{Key: "forged/" + id})
 	}

@@ -17,7 +17,12 @@ type Signer struct {
 
 // NewSigner makes a signer of a process.
 func NewSigner(env actor.Env, key []byte) (*Signer, error) {
-	s, err := wire.NewHMACSigner("run", key)
+	return NewSignerAs(env, "run", key)
+}
+
+// NewSignerAs makes a signer with a key that has another name.
+func NewSignerAs(env actor.Env, id string, key []byte) (*Signer, error) {
+	s, err := wire.NewHMACSigner(id, key)
 	return &Signer{env: env, s: s}, err
 }
 

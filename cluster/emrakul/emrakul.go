@@ -81,6 +81,7 @@ type emrakul struct {
 	now     *statev2.PruningRecord // the cycle, as it was logged last
 	applied *pruningv2.PruningMask // in force at the participant, as far as is known
 	before  *pruningv2.PruningMask // in force before the mask that is out
+	kept    kept
 	breaker *breaker.Breaker
 	ticket  breaker.Ticket
 	work    work
@@ -115,7 +116,7 @@ func (m *emrakul) Start() error {
 
 // open reads the log and takes up the cycle that it ends with.
 func (m *emrakul) open() {
-	m.log, m.now, m.applied, m.before, m.work = nil, nil, nil, nil, work{}
+	m.log, m.now, m.applied, m.before, m.work, m.kept = nil, nil, nil, nil, work{}, kept{}
 	if m.refused != nil {
 		return
 	}
@@ -126,7 +127,7 @@ func (m *emrakul) open() {
 			if err := p.ParseCanonical(append([]byte(nil), r.Payload...)); err != nil {
 				return &wal.CorruptionError{LSN: r.LSN, Reason: "it is no record of Emrakul's", Err: err}
 			}
-			m.enter(p)
+			m.enter(p, r.LSN)
 			return nil
 		}})
 	var damage *wal.CorruptionError
@@ -141,7 +142,8 @@ func (m *emrakul) open() {
 }
 
 // enter takes a record in.
-func (m *emrakul) enter(p *statev2.PruningRecord) {
+func (m *emrakul) enter(p *statev2.PruningRecord, at wal.LSN) {
+	m.kept.enter(p.State, at)
 	switch p.State {
 	case applying:
 		m.before = m.applied
@@ -159,7 +161,7 @@ func (m *emrakul) write(p *statev2.PruningRecord) bool {
 		return false
 	}
 	m.buf = p.AppendCanonical(m.buf[:0])
-	_, err := m.log.Append(1, p.Epoch, m.buf)
+	at, err := m.log.Append(1, p.Epoch, m.buf)
 	if err == nil {
 		err = m.log.Sync()
 	}
@@ -168,7 +170,8 @@ func (m *emrakul) write(p *statev2.PruningRecord) bool {
 		m.log = nil // the next tick opens it anew
 		return false
 	}
-	m.enter(p)
+	m.enter(p, at)
+	m.trim()
 	m.env.Facts.Record(&evidencev2.PruningFact{IdempotencyKey: p.IdempotencyKey, Subsystem: Subsystem, State: p.State, CheckpointId: p.CheckpointId,
 		Epoch: p.Epoch, Ratio: p.Mask.GetRatio(), Reason: p.Reason})
 	return true

@@ -200,6 +200,9 @@ func (j *jace) remembered(s *situation) verdict {
 
 func (j *jace) publish(s *situation, v verdict) {
 	j.n++
+	if v.fallback == "" && j.env.Incarnation > 1 {
+		j.env.Probe.Reached("jace/told-again")
+	}
 	id := fmt.Sprint("curriculum/", j.env.Incarnation, "/", j.n)
 	j.box.Put(outbox.Letter{ID: id, Topic: decisions, Tries: 3, Options: actor.SendOptions{RunID: j.job.RunID, Epoch: j.epoch},
 		Message: &policyv2.CurriculumDecision{DecisionId: id, Mode: v.mode, Strategies: slices.Clone(v.strategies), Confidence: v.confidence,

@@ -56,6 +56,12 @@ func (j *Job) Role(id actor.ID) string {
 	return ""
 }
 
+// RoleKey is the key that people in a role sign with: whoever has one role's key
+// cannot sign for another.
+func (j *Job) RoleKey(role string) [32]byte {
+	return sha256.Sum256(append(append([]byte("espersim role "), j.Key[:]...), role...))
+}
+
 type role struct {
 	name string
 	id   actor.ID

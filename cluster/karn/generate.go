@@ -35,7 +35,7 @@ func (k *karn) generate(request string, stage uint32, risk float64) *statev2.Kar
 			return nil
 		}
 		l.without[t.ID] = true
-		d, ir, err := k.design(t)
+		d, ir, err := k.design(t, l.risk)
 		if err != nil {
 			k.env.Log.Error(t.ID + ": " + err.Error())
 			continue
@@ -59,8 +59,9 @@ func (k *karn) generate(request string, stage uint32, risk float64) *statev2.Kar
 	return nil
 }
 
-// design is the next design of a template: itself, then its mutations.
-func (k *karn) design(t *Template) (*statev2.KarnDesign, *blueprintv2.BlueprintIR, error) {
+// design is the next design of a template: itself, then its mutations of at most
+// a risk.
+func (k *karn) design(t *Template, risk float64) (*statev2.KarnDesign, *blueprintv2.BlueprintIR, error) {
 	ir, err := t.IR(k.width)
 	if err != nil {
 		return nil, nil, err
@@ -69,25 +70,44 @@ func (k *karn) design(t *Template) (*statev2.KarnDesign, *blueprintv2.BlueprintI
 	if k.m.designs[d.BlueprintId] == nil {
 		return d, ir, nil
 	}
-	root := d.BlueprintId
-	for n := uint64(1); ; n++ {
-		if n > 200 {
-			return nil, nil, fmt.Errorf("it has no new mutation")
-		}
+	m, ir := k.mutation(t, risk)
+	if m == nil {
+		return nil, nil, fmt.Errorf("it has no new mutation of a risk of at most %v", risk)
+	}
+	if k.m.stored(d.BlueprintId) {
+		m.ParentBlueprintId = d.BlueprintId
+	}
+	return m, ir, nil
+}
+
+// litter is how many new mutations one is chosen of.
+const litter = 4
+
+// mutation is, of the next new mutations of a template, of at most a risk, the one
+// whose patterns promise most; of equals the first. nil: there is none.
+func (k *karn) mutation(t *Template, most float64) (best *statev2.KarnDesign, graph *blueprintv2.BlueprintIR) {
+	now := k.env.Clock.Now()
+	promise := 0.0
+	var seen []string
+	for n := uint64(1); n <= 200 && len(seen) < litter; n++ {
 		ir, risk, err := variant(t, n, k.width)
-		if err != nil || ir == nil {
+		if err != nil || ir == nil || risk > most {
 			continue
 		}
 		id := kernel.ID(ir)
-		if k.m.designs[id] != nil || k.m.forbidden[id] != "" {
+		if k.m.designs[id] != nil || k.m.forbidden[id] != "" || slices.Contains(seen, id) {
 			continue
 		}
-		d = &statev2.KarnDesign{BlueprintId: id, TemplateId: t.ID, Variant: n, RiskScore: risk, CurriculumStage: t.Stage}
-		if k.m.stored(root) {
-			d.ParentBlueprintId = root
+		d := &statev2.KarnDesign{BlueprintId: id, TemplateId: t.ID, Variant: n, RiskScore: risk, CurriculumStage: t.Stage}
+		if p := k.m.patterns.expect(textOf(d), now); best == nil || p > promise {
+			best, graph, promise = d, ir, p
 		}
-		return d, ir, nil
+		seen = append(seen, id)
 	}
+	if best != nil && best.BlueprintId != seen[0] {
+		k.env.Probe.Reached("karn/pattern")
+	}
+	return best, graph
 }
 
 // variant is the n-th mutation of a template and its risk; nil: nothing changed.
@@ -151,8 +171,7 @@ func (k *karn) interest(d *statev2.KarnDesign) float64 {
 	if d.RequestId != "" {
 		return 0.9
 	}
-	s := k.m.scores(k.env.Clock.Now())[d.TemplateId]
-	return min(max((s.sum+prior)/float64(s.count+1), 0), 0.8)
+	return min(max(k.m.scores(k.env.Clock.Now())[d.TemplateId].mean(), 0), 0.8)
 }
 
 // settle notes the library's answer, and answers who waits for it.

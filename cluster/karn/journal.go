@@ -23,11 +23,12 @@ type memory struct {
 	reported  map[string]bool
 	verdicts  map[uint32]int // validated kernels by stage of the curriculum
 	forbidden map[string]string
+	patterns  library
 }
 
 func newMemory() memory {
 	return memory{designs: map[string]*statev2.KarnDesign{}, settled: map[string]assetsv2.AssetStatus{}, requests: map[string]string{},
-		reported: map[string]bool{}, verdicts: map[uint32]int{}, forbidden: map[string]string{}}
+		reported: map[string]bool{}, verdicts: map[uint32]int{}, forbidden: map[string]string{}, patterns: newLibrary()}
 }
 
 // apply enters a record.
@@ -52,8 +53,15 @@ func (m *memory) apply(r *statev2.KarnRecord) {
 		if m.rewards = append(m.rewards, r.Reward); len(m.rewards) > mostRewards {
 			m.rewards = m.rewards[1:]
 		}
-		if d := m.designs[r.Reward.BlueprintId]; d != nil && r.Reward.Value == validatedReward {
+		d := m.designs[r.Reward.BlueprintId]
+		if d == nil {
+			break
+		}
+		if r.Reward.Value == validatedReward {
 			m.verdicts[d.CurriculumStage]++
+		}
+		if text := textOf(d); text != "" {
+			m.patterns.learn(text, r.Reward.Value, r.Reward.At.AsTime())
 		}
 	case r.QuarantinedBlueprintId != "":
 		m.forbidden[r.QuarantinedBlueprintId] = r.Reason
@@ -66,9 +74,27 @@ func (m *memory) stored(id string) bool {
 	return s == assetsv2.AssetStatus_STORED || s == assetsv2.AssetStatus_EXISTS
 }
 
-// scores are the templates' at a time. Rewards of over a day ago do not count.
+// textOf is what a design is built of; empty: its template is not known any more.
+func textOf(d *statev2.KarnDesign) string {
+	t := FindTemplate(d.TemplateId)
+	if t == nil {
+		return ""
+	}
+	if d.Variant == 0 {
+		return t.Text
+	}
+	text, _ := mutate(t, d.Variant)
+	return text
+}
+
+// scores are the templates' at a time. Rewards of over a day ago do not count;
+// what they taught of patterns is what is expected of a template then.
 func (m *memory) scores(now time.Time) map[string]score {
 	all := map[string]score{}
+	for i := range Templates {
+		t := &Templates[i]
+		all[t.ID] = score{expected: m.patterns.expect(t.Text, now)}
+	}
 	for _, d := range m.order {
 		s := all[d.TemplateId]
 		s.used++

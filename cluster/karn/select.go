@@ -13,16 +13,18 @@ type score struct {
 	sum   float64 // of its rewards
 	count int     // of them
 	used  int     // designs of it
+
+	expected float64 // of it, by its patterns
 }
 
-// prior is the reward that a template without any is believed to earn.
+// prior is the reward that a pattern without any is believed to earn.
 const prior = 0.3
 
-// value is the mean reward, with the prior counted once, and a bonus that is
-// greatest for what was never tried.
-func (s score) value() float64 {
-	return (s.sum+prior)/float64(s.count+1) + 1/float64(s.used+1)
-}
+// mean is the mean reward, with what is expected counted once.
+func (s score) mean() float64 { return (s.sum + s.expected) / float64(s.count+1) }
+
+// value is the mean, and a bonus that is greatest for what was never tried.
+func (s score) value() float64 { return s.mean() + 1/float64(s.used+1) }
 
 // limits are what a design must keep to.
 type limits struct {

@@ -2,18 +2,29 @@ package kasmina
 
 import (
 	"fmt"
+	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/trainer"
+	"github.com/esper-sim/espersim/contracts/durations"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 )
 
 // isolation keeps the seeds' gradients apart from the host's and from each
 // other's (card 02): what a seed trains was registered in its name before, and no
 // gradient of it lies in a parameter of the host. A step in which one does is
-// refused and takes the identity path; the third such step of a seed is its last.
+// refused and takes the identity path; the third such step of a seed is its last:
+// Tolaria is asked for a checkpoint at the next boundary, at which the seed is
+// quarantined. Three refused in a row, of whatever seeds, open the breaker
+// gradient_isolation: for a while no gradient of any is taken.
 type isolation struct {
+	guard      *breaker.Breaker
 	registry   *graft.Registry
 	host       []trainer.TensorID
 	upstream   map[int32][]trainer.TensorID // of the host, that a graft layer's input depends on
@@ -22,8 +33,8 @@ type isolation struct {
 	fact       evidencev2.GradientFact
 }
 
-func newIsolation(m *trainer.Model) *isolation {
-	i := &isolation{host: m.Tensors(), upstream: map[int32][]trainer.TensorID{}, registered: map[graft.Ref][]trainer.TensorID{}}
+func newIsolation(m *trainer.Model, guard *breaker.Breaker) *isolation {
+	i := &isolation{guard: guard, host: m.Tensors(), upstream: map[int32][]trainer.TensorID{}, registered: map[graft.Ref][]trainer.TensorID{}}
 	for _, g := range m.Grafts() {
 		i.upstream[int32(g.Layer)] = m.Upstream(g.Layer)
 	}
@@ -116,9 +127,36 @@ func (k *kasmina) isolated(step *trainingv2.StepRef, layer int32) bool {
 		k.report(s, "its gradients are not its own", 0)
 		if k.bed.Intolerable(r, i.pending(r)) {
 			k.faulty = append(k.faulty, r)
+			k.alarm(s)
 		}
 	}
 	return len(guilty) == 0
+}
+
+// shielded does what needs a layer's gradients under the breaker: it says
+// whether they were taken and are isolated.
+func (k *kasmina) shielded(step *trainingv2.StepRef, layer int32) bool {
+	if len(k.bed.Gradients(layer)) == 0 {
+		return true
+	}
+	g := k.isolation.guard
+	ticket, ok := g.Allow(k.env.Clock.Monotonic())
+	if !ok {
+		k.env.Probe.Reached("kasmina/isolation-open")
+		return false
+	}
+	ok = k.isolated(step, layer)
+	g.Done(k.env.Clock.Monotonic(), ticket, ok)
+	return ok
+}
+
+// alarm asks Tolaria for a checkpoint before a seed is quarantined. If the notice
+// is lost the checkpoint is the one that is due anyway.
+func (k *kasmina) alarm(s *graft.Slot) {
+	id := fmt.Sprint("isolation/", s.Ref, "/", k.env.Incarnation, "/", k.step.ref.epoch, "/", k.step.ref.step)
+	k.env.Net.Send(k.job.Tolaria, &telemetryv2.EmergencyNotice{NoticeId: id, Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_MINOR,
+		Action: telemetryv2.EmergencyAction_TUNE, Source: Subsystem, Reason: "the gradients of seed " + s.Ref.String() + " are not its own",
+		RaisedAt: timestamppb.New(k.env.Clock.Now()), RespondWithin: durations.From(5 * time.Second)}, actor.SendOptions{Key: id})
 }
 
 // pending is how many violations of a seed are not counted yet.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/assets"
+	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
 	"github.com/esper-sim/espersim/cluster/graft"
@@ -110,7 +111,14 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m), programs: map[int32]*launch{}}
+		row, _ := breaker.Find(Subsystem, "gradient_isolation")
+		guard, err := breaker.New(row, func(t breaker.Transition) {
+			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: t.ID, From: t.From.String(), To: t.To.String()})
+		})
+		if err != nil {
+			return nil, err
+		}
+		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m, guard), programs: map[int32]*launch{}}
 		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
 		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
 			return nil, err
@@ -424,7 +432,7 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}
-			if !k.isolated(m.Step, m.LayerId) {
+			if !k.shielded(m.Step, m.LayerId) {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}

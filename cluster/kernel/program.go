@@ -48,6 +48,9 @@ func PipelineOf(name string) (Pipeline, bool) {
 // may become another program, and is another artifact.
 const Toolchain = "espc-1"
 
+// OlderToolchain is the version of the compiler of the release before.
+const OlderToolchain = "espc-0"
+
 // instruction is one pass of a program.
 type instruction struct {
 	op       op

@@ -51,19 +51,19 @@ func TestRules(t *testing.T) {
 		{rule: "bus-depth", after: 2 * time.Minute, on: func(b *book, _ *budgets, _ int64, _ time.Duration) { b.watch.depth = 4001 },
 			off: func(b *book, _ *budgets, _ int64, _ time.Duration) { b.watch.depth = 10 }, almost: func(b *book, _ *budgets, _ int64, _ time.Duration) { b.watch.depth = 4000 }},
 		{rule: "tezzeret-conservative", after: 15 * time.Minute, on: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("tezzeret", "CLOSED", true), at, now+time.Hour)
+			b.packet("e", packet("tezzeret", "CLOSED", true), at, now+time.Hour)
 		}, off: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("tezzeret", "CLOSED", false), at, now+time.Hour)
+			b.packet("e", packet("tezzeret", "CLOSED", false), at, now+time.Hour)
 		}, almost: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("karn", "CLOSED", true), at, now)
+			b.packet("e", packet("karn", "CLOSED", true), at, now)
 		}},
 		{rule: "breaker-open", on: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("urza", "OPEN", false), at, now)
+			b.packet("e", packet("urza", "OPEN", false), at, now)
 		},
 			off: func(b *book, _ *budgets, at int64, now time.Duration) {
-				b.packet(packet("urza", "CLOSED", false), at, now)
+				b.packet("e", packet("urza", "CLOSED", false), at, now)
 			}, almost: func(b *book, _ *budgets, at int64, now time.Duration) {
-				b.packet(packet("urza", "HALF_OPEN", false), at, now)
+				b.packet("e", packet("urza", "HALF_OPEN", false), at, now)
 			}},
 		{rule: "error-rate", on: func(b *book, _ *budgets, _ int64, now time.Duration) {
 			b.watch.results.add(now, 100)
@@ -78,11 +78,11 @@ func TestRules(t *testing.T) {
 			}
 		}, almost: func(_ *book, g *budgets, _ int64, now time.Duration) { g.note(query, now, false) }, resolves: 31 * 24 * time.Hour},
 		{rule: "contract-mismatch", on: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("leyline", "CLOSED", false, mismatchEvent), at, now)
+			b.packet("e", packet("leyline", "CLOSED", false, mismatchEvent), at, now)
 		}, off: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("leyline", "CLOSED", false, matchEvent), at+1, now)
+			b.packet("e", packet("leyline", "CLOSED", false, matchEvent), at+1, now)
 		}, almost: func(b *book, _ *budgets, at int64, now time.Duration) {
-			b.packet(packet("leyline", "CLOSED", false, matchEvent), at, now)
+			b.packet("e", packet("leyline", "CLOSED", false, matchEvent), at, now)
 		}},
 	} {
 		t.Run(c.rule, func(t *testing.T) {

@@ -12,7 +12,8 @@
 //   - budget.go: service-level objectives and their error budgets.
 //   - letters.go: dead letters.
 //   - audit.go: the log, which holds the audit trail and the alerts.
-//   - answers.go: queries and the operator's commands.
+//   - logs.go: the events that subsystems tell of.
+//   - answers.go: queries and the operator's commands; roles.go: whose they may be.
 //
 // Where card 10 leaves a choice:
 //
@@ -21,6 +22,10 @@
 //     newest value, but no sums of floating-point numbers. So they need no disk:
 //     a restart reads what the bus still has, and arrives at the same numbers.
 //     Stamps are those of the events.
+//   - Logs are the events of telemetry, kept for seven days of their own time, and
+//     derived as metrics are.
+//   - Everybody may see metrics and status. Who signs with an operator's key reads
+//     the logs and acknowledges alerts, and who signs with an admin's silences them.
 //   - The audit trail is not derived, and is never trimmed. An event that belongs
 //     into it is acknowledged when its record is durable. While the log cannot
 //     be written Nissa is in EMERGENCY mode and takes nothing from the bus,

@@ -2,6 +2,7 @@ package nissa
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
+	innovationv2 "github.com/esper-sim/espersim/contracts/generated/go/innovation/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
@@ -23,6 +25,7 @@ type book struct {
 	metrics *registry
 	series  *store
 	seen    seen
+	logs    logs
 	watch   watch
 }
 
@@ -175,12 +178,17 @@ func (b *book) take(topic string, offset int64, e *envelopev2.EventEnvelope, m c
 		b.count("esper_field_reports_total", "Adaptations that have ended.", at, 1, label{"outcome", m.Outcome})
 	case *eventsv2.BlueprintSubmittedEvent:
 		b.count("esper_blueprints_total", "Blueprints that were submitted.", at, 1, label{"tier", m.Tier.String()})
+	case *innovationv2.JobStatus:
+		b.count("esper_jobs_total", "Where compilations stood.", at, 1, label{"subsystem", m.Subsystem}, label{"state", m.State})
+		if d, err := durations.To(m.Took); err == nil && m.Took != nil {
+			b.duration("esper_job_seconds", "How long compilations take.", d, at, label{"subsystem", m.Subsystem}, label{"state", m.State})
+		}
 	case *eventsv2.KernelReadyEvent:
 		b.count("esper_kernels_total", "Kernels that were compiled.", at, 1, label{"pipeline", m.Pipeline})
 	case *eventsv2.KernelCharacterizedEvent:
 		b.count("esper_kernel_verdicts_total", "Verdicts on kernels.", at, 1, label{"verdict", m.Verdict.String()})
 	case *telemetryv2.TelemetryPacket:
-		b.packet(m, at, when)
+		b.packet(e.EventId, m, at, when)
 	case *operationsv2.RegionSummary:
 		b.count("esper_region_reports_total", "Reports of seeds that were summed up.", at, uint64(len(m.TelemetryIds)), label{"region", m.RegionId})
 		b.gauge("esper_region_mean_loss", "Mean loss of a region's seeds.", m.MeanLoss, at, label{"region", m.RegionId})
@@ -256,7 +264,7 @@ const (
 	matchEvent    = "contract_match"
 )
 
-func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Duration) {
+func (b *book) packet(event string, m *telemetryv2.TelemetryPacket, at int64, when time.Duration) {
 	source := label{"source", m.SourceSubsystem}
 	for _, p := range m.Metrics {
 		labels := []label{source}
@@ -276,7 +284,12 @@ func (b *book) packet(m *telemetryv2.TelemetryPacket, at int64, when time.Durati
 		}
 		b.gauge(n, "Told by its source.", v, stamp, labels...)
 	}
-	for _, ev := range m.Events {
+	for k, ev := range m.Events {
+		stamp := at
+		if ev.Timestamp != nil {
+			stamp = ev.Timestamp.AsTime().UnixMilli()
+		}
+		b.logs.add(logLine{stamp, fmt.Sprint(event, "/", k), strings.Clone(m.SourceSubsystem), ev.Level, ev.Name + ": " + ev.Message})
 		b.count("esper_log_events_total", "Events that subsystems tell of.", at, 1, source, label{"name", ev.Name}, label{"level", ev.Level.String()})
 		who := ""
 		for _, l := range ev.Labels {

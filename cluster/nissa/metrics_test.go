@@ -145,7 +145,7 @@ func FuzzText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, n, k, v string, x float64) {
 		b := newBook(100, 1000)
 		m := &telemetryv2.TelemetryPacket{SourceSubsystem: v, Metrics: []*telemetryv2.MetricPoint{{Name: n, Value: x, Labels: []*telemetryv2.Label{{Key: k, Value: v}}}}}
-		b.packet(m, 1, 0)
+		b.packet("e", m, 1, 0)
 		if _, _, err := parse(b.metrics.text()); err != nil {
 			t.Fatalf("%v in\n%s", err, b.metrics.text())
 		}

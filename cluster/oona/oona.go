@@ -93,11 +93,13 @@ const retry = 100 * time.Millisecond
 const unsynced = 10_000
 
 type oona struct {
-	env   actor.Env
-	o     Options
-	s     *state
-	log   *wal.Log
-	shift time.Duration // of the bus's clock against the monotonic one
+	tamiyo   actor.ID
+	capacity capacity
+	env      actor.Env
+	o        Options
+	s        *state
+	log      *wal.Log
+	shift    time.Duration // of the bus's clock against the monotonic one
 
 	refused error // damage: why the log takes nothing any more
 	reopens uint32
@@ -135,9 +137,9 @@ type outgoing struct {
 }
 
 // New makes the constructor of an Oona.
-func New(_ *job.Job, o Options) actor.Constructor {
+func New(j *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		b := &oona{env: env, o: o}
+		b := &oona{tamiyo: j.Tamiyo, env: env, o: o}
 		s, _ := breaker.Find("oona", "publish")
 		var err error
 		b.breaker, err = breaker.New(s, func(t breaker.Transition) {
@@ -197,6 +199,7 @@ func (b *oona) timerFired(name string) {
 	case "sweep":
 		if b.log != nil {
 			b.sweep()
+			b.tellCapacity()
 		}
 		b.env.Clock.SetTimer("sweep", 0, b.o.Sweep)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/client"
+	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/oona"
 	"github.com/esper-sim/espersim/contracts/canon"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
@@ -146,7 +147,7 @@ func (o options) world(t testing.TB, watch trace.Observer) *sim.World {
 	}
 	cfg := sim.Config{Name: "bus", Seed: o.seed, Hosts: hosts, Trace: trace.NewLog(watch), Poison: true, Sometimes: o.sometimes,
 		Nodes: []sim.Node{
-			{ID: "oona", Host: "bus", Make: oona.New(nil, *o.oona), Restart: 20 * time.Millisecond},
+			{ID: "oona", Host: "bus", Make: oona.New(new(job.Job), *o.oona), Restart: 20 * time.Millisecond},
 			{ID: "pub", Host: "clients", Make: client.NewPublisher(*o.publisher), Callback: true, Restart: 20 * time.Millisecond},
 		}}
 	for i, s := range o.subscriber {

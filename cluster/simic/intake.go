@@ -2,6 +2,7 @@ package simic
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esper-sim/espersim/cluster/actor"
@@ -50,6 +51,9 @@ func (s *simic) report(d *busv2.Delivery, e *envelopev2.EventEnvelope, m *operat
 	switch {
 	case s.journal.seen[digestOf(m.ReportId)]:
 	case err == nil:
+		if !slices.Contains(s.job.KernelIDs(), m.KernelArtifactId) {
+			s.env.Probe.Reached("simic/library-kernel")
+		}
 		w.record = &statev2.SimicRecord{Experience: reward(m, s.job.KernelIDs(), s.env.Clock.Now().UnixMilli())}
 	case d.Attempt < 2:
 		s.in.Nack(d, err.Error())

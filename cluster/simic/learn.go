@@ -80,7 +80,7 @@ func (s *simic) step(batch []drawn) bool {
 	}
 	s.env.Clock.Work(gpu.PolicyStep, len(batch))
 	if next.Steps%50 == 0 {
-		s.strategy()
+		s.strategy(false)
 	}
 	return true
 }
@@ -95,9 +95,13 @@ func (s *simic) tellOf(batch []drawn) {
 	s.env.Facts.Record(f)
 }
 
+// strategyEvery is how often Jace is told the stage though it has not changed: a
+// Jace that was restarted has forgotten it.
+const strategyEvery = 30 * time.Second
+
 // strategy tells Jace how far training has come: stage 0 before there is any
 // policy, 6 with one in production that everything is decided by.
-func (s *simic) strategy() {
+func (s *simic) strategy(again bool) {
 	stage, confidence := 0, 0.5
 	names := []string{"explore"}
 	if s.journal.learner.Steps >= 100 {
@@ -113,11 +117,12 @@ func (s *simic) strategy() {
 			stage, names, confidence = max(stage, 5), []string{"exploit", "compare"}, 0.8
 		}
 	}
-	if stage == s.told {
+	if stage == s.told && !again {
 		return
 	}
 	s.told = stage
-	id := fmt.Sprint("strategy/", s.journal.learner.Steps)
+	s.word++
+	id := fmt.Sprint("strategy/", s.env.Incarnation, "/", s.word)
 	s.box.Put(outbox.Letter{ID: id, Topic: strategies, Tries: 10, Yields: true, Options: actor.SendOptions{RunID: s.job.RunID},
 		Message: &innovationv2.StrategyEvent{EventId: id, StrategyStage: uint32(stage), Strategies: names, Confidence: confidence}})
 }

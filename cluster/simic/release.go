@@ -109,7 +109,7 @@ func (s *simic) move(list ...*statev2.PolicyRecord) bool {
 		s.declare(p, from[i])
 	}
 	s.announce()
-	s.strategy()
+	s.strategy(false)
 	return true
 }
 

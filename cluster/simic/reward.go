@@ -3,7 +3,6 @@ package simic
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/esper-sim/espersim/cluster/policy"
@@ -29,7 +28,7 @@ func validate(m *operationalv2.FieldReport, kernels []string) error {
 		return fmt.Errorf("it names no blueprint or no seed")
 	case !known:
 		return fmt.Errorf("%q is no outcome", m.Outcome)
-	case !slices.Contains(kernels, m.KernelArtifactId):
+	case !chosen(m.KernelArtifactId, kernels):
 		return fmt.Errorf("no policy chooses the kernel %q", m.KernelArtifactId)
 	case !finite(m.PreMetric) || !finite(m.PostMetric):
 		return fmt.Errorf("its metrics are no numbers")
@@ -46,14 +45,21 @@ func validate(m *operationalv2.FieldReport, kernels []string) error {
 	return nil
 }
 
+// chosen says whether a policy could have chosen a kernel.
+func chosen(kernel string, builtIn []string) bool {
+	_, ok := policy.Family(kernel, builtIn)
+	return ok
+}
+
 // reward makes an experience of a valid report. A choice that no policy made was
 // the heuristic's, which takes each kernel as often as the others.
 func reward(m *operationalv2.FieldReport, kernels []string, at int64) *statev2.Experience {
 	var layer, seed int32
 	fmt.Sscanf(m.SeedId, "%d/%d", &layer, &seed)
 	f := policy.Features(m.PreMetric, layer, seed)
+	action, _ := policy.Family(m.KernelArtifactId, kernels)
 	x := &statev2.Experience{ReportId: strings.Clone(m.ReportId), CommandId: strings.Clone(m.ReportId[len("report/"):]), Features: f[:],
-		Action: uint32(slices.Index(kernels, m.KernelArtifactId)), Likelihood: 1 / float32(len(kernels)), StoredMs: at,
+		Action: action, Likelihood: 1.0 / policy.Actions, StoredMs: at,
 		Succeeded: m.Outcome == "FOSSILIZED", Harmful: m.Outcome == "ROLLED_BACK"}
 	// Health is how much of the loss is gone, latency and memory are what the
 	// report tells of them.

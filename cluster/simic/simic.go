@@ -83,6 +83,7 @@ type simic struct {
 	waiting []*taken                 // reports that are not acknowledged: they wait for a sync, or for the disk
 	entered map[string]time.Duration // since when a policy stands in its stage, in this life
 	told    int                      // strategy stage that was told last
+	word    uint64                   // how many times one was told, in this life
 
 	curriculum   policyv2.CurriculumMode // Jace's, as it said last in this life
 	breakers     map[string]*breaker.Breaker
@@ -123,6 +124,7 @@ func (s *simic) Start() error {
 	s.env.Clock.SetTimer("train", 0, s.o.Every)
 	s.env.Clock.SetTimer("release", 0, time.Second)
 	s.env.Clock.SetTimer("cleanup", 0, s.o.Cleanup)
+	s.env.Clock.SetTimer("strategy", 0, strategyEvery)
 	return nil
 }
 
@@ -145,6 +147,7 @@ func (s *simic) open() {
 		s.declare(p, p.Stage)
 	}
 	s.announce()
+	s.strategy(true)
 	s.takeIn()
 }
 
@@ -187,6 +190,11 @@ func (s *simic) timer(name string) {
 		s.progress()
 		s.mode()
 		s.env.Clock.SetTimer("release", 0, time.Second)
+	case "strategy":
+		if s.journal.log != nil {
+			s.strategy(true)
+		}
+		s.env.Clock.SetTimer("strategy", 0, strategyEvery)
 	case "cleanup":
 		s.journal.buffer.expire(s.env.Clock.Monotonic())
 		if !s.journal.trim() {

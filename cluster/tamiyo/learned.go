@@ -2,6 +2,7 @@ package tamiyo
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/policy"
@@ -35,24 +36,32 @@ func (t *tamiyo) announced(m *policyv2.PolicyUpdate) bool {
 	return true
 }
 
-// prefer lets a policy that was learnt choose the kernel of a germination. What
-// else is done, and when, stays the decision of the policy of the job; where the
-// asset library says which kernels there are, it chooses nothing.
-func (t *tamiyo) prefer(a *Action, epoch int64, loss float64) choice {
+// prefer lets a policy that was learnt choose the kernel of a germination: of
+// fit, the first of those that are of the family it wants. What else is done, and
+// when, stays the decision of the policy of the job. Where none of fit is of that
+// family the choice is not the learned policy's, and its report does not say so.
+func (t *tamiyo) prefer(a *Action, fit []string, epoch int64, loss float64) choice {
 	if !t.o.Learned || a.Kind != MoveSeed || a.Kernel == "" {
 		return choice{}
 	}
-	kernels := t.job.KernelIDs()
+	builtIn := t.job.KernelIDs()
 	at, who := uint64(t.p.generation)<<32|uint64(epoch), uint64(a.Seed.Layer)<<32|uint64(uint32(a.Seed.Seed))
 	d := t.learned.Decide(policy.Features(loss, a.Seed.Layer, a.Seed.Seed), t.env.Rand.For("policy-lot", at, who), t.env.Rand.For("policy-draw", at, who))
-	if d.Version == "" || int(d.Action) >= len(kernels) {
+	if d.Version == "" {
+		return choice{}
+	}
+	i := slices.IndexFunc(fit, func(id string) bool {
+		action, ok := policy.Family(id, builtIn)
+		return ok && action == d.Action
+	})
+	if i < 0 {
 		return choice{}
 	}
 	t.env.Probe.Reached("tamiyo/learned")
 	if t.recalled[d.Version] {
 		t.env.Probe.Reached("tamiyo/learned-before-a-restart")
 	}
-	a.Kernel = kernels[d.Action]
+	a.Kernel = fit[i]
 	return choice{d.Version, d.Likelihood}
 }
 

@@ -106,8 +106,11 @@ func (t *tamiyo) selected(m *operationalv2.KernelQueryResult) {
 	if len(fit) == 0 {
 		return
 	}
-	s.action.Kernel = fit[int(s.epoch+int64(s.action.Seed.Seed))%len(fit)]
-	t.order(s.action, choice{}, s.epoch, s.risk, s.loss)
+	at := int(s.epoch+int64(s.action.Seed.Seed)) % len(fit)
+	s.action.Kernel = fit[at]
+	// From the one that is its turn on, so that a policy tries all of a family.
+	by := t.prefer(&s.action, append(fit[at:len(fit):len(fit)], fit[:at]...), s.epoch, s.loss)
+	t.order(s.action, by, s.epoch, s.risk, s.loss)
 }
 
 // grafted says whether a seed that lives has a kernel.

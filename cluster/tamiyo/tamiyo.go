@@ -43,6 +43,7 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	platformv2 "github.com/esper-sim/espersim/contracts/generated/go/platform/v2"
 	policyv2 "github.com/esper-sim/espersim/contracts/generated/go/policy/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
@@ -114,6 +115,7 @@ type tamiyo struct {
 	granted      *pausev2.PauseAck // what was answered to it
 
 	grafts    []trainer.Graft
+	capacity  capacity
 	selection *selection      // that waits for the library; nil: none
 	faulty    map[string]bool // kernels that Kasmina could not use
 
@@ -217,6 +219,10 @@ func (t *tamiyo) Receive(from actor.ID, m canon.Message) error {
 		t.resume(from, m)
 	case *telemetryv2.EmergencyNotice:
 		t.emergency(from, m)
+	case *platformv2.CapacityUpdate:
+		if from == t.job.Oona {
+			t.capacity.hear(m, t.env.Clock.Monotonic())
+		}
 	case *operationalv2.KernelQueryResult:
 		if from == t.job.Urza {
 			t.selected(m)
@@ -333,11 +339,15 @@ func (t *tamiyo) packet(from actor.ID, m *systemstatev2.SystemStatePacket) {
 			continue
 		}
 		s.OptimizerRebuildRequired = s.OptimizerRebuildRequired || a.Kind == SetRate
+		if a.waits() && !t.capacity.admits(epoch, t.env.Clock.Monotonic()) {
+			t.env.Probe.Reached("tamiyo/capacity")
+			continue
+		}
 		if a.waits() {
 			t.choose(a, epoch, risk, loss)
 			continue
 		}
-		by := t.prefer(&a, epoch, loss)
+		by := t.prefer(&a, t.job.KernelIDs(), epoch, loss)
 		t.order(a, by, epoch, risk, loss)
 	}
 	t.reconfirm()

@@ -44,7 +44,7 @@ func (t *tezzeret) admitJob(blueprint, hardware string, pipeline kernel.Pipeline
 	if pipeline == 0 {
 		pipeline = choose(interest, t.jobs.load(), t.conservative)
 	}
-	id := jobID(blueprint, hardware, pipeline)
+	id := jobID(blueprint, hardware, pipeline, t.toolchain)
 	if have := t.jobs.byID[id]; have != nil && have.State != cancelled {
 		return id
 	}
@@ -58,7 +58,7 @@ func (t *tezzeret) admitJob(blueprint, hardware string, pipeline kernel.Pipeline
 		t.env.Probe.Reached("tezzeret/shed")
 		records = append(records, step(victim, cancelled, "a more urgent job needs its place"))
 	}
-	j := &statev2.CompileJob{JobId: id, BlueprintId: blueprint, Pipeline: pipeline.String(), Hardware: hardware, Toolchain: kernel.Toolchain,
+	j := &statev2.CompileJob{JobId: id, BlueprintId: blueprint, Pipeline: pipeline.String(), Hardware: hardware, Toolchain: t.toolchain,
 		Tier: tier, Interest: interest, Emergency: tier == tierEmergency, State: queued, At: timestamppb.New(t.env.Clock.Now()), Order: t.jobs.next}
 	if !t.log.Write(append(records, j)...) {
 		return ""
@@ -71,8 +71,8 @@ func (t *tezzeret) admitJob(blueprint, hardware string, pipeline kernel.Pipeline
 	return id
 }
 
-func jobID(blueprint, hardware string, p kernel.Pipeline) string {
-	return fmt.Sprintf("%s-%s-%v-%s", blueprint, hardware, p, kernel.Toolchain)
+func jobID(blueprint, hardware string, p kernel.Pipeline, toolchain string) string {
+	return fmt.Sprintf("%s-%s-%v-%s", blueprint, hardware, p, toolchain)
 }
 
 func (t *tezzeret) busy(j *statev2.CompileJob) bool {
@@ -208,7 +208,20 @@ func (t *tezzeret) pass(a *active) {
 		t.lower(a, fmt.Sprintf("it took longer than %v", w.time(t.conservative)))
 		return
 	}
+	now := t.env.Clock.Monotonic()
+	if wait := t.share.wait(now); wait > 0 && a.job.Tier > tierEmergency {
+		// Training shares the device: the next pass is when it has had its part.
+		t.env.Probe.Reached("tezzeret/shares")
+		t.env.Clock.SetTimer("pass", a.serial, wait)
+		return
+	}
 	t.env.Clock.Work(gpu.Compile, len(a.ir.Nodes))
+	most := mostShare
+	if t.conservative {
+		most = conservativeShare
+	}
+	end := t.env.Clock.Monotonic()
+	t.share.note(now, end, (end-now)/onDevice, most)
 	if a.passes++; a.passes < w.passes {
 		t.env.Clock.SetTimer("pass", a.serial, t.o.Pause)
 		return

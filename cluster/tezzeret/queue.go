@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/esper-sim/espersim/cluster/kernel"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
@@ -74,6 +75,46 @@ func (q *jobs) in(state string) (list []*statev2.CompileJob) {
 		}
 	}
 	return list
+}
+
+// improvable is the finished job whose blueprint is to be compiled again, and by
+// which pipeline: of what was only compiled in a hurry, first what much is expected
+// of, then what a better pipeline has failed at; then what an older toolchain has
+// compiled; then the rest of what was compiled in a hurry. nil: there is none.
+func (q *jobs) improvable(toolchain string) (*statev2.CompileJob, kernel.Pipeline) {
+	var best *statev2.CompileJob
+	bestRank, pipeline := 4, kernel.Standard
+	for _, j := range q.in(ready) {
+		p, _ := kernel.PipelineOf(j.Pipeline)
+		better, tried, current := false, false, j.Toolchain == toolchain
+		for _, other := range q.order {
+			if other.BlueprintId != j.BlueprintId || other.Hardware != j.Hardware {
+				continue
+			}
+			o, _ := kernel.PipelineOf(other.Pipeline)
+			if other.State == cancelled {
+				tried = tried || o > kernel.Fast
+				continue
+			}
+			better = better || o > kernel.Fast
+			current = current || other.Toolchain == toolchain
+		}
+		rank, to := 4, kernel.Standard
+		switch hurried := p <= kernel.Fast && !better; {
+		case hurried && j.Interest > 0.7:
+			rank = 0
+		case hurried && tried:
+			rank = 1
+		case !current:
+			rank, to = 2, max(p, kernel.Fast)
+		case hurried:
+			rank = 3
+		}
+		if rank < bestRank || rank < 4 && rank == bestRank && j.Interest > best.Interest {
+			best, bestRank, pipeline = j, rank, to
+		}
+	}
+	return best, pipeline
 }
 
 // load is the share of the queue that is taken.

@@ -13,6 +13,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/journal"
 	"github.com/esper-sim/espersim/cluster/kernel"
+	"github.com/esper-sim/espersim/cluster/outbox"
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
@@ -32,6 +33,7 @@ type Options struct {
 	Pause    time.Duration `set:"pause" doc:"between two passes over a graph, in which mail is handled"`
 	Poll     time.Duration `set:"poll" doc:"how often it asks the library what waits"`
 	Idle     time.Duration `set:"idle" doc:"how long it has nothing to do before it compiles in the background; 0: never"`
+	Older    int           `set:"older" doc:"in how many of its lives it has the compiler of an older release"`
 	Segment  int           `set:"segment" doc:"bytes a segment of the log"`
 	Timeout  time.Duration `set:"io-timeout" doc:"longest that an operation on the disk may take"`
 }
@@ -54,6 +56,7 @@ type tezzeret struct {
 	job      *job.Job
 	o        Options
 	in       *inbox.Box
+	box      *outbox.Box
 	library  *assets.Client
 	log      *journal.Log
 	jobs     jobs
@@ -64,12 +67,19 @@ type tezzeret struct {
 	conservative bool
 	calmAt       time.Duration
 	lastWork     time.Duration
+	share        share
+	toolchain    string // of the compiler that this release brings
+	told         uint64 // statuses and reports to Nissa, in this life
 }
 
 // New makes the constructor of Tezzeret for a job.
 func New(j *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
-		t := &tezzeret{env: env, job: j, o: o, jobs: newJobs(), in: inbox.New(env, j.Oona, Subsystem, 16, "compilation.blueprint.submitted")}
+		t := &tezzeret{env: env, job: j, o: o, jobs: newJobs(), toolchain: kernel.Toolchain,
+			box: outbox.New(env, j.Oona, 64), in: inbox.New(env, j.Oona, Subsystem, 16, "compilation.blueprint.submitted")}
+		if env.Incarnation <= uint64(max(o.Older, 0)) {
+			t.toolchain = kernel.OlderToolchain
+		}
 		var err error
 		if t.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
 			return nil, err
@@ -103,6 +113,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 				return nil
 			},
 			Opened: func() {
+				t.requeue()
 				t.resume()
 				t.fill()
 			},
@@ -116,6 +127,7 @@ func (t *tezzeret) Start() error {
 	t.log.Open()
 	t.in.Renew()
 	t.poll()
+	t.report()
 	return nil
 }
 
@@ -134,6 +146,8 @@ func (t *tezzeret) Receive(from actor.ID, m canon.Message) error {
 		}
 	case *assetsv2.StoreReply, *assetsv2.FetchBlueprintReply, *assetsv2.ListPendingReply:
 		t.library.Answer(from, m)
+	case *busv2.PublishAck:
+		t.box.Acked(m)
 	case *innovationv2.CompileRequest:
 		t.request(from, m)
 	}
@@ -148,6 +162,10 @@ func (t *tezzeret) timer(m *localv2.TimerFired) {
 		t.library.Tick()
 	case journal.Timer:
 		t.log.Open()
+	case outbox.Timer:
+		t.box.Tick()
+	case "report":
+		t.report()
 	case "poll":
 		t.poll()
 	case "fill":
@@ -214,8 +232,8 @@ func (t *tezzeret) poll() {
 	t.env.Clock.SetTimer("poll", 0, t.o.Poll)
 }
 
-// background compiles again, with all that a pipeline can do, what was only
-// compiled in a hurry; what much is expected of first.
+// background compiles again what could be better, where there is nothing else to
+// do.
 func (t *tezzeret) background() {
 	now := t.env.Clock.Monotonic()
 	if len(t.active) > 0 || len(t.jobs.in(queued)) > 0 {
@@ -225,22 +243,27 @@ func (t *tezzeret) background() {
 	if t.o.Idle == 0 || t.conservative || now-t.lastWork < t.o.Idle {
 		return
 	}
-	var best *statev2.CompileJob
-	for _, j := range t.jobs.in(ready) {
-		if p, _ := kernel.PipelineOf(j.Pipeline); p > kernel.Fast {
+	j, p := t.jobs.improvable(t.toolchain)
+	if j == nil {
+		return
+	}
+	if j.Toolchain != t.toolchain {
+		t.env.Probe.Reached("tezzeret/older-toolchain")
+	}
+	t.admitJob(j.BlueprintId, j.Hardware, p, tierBackground, j.Interest)
+}
+
+// requeue puts the jobs that an older release has queued behind this one's
+// compiler: their artifacts will be other ones. What it has compiled stays valid.
+func (t *tezzeret) requeue() {
+	for _, j := range t.jobs.in(queued) {
+		if j.Toolchain == t.toolchain {
 			continue
 		}
-		have := false
-		for _, other := range t.jobs.of(j.BlueprintId, j.Hardware) {
-			p, _ := kernel.PipelineOf(other.Pipeline)
-			have = have || p > kernel.Fast
+		p, _ := kernel.PipelineOf(j.Pipeline)
+		if t.log.Write(step(j, cancelled, "the compiler is "+t.toolchain+" now")) {
+			t.admitJob(j.BlueprintId, j.Hardware, p, j.Tier, j.Interest)
 		}
-		if !have && (best == nil || j.Interest > best.Interest) {
-			best = j
-		}
-	}
-	if best != nil {
-		t.admitJob(best.BlueprintId, best.Hardware, kernel.Standard, tierBackground, best.Interest)
 	}
 }
 
@@ -284,6 +307,9 @@ func (t *tezzeret) mode() {
 			why = "breaker " + b.Settings().ID() + " is open"
 		}
 	}
+	if t.share.judge(now) {
+		why = "it has taken much of the device for long"
+	}
 	if t.env.Accel != nil {
 		if used, limit := t.env.Accel.Memory(); used > limit/5*4 {
 			why = "the device's memory is nearly full"
@@ -303,10 +329,6 @@ func (t *tezzeret) mode() {
 		f.From, f.To, f.Reason = f.To, f.From, "it has been calm"
 	}
 	t.env.Facts.Record(f)
-}
-
-func (t *tezzeret) tell(j *statev2.CompileJob, state string) {
-	t.env.Facts.Record(&evidencev2.JobFact{JobId: j.JobId, Subsystem: Subsystem, State: state, Attempt: j.Attempt, Reason: j.Reason})
 }
 
 func sha(b []byte) []byte {

@@ -129,7 +129,10 @@ func (t *tolaria) apply(decided bool) error {
 func (t *tolaria) cross() error {
 	t.enter(crossing)
 	t.shot = nil
-	if t.lastShot < 0 || t.next-t.lastShot >= int64(t.every) || t.next > t.lastShot && t.env.Probe.Sometimes("tolaria/checkpoint-early") {
+	if t.shotNow && t.next > t.lastShot {
+		t.env.Probe.Reached("tolaria/emergency-checkpoint")
+	}
+	if t.lastShot < 0 || t.next-t.lastShot >= int64(t.every) || t.shotNow && t.next > t.lastShot || t.next > t.lastShot && t.env.Probe.Sometimes("tolaria/checkpoint-early") {
 		t.shot = t.newSnapshot()
 	}
 	q := &t.crossReq

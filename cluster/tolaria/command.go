@@ -239,6 +239,10 @@ func (t *tolaria) emergency(from actor.ID, m *telemetryv2.EmergencyNotice) error
 		t.wish(&wish{reason: "emergency " + m.NoticeId + ": " + m.Reason, severity: "SEVERE", fast: true})
 	case telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_MAJOR:
 		t.wish(&wish{reason: "emergency " + m.NoticeId + ": " + m.Reason, severity: "MAJOR"})
+	case telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_MINOR:
+		if from == t.job.Kasmina && m.Action == telemetryv2.EmergencyAction_TUNE {
+			t.shotNow = true // a seed breaks its isolation: what is still good is saved
+		}
 	}
 	if t.want != nil && (t.phase == paused || t.phase == frozen) {
 		return t.roll(t.phase)

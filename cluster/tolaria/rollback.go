@@ -373,6 +373,7 @@ func (t *tolaria) own() error {
 	t.gen = rb.gen
 	t.next, t.epoch, t.step = m.Epoch, m.Epoch-1, 0
 	t.lastShot = m.Epoch
+	t.shotNow, t.saved = false, rb.ckpt.ID
 	t.losses, t.bestAcc, t.accuracy, t.trained = trend{}, 0, 0, 0
 	t.joined, t.member, t.last = false, false, -1
 	t.shot, t.decided, t.newest = nil, true, nil

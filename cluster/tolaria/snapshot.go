@@ -239,6 +239,7 @@ func (t *tolaria) saveShot() error {
 	}
 	t.store.cache(c)
 	t.lastShot = shot.epoch
+	t.shotNow, t.saved = false, shot.id
 	t.severe = 0
 	t.store.declare(evidencev2.CheckpointAction_CHECKPOINT_SAVED, c.ID, c.Epoch, c.Generation, c.Root, c.Parts, "")
 	for _, m := range evicted {

@@ -119,6 +119,8 @@ type tolaria struct {
 	every     int  // epochs between checkpoints
 	shot      *snapshot
 	lastShot  int64
+	shotNow   bool          // a checkpoint is taken at the next boundary, due or not
+	saved     string        // the checkpoint that the boundary under way has saved or restored
 	inBudget  time.Duration // monotonic, since when boundaries keep their budget
 	started   ref           // the newest STARTED event
 
@@ -363,7 +365,9 @@ func (t *tolaria) patience(d time.Duration) time.Duration {
 	return d
 }
 
-// announce logs an epoch event if it must survive, and publishes it.
+// announce logs an epoch event if it must survive, and publishes it. STARTED names
+// the checkpoint of the state that the epoch begins with, if there is one, and
+// ROLLED_BACK the one that was restored.
 func (t *tolaria) announce(p eventsv2.EpochPhase, epoch int64) error {
 	e := &eventsv2.EpochEvent{
 		TrainingRunId: t.job.RunID, Epoch: epoch, Phase: p, GlobalStep: int64(t.host.GlobalStep),
@@ -374,12 +378,16 @@ func (t *tolaria) announce(p eventsv2.EpochPhase, epoch int64) error {
 	if t.o.Watched && p == eventsv2.EpochPhase_COMPLETED {
 		e.BoundaryDuration = durations.From(t.env.Clock.Monotonic() - t.assembled)
 	}
+	if p == eventsv2.EpochPhase_ROLLED_BACK {
+		e.CheckpointId = t.saved
+	}
 	if p == eventsv2.EpochPhase_STARTED {
 		at := ref{epoch, 0, t.gen}
 		if t.started == at {
 			return nil
 		}
 		t.started = at
+		e.CheckpointId, t.saved = t.saved, ""
 		if err := t.log.event(e); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package tolaria_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/tolaria"
 	"github.com/esper-sim/espersim/contracts/canon"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
@@ -176,6 +178,7 @@ type witness struct {
 	modes                []string
 	exits                []string
 	ckpts                []string
+	named                []string // events of epochs that name a checkpoint
 	replay               *lineage.Replay
 	last                 lineage.Digests
 	compared             int
@@ -208,7 +211,11 @@ func (w *witness) Observe(e *trace.Event) {
 		w.fact(e.Value)
 	case trace.MessageSent:
 		if mail, ok := e.Value.(*wire.Mail); ok {
-			switch mail.Payload.(type) {
+			switch m := mail.Payload.(type) {
+			case *eventsv2.EpochEvent:
+				if s := fmt.Sprint(m.Phase, " ", m.Epoch, " ", m.CheckpointId); m.CheckpointId != "" && !slices.Contains(w.named, s) {
+					w.named = append(w.named, s)
+				}
 			case *telemetryv2.EmergencyNotice:
 				w.alarmed = e.At
 			case *pausev2.PauseAck:
@@ -531,6 +538,21 @@ func TestCrashOfTolariaResumesFromItsCheckpoint(t *testing.T) {
 		wit.sound(12)
 		if wit.rolled("tolaria RB_DONE 4 gen 2") != 1 {
 			t.Errorf("%s", strings.Join(wit.rolls, "\n"))
+		}
+	}
+}
+
+// The events of an epoch name the checkpoint that it begins with: the one that
+// was just saved, or went back to.
+func TestEpochEventsNameCheckpoints(t *testing.T) {
+	w, wit := triad(t, setup{})
+	w.At(6*time.Second, 1, func() { _, _ = w.CrashNode("kasmina", 150*time.Millisecond, 0) })
+	run(t, w, 12*time.Second)
+	wit.sound(8)
+	want := []string{"STARTED 0 ckpt-0-1", "STARTED 4 ckpt-4-1", "ROLLED_BACK 4 ckpt-4-1", "STARTED 4 ckpt-4-1", "STARTED 8 ckpt-8-2"}
+	for _, s := range want {
+		if !slices.Contains(wit.named, s) {
+			t.Errorf("%q is not among %q", s, wit.named)
 		}
 	}
 }

@@ -27,7 +27,17 @@
 // gradient; their breaker counts device errors in that step. Confidence is HIGH
 // when latency needed no second measurement.
 //
+// A kernel of the pipeline "emergency" is validated in the mode EMERGENCY: before
+// all others, in the process itself, without the structural step, in a third of
+// the time, and with the confidence SPECULATIVE. One of the pipeline "aggressive" is
+// validated in the mode COMPREHENSIVE: with twice the measurements, under lasting
+// load, and by the caps on how much memory, gradients and heat may vary. All
+// others are STANDARD. A stage that takes longer than its mode allows is tried once
+// more, and then rejects the kernel. Latencies are compared with those of
+// the same hardware.
+//
 // The files: urabrask.go handles mail, run.go takes a kernel through its steps,
-// pruning.go judges masks;
-// measure.go and judge.go are pure but for the device.
+// mode.go says which these are and how long they may take, host.go is what an
+// emergency runs on, pruning.go judges masks; measure.go and judge.go are pure but
+// for the device.
 package urabrask

@@ -20,6 +20,10 @@ const (
 	gradientMost  = 1e4
 	gradientCV    = 0.5
 	latencyCV     = 0.18
+	memoryCV      = 0.12 // these three in COMPREHENSIVE
+	strictCV      = 0.25 // of gradients
+	thermalDrift  = 0.15
+	longestRun    = 15 * time.Second
 	repeats       = 20
 	reruns        = 3
 	maxRisk       = 0.3
@@ -36,6 +40,8 @@ type measured struct {
 	measurements  int
 	gradient      float64 // mean norm; 0: it has no parameters
 	gradientCV    float64
+	memoryCV      float64 // of what a load takes
+	thermal       float64 // how much slower it is under lasting load
 	amplifies     float64 // greatest result for a greatest input of 1
 	hostile       float64 // the same for inputs of a million
 	risk          float64
@@ -60,6 +66,7 @@ func (p program) Run(out, in []float32) { p.k.Forward(out, in, 1, false) }
 
 // bench is a kernel on a device.
 type bench struct {
+	mode   *mode
 	dev    gpu.Accelerator
 	p      program
 	slice  gpu.Slice
@@ -103,6 +110,9 @@ func (b *bench) samples(round int, gain float32) {
 func (b *bench) launch() (gpu.Timing, error) {
 	t, err := b.dev.Run(b.module, b.y, b.x)
 	b.units += t.Units
+	if t.Ran > longestRun {
+		b.m.reject("one launch takes %v; at most %v", t.Ran, longestRun)
+	}
 	return t, err
 }
 
@@ -147,11 +157,15 @@ func (b *bench) result() (float64, bool) {
 // leaks loads and unloads the kernel again and again.
 func (b *bench) leaks() error {
 	before, _ := b.dev.Memory()
-	for cycle := range leakCycles {
+	var takes []float64
+	for cycle := range b.mode.cycles {
+		free, _ := b.dev.Memory()
 		m, err := b.dev.Load(b.p, batch)
 		if err != nil {
 			return err
 		}
+		taken, _ := b.dev.Memory()
+		takes = append(takes, float64(taken-free))
 		t, err := b.dev.Run(m, b.y, b.x)
 		b.units += t.Units
 		if err = errors.Join(err, b.dev.Unload(m)); err != nil {
@@ -163,6 +177,9 @@ func (b *bench) leaks() error {
 			return nil
 		}
 	}
+	if _, b.m.memoryCV = spread(takes); b.mode.strict && b.m.memoryCV > memoryCV {
+		b.m.reject("the memory that it takes varies by %.2f; want at most %.2f", b.m.memoryCV, memoryCV)
+	}
 	return nil
 }
 
@@ -172,7 +189,7 @@ func (b *bench) gradients() error {
 		return nil
 	}
 	var norms []float64
-	for round := range 8 {
+	for round := range b.mode.rounds {
 		b.samples(round, 1)
 		b.p.k.Forward(b.y, b.x, 1, true)
 		dy := make([]float32, len(b.y))
@@ -193,8 +210,12 @@ func (b *bench) gradients() error {
 			return nil
 		}
 	}
-	if b.m.gradientCV > gradientCV {
-		b.m.reject("the norms of its gradients vary by %.2f; want at most %.2f", b.m.gradientCV, gradientCV)
+	most := gradientCV
+	if b.mode.strict {
+		most = strictCV
+	}
+	if b.m.gradientCV > most {
+		b.m.reject("the norms of its gradients vary by %.2f; want at most %.2f", b.m.gradientCV, most)
 	}
 	return nil
 }
@@ -248,7 +269,7 @@ func (b *bench) latency() error {
 	for b.m.measurements < reruns {
 		b.m.measurements++
 		var ms []float64
-		for round := range repeats {
+		for round := range b.mode.launches {
 			b.samples(round, 1)
 			t, err := b.launch()
 			if err != nil {
@@ -261,6 +282,30 @@ func (b *bench) latency() error {
 		}
 	}
 	b.m.reject("its latency varies by %.2f; want at most %.2f", b.m.latencyCV, latencyCV)
+	return nil
+}
+
+// endurance keeps the device busy with the kernel, and asks whether it becomes
+// slower: what heat does to a device that is used for long.
+func (b *bench) endurance() error {
+	const lasting = 8 * repeats
+	ms := make([]float64, lasting)
+	for round := range ms {
+		b.samples(round, 1)
+		t, err := b.launch()
+		if err != nil {
+			return err
+		}
+		ms[round] = float64(t.Ran) / float64(time.Millisecond)
+	}
+	first, _ := spread(ms[:lasting/4])
+	last, _ := spread(ms[lasting*3/4:])
+	if first > 0 {
+		b.m.thermal = max(last/first-1, 0)
+	}
+	if b.m.thermal > thermalDrift {
+		b.m.reject("under lasting load it becomes slower by %.2f; want at most %.2f", b.m.thermal, thermalDrift)
+	}
 	return nil
 }
 

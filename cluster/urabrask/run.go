@@ -3,6 +3,9 @@ package urabrask
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,44 +26,50 @@ import (
 type run struct {
 	serial   int64
 	kernel   string
+	mode     *mode
 	pipeline string
 	hardware string
 	b        *bench
 	step     int
 	began    time.Duration
+	since    [stages]time.Duration // when a stage began
 	ticket   breaker.Ticket
 }
 
-// steps of a validation, in order.
-var steps = []struct {
-	name string
-	do   func(*bench) error
-}{
-	{"SAFETY", (*bench).sandbox}, {"SAFETY", (*bench).leaks}, {"SAFETY", (*bench).gradients}, {"SAFETY", (*bench).chaos},
-	{"STRUCTURAL", (*bench).structure}, {"BENCHMARK", (*bench).latency},
-}
-
 // next begins a validation, if there is something to validate and nothing under
-// way.
+// way. What cannot wait is first, and goes on where breakers or the lack of a
+// device hold up the others.
 func (u *urabrask) next() {
 	now := u.env.Clock.Monotonic()
-	for u.run == nil && len(u.queue) > 0 && u.log.Usable() && u.env.Accel != nil {
-		if u.general.State(now) == breaker.Open || u.structural.State(now) == breaker.Open {
-			u.env.Clock.SetTimer("next", 0, max(u.general.RetryAfter(now), u.structural.RetryAfter(now), 100*time.Millisecond))
-			return
+	for u.run == nil && len(u.queue) > 0 && u.log.Usable() {
+		at := max(slices.IndexFunc(u.queue, urgent), 0)
+		id := u.queue[at]
+		if !urgent(id) {
+			if u.env.Accel == nil {
+				return
+			}
+			if u.general.State(now) == breaker.Open || u.structural.State(now) == breaker.Open {
+				u.env.Clock.SetTimer("next", 0, max(u.general.RetryAfter(now), u.structural.RetryAfter(now), 100*time.Millisecond))
+				return
+			}
 		}
-		id := u.queue[0]
-		u.queue = u.queue[1:]
+		u.queue = slices.Delete(u.queue, at, at+1)
 		if u.verdicts[id] != nil {
 			continue
 		}
-		ticket, _ := u.general.Allow(now) // one at a time: there is always a probe left
+		var ticket breaker.Ticket
+		if !urgent(id) {
+			ticket, _ = u.general.Allow(now) // one at a time: there is always a probe left
+		}
 		u.serial++
-		u.run = &run{serial: u.serial, kernel: id, began: now, ticket: ticket}
+		u.run = &run{serial: u.serial, kernel: id, mode: modeOf(id), began: now, ticket: ticket}
 		u.tell(id, "RECEIVED", "")
 		u.fetch(u.run)
 	}
 }
+
+// urgent says whether a kernel is validated as an emergency.
+func urgent(id string) bool { return modeOf(id) == emergency }
 
 // fetch gets a kernel's bytes.
 func (u *urabrask) fetch(r *run) {
@@ -75,7 +84,7 @@ func (u *urabrask) fetch(r *run) {
 		switch {
 		case f.Status == assetsv2.AssetStatus_DAMAGED:
 			u.end(r, true)
-			u.conclude(r.kernel, &measured{wrong: []string{"its bytes are damaged: " + f.Reason}, risk: 1}, "", "", 0)
+			u.conclude(r, &measured{wrong: []string{"its bytes are damaged: " + f.Reason}, risk: 1}, 0)
 			return
 		case f.Status != assetsv2.AssetStatus_EXISTS || status != blueprintv2.KernelStatus_PENDING_BENCHMARKING && status != blueprintv2.KernelStatus_BENCHMARKING:
 			// It has its verdict, or is not there.
@@ -86,18 +95,23 @@ func (u *urabrask) fetch(r *run) {
 		r.pipeline, r.hardware = strings.Clone(f.Kernel.CompilationPipeline), hardwareOf(r.kernel)
 		binary := append([]byte(nil), f.Binary...)
 		sum := sha256.Sum256(binary)
-		r.b = &bench{dev: u.env.Accel}
+		r.b = &bench{mode: r.mode, dev: u.env.Accel}
+		if r.mode.onHost {
+			r.b.dev = newHost(func(n int) time.Duration { return u.env.GPU.Cost(gpu.Launch, n) })
+		}
 		if string(sum[:]) != string(f.BinarySha256) || f.Kernel.KernelBinaryRef != "object/"+hex.EncodeToString(sum[:]) {
 			r.b.m.reject("its bytes do not have its digest")
 		}
 		u.library.Ask("benchmarking/"+r.kernel, &assetsv2.MoveAsset{AssetId: r.kernel, Kernel: blueprintv2.KernelStatus_BENCHMARKING, Reason: "a device has it"}, func(canon.Message) {})
-		s, err := u.env.Accel.Alloc(sliceBytes)
-		if err != nil {
-			u.broken(r, err)
-			return
+		if !r.mode.onHost {
+			s, err := u.env.Accel.Alloc(sliceBytes)
+			if err != nil {
+				u.broken(r, err)
+				return
+			}
+			r.b.slice = s
+			u.slice(r, false)
 		}
-		r.b.slice = s
-		u.slice(r, false)
 		if err := r.b.setUp(r.kernel, binary); err != nil {
 			u.broken(r, err)
 			return
@@ -117,12 +131,16 @@ func hardwareOf(id string) string {
 
 // advance does the next step of a validation, and what follows from the last.
 func (u *urabrask) advance(r *run) {
-	if r.step < len(steps) && (r.step > 0 || r.b.m.passed()) && !(r.step == 1 && !r.b.m.passed()) {
-		s := steps[r.step]
+	now := u.env.Clock.Monotonic()
+	if r.step < len(r.mode.steps) && (r.step > 0 || r.b.m.passed()) && !(r.step == 1 && !r.b.m.passed()) {
+		s := r.mode.steps[r.step]
+		if r.step == 0 || r.mode.steps[r.step-1].stage != s.stage {
+			r.since[s.stage] = now
+		}
 		r.step++
-		u.tell(r.kernel, s.name, "")
+		u.tell(r.kernel, stageNames[s.stage], "")
 		if err := s.do(r.b); err != nil {
-			if s.name == "STRUCTURAL" {
+			if s.stage == structural {
 				now := u.env.Clock.Monotonic()
 				if t, ok := u.structural.Allow(now); ok {
 					u.structural.Done(now, t, false)
@@ -133,6 +151,9 @@ func (u *urabrask) advance(r *run) {
 		}
 		u.env.Clock.Work(gpu.Launch, r.b.units)
 		r.b.units = 0
+		if took, limit := u.env.Clock.Monotonic()-r.since[s.stage], r.mode.limits[s.stage]; took > limit && u.late(r, s.stage, limit) {
+			return
+		}
 		u.env.Clock.SetTimer("step", r.serial, u.o.Pause)
 		return
 	}
@@ -140,7 +161,22 @@ func (u *urabrask) advance(r *run) {
 	m := &r.b.m
 	m.judge()
 	u.end(r, true)
-	u.conclude(r.kernel, m, r.pipeline, r.hardware, u.env.Clock.Monotonic()-r.began)
+	u.conclude(r, m, u.env.Clock.Monotonic()-r.began)
+}
+
+// late is called when a stage has taken longer than it may. The first time that
+// may be the machine's fault, and the kernel is tried again; the second time it
+// is a reason to reject it. It says whether the validation has ended.
+func (u *urabrask) late(r *run, s stage, limit time.Duration) bool {
+	u.env.Probe.Reached("urabrask/late")
+	why := fmt.Sprintf("%s takes longer than %v", stageNames[s], limit)
+	if u.slow != r.kernel {
+		u.slow = r.kernel
+		u.broken(r, errors.New(why))
+		return true
+	}
+	r.b.m.reject("%s", why)
+	return false
 }
 
 // broken ends a validation that the device failed: the kernel is tried again.
@@ -162,7 +198,9 @@ func (u *urabrask) end(r *run, ok bool) {
 			u.slice(r, true)
 		}
 	}
-	u.general.Done(u.env.Clock.Monotonic(), r.ticket, ok)
+	if !r.mode.onHost {
+		u.general.Done(u.env.Clock.Monotonic(), r.ticket, ok)
+	}
 }
 
 func (u *urabrask) slice(r *run, freed bool) {
@@ -173,24 +211,38 @@ func (u *urabrask) slice(r *run, freed bool) {
 }
 
 // conclude logs a verdict, and has the library take it.
-func (u *urabrask) conclude(id string, m *measured, pipeline, hardware string, took time.Duration) {
-	report := &blueprintv2.UrabraskValidationReport{PassedValidation: m.passed(), GeneratedTags: m.tags(pipeline, u.latencies),
+func (u *urabrask) conclude(r *run, m *measured, took time.Duration) {
+	id, device := r.kernel, hostName
+	if !r.mode.onHost {
+		device = u.env.Accel.Name()
+	}
+	others := u.latencies[device]
+	report := &blueprintv2.UrabraskValidationReport{PassedValidation: m.passed(), GeneratedTags: m.tags(r.pipeline, others),
 		ReportTimestamp: timestamppb.New(u.env.Clock.Now()),
-		HardwareContext: []*blueprintv2.HardwareAttribute{{AttributeName: "device", AttributeValue: u.env.Accel.Name()}, {AttributeName: "compiled-for", AttributeValue: hardware}},
+		HardwareContext: []*blueprintv2.HardwareAttribute{{AttributeName: "device", AttributeValue: device}, {AttributeName: "compiled-for", AttributeValue: r.hardware}},
 		BenchmarkResults: []*blueprintv2.BenchmarkResult{{MetricName: "latency_ms", MetricValue: m.latency}, {MetricName: "latency_cv", MetricValue: m.latencyCV},
 			{MetricName: "memory_mb", MetricValue: float64(m.bytes) / (1 << 20)}, {MetricName: "gradient_norm", MetricValue: m.gradient},
 			{MetricName: "gradient_cv", MetricValue: m.gradientCV}, {MetricName: "parameters", MetricValue: float64(m.params)}, {MetricName: "risk", MetricValue: m.risk}}}
-	if len(u.latencies) > 0 && m.latency > 0 {
-		mean, _ := spread(u.latencies)
+	if r.mode == comprehensive {
+		report.BenchmarkResults = append(report.BenchmarkResults, &blueprintv2.BenchmarkResult{MetricName: "memory_cv", MetricValue: m.memoryCV},
+			&blueprintv2.BenchmarkResult{MetricName: "thermal_drift", MetricValue: m.thermal})
+		u.env.Probe.Reached("urabrask/comprehensive")
+	}
+	if len(others) > 0 && m.latency > 0 {
+		mean, _ := spread(others)
 		report.BaselineComparisons = []*blueprintv2.BaselineComparison{{BaselineName: "mean-latency", ComparisonValue: m.latency / mean}}
 	}
 	confidence := eventsv2.Confidence_HIGH
-	if m.measurements > 1 {
+	switch {
+	case r.mode == emergency:
+		u.env.Probe.Reached("urabrask/emergency")
+		confidence = eventsv2.Confidence_SPECULATIVE
+	case m.measurements > 1:
 		confidence = eventsv2.Confidence_MODERATE
 	}
 	v := &assetsv2.StoreReport{KernelArtifactId: id, Report: report, Status: blueprintv2.KernelStatus_REJECTED,
-		Announce: &eventsv2.KernelCharacterizedEvent{RiskScore: m.risk, Confidence: confidence, Mode: eventsv2.ValidationMode_VALIDATION_STANDARD,
-			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: u.env.Accel.Name()}}
+		Announce: &eventsv2.KernelCharacterizedEvent{RiskScore: m.risk, Confidence: confidence, Mode: r.mode.id,
+			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: device}}
 	if m.passed() {
 		v.Status = blueprintv2.KernelStatus_VALIDATED
 	}

@@ -56,11 +56,12 @@ type urabrask struct {
 	verdicts  map[string]*assetsv2.StoreReport // by kernel
 	order     []string                         // of verdicts
 	settled   map[string]bool
-	latencies []float64 // of validated kernels, the newest last
+	latencies map[string][]float64 // of validated kernels by what they ran on, the newest last
 
 	queue  []string
 	run    *run // nil: none
 	serial int64
+	slow   string // the kernel that took too long last
 }
 
 // population is how many kernels the distribution of latencies is of.
@@ -108,7 +109,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 
 func (u *urabrask) forget() {
 	u.verdicts, u.settled = map[string]*assetsv2.StoreReport{}, map[string]bool{}
-	u.order, u.latencies = nil, nil
+	u.order, u.latencies = nil, map[string][]float64{}
 }
 
 // apply enters a record.
@@ -123,11 +124,11 @@ func (u *urabrask) apply(r *statev2.UrabraskRecord) {
 	}
 	u.verdicts[id] = r.Verdict
 	u.order = append(u.order, id)
+	device := r.Verdict.GetAnnounce().GetHardwareProfile()
 	for _, b := range r.Verdict.GetReport().GetBenchmarkResults() {
 		if b.MetricName == "latency_ms" && r.Verdict.Status == blueprintv2.KernelStatus_VALIDATED {
-			if u.latencies = append(u.latencies, b.MetricValue); len(u.latencies) > population {
-				u.latencies = u.latencies[1:]
-			}
+			all := append(u.latencies[device], b.MetricValue)
+			u.latencies[device] = all[max(len(all)-population, 0):]
 		}
 	}
 }
@@ -196,7 +197,7 @@ func (u *urabrask) enqueue(id string) {
 	if u.run != nil && u.run.kernel == id || slices.Contains(u.queue, id) {
 		return
 	}
-	if len(u.queue) >= depth {
+	if len(u.queue) >= depth && !urgent(id) {
 		u.env.Probe.Reached("urabrask/full")
 		return
 	}

@@ -23,16 +23,20 @@ func device(t *testing.T, noise func(uint64) uint64) *simulated.Device {
 
 // validate takes bytes through all steps, as a run does.
 func validate(t *testing.T, dev gpu.Accelerator, binary []byte) *measured {
-	b := &bench{dev: dev}
+	return validateIn(t, standard, dev, binary)
+}
+
+func validateIn(t *testing.T, mode *mode, dev gpu.Accelerator, binary []byte) *measured {
+	b := &bench{mode: mode, dev: dev}
 	if err := b.setUp("k", binary); err != nil {
 		t.Fatal(err)
 	}
-	for i, s := range steps {
+	for i, s := range mode.steps {
 		if !b.m.passed() && i < 2 {
 			break
 		}
 		if err := s.do(b); err != nil {
-			t.Fatalf("%s: %v", s.name, err)
+			t.Fatalf("%s: %v", stageNames[s.stage], err)
 		}
 	}
 	b.m.judge()
@@ -46,7 +50,8 @@ func validate(t *testing.T, dev gpu.Accelerator, binary []byte) *measured {
 }
 
 // Of Karn's fifty, exactly the adversarial eight are rejected, whatever pipeline
-// compiled them, and each for its own fault.
+// compiled them and in whichever mode they are validated, and each for its own
+// fault.
 func TestAdversarialKernelsAreRejected(t *testing.T) {
 	why := map[string]string{"BP043": "sandbox", "BP044": "sandbox", "BP045": "gradient", "BP046": "keeps", "BP047": "sandbox", "BP049": "sandbox"}
 	for _, tm := range karn.Templates {
@@ -54,12 +59,17 @@ func TestAdversarialKernelsAreRejected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for p := kernel.Fast; p <= kernel.Aggressive; p++ {
+		for p := kernel.Emergency; p <= kernel.Aggressive; p++ {
 			k, err := kernel.Compile(ir, p, "h100", kernel.Toolchain)
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := validate(t, device(t, func(n uint64) uint64 { return n * 0x9e3779b97f4a7c15 }), k.Encode())
+			dev := gpu.Accelerator(device(t, func(n uint64) uint64 { return n * 0x9e3779b97f4a7c15 }))
+			mode := modeOf("ir-h100-" + p.String() + "-espc-1")
+			if mode.onHost {
+				dev = newHost(func(n int) time.Duration { return time.Duration(n) * time.Microsecond })
+			}
+			m := validateIn(t, mode, dev, k.Encode())
 			if m.passed() == (tm.Tier() == karn.Adversarial) {
 				t.Errorf("%s, %v: risk %.2f, %q; %+v", tm.ID, p, m.risk, m.reason(), m)
 			}
@@ -135,4 +145,44 @@ func TestSpread(t *testing.T) {
 	if mean, cv := spread([]float64{0, 0}); mean != 0 || cv != 0 {
 		t.Errorf("of zeros: %v, %v", mean, cv)
 	}
+}
+
+func TestModes(t *testing.T) {
+	for id, want := range map[string]*mode{"ir-h100-emergency-espc-1": emergency, "ir-h100-fast-espc-1": standard, "ir-h100-standard-espc-1": standard,
+		"ir-h100-aggressive-espc-1": comprehensive, "residual-4": standard, "": standard} {
+		if modeOf(id) != want {
+			t.Errorf("%q is validated as %v", id, modeOf(id).id)
+		}
+	}
+	for _, s := range emergency.steps {
+		if s.stage == structural {
+			t.Error("an emergency is asked for its structure")
+		}
+	}
+}
+
+// Only the comprehensive mode sees that a device becomes slower under load.
+func TestLastingLoad(t *testing.T) {
+	for _, c := range []struct {
+		mode *mode
+		want bool
+	}{{standard, true}, {comprehensive, false}} {
+		m := validateIn(t, c.mode, &tiringDevice{Accelerator: device(t, nil)}, good(t))
+		if m.passed() != c.want {
+			t.Errorf("%v: %q", c.mode.id, m.reason())
+		}
+	}
+}
+
+// tiringDevice is a little slower with each launch.
+type tiringDevice struct {
+	gpu.Accelerator
+	n time.Duration
+}
+
+func (d *tiringDevice) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
+	t, err := d.Accelerator.Run(m, out, in)
+	d.n++
+	t.Ran += t.Ran * d.n / 400
+	return t, err
 }

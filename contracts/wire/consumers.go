@@ -10,6 +10,7 @@ var Consumers = map[string][]string{
 	"control.tolaria.commands":        {"tolaria"},
 	"innovation.curriculum":           {"simic"},
 	"innovation.field_reports":        {"karn", "simic"},
+	"innovation.jobs":                 {"nissa"},
 	"innovation.policy":               {"tamiyo", "jace"},
 	"innovation.strategy":             {"jace"},
 	"operations.alerts":               {"nissa"}, // for those who watch: people and their pagers

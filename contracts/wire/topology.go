@@ -16,6 +16,7 @@ var Topics = map[string][]string{
 	"operations.alerts":               {"esper.platform.v2.AlertEvent"},
 	"operations.config":               {"esper.operations.v2.ConfigChange"},
 	"innovation.policy":               {"esper.policy.v2.PolicyUpdate"},
+	"innovation.jobs":                 {"esper.innovation.v2.JobStatus"},
 	"innovation.strategy":             {"esper.innovation.v2.StrategyEvent"},
 	"innovation.curriculum":           {"esper.policy.v2.CurriculumDecision"},
 }
@@ -78,6 +79,7 @@ var Direct = []string{
 	"esper.pause.v2.PauseAck",
 	"esper.pause.v2.PauseRequest",
 	"esper.pause.v2.ResumeRequest",
+	"esper.platform.v2.CapacityUpdate",
 	"esper.rollback.v2.RollbackAck",
 	"esper.rollback.v2.RollbackDecision",
 	"esper.rollback.v2.RollbackHeartbeat",
