@@ -348,9 +348,20 @@ func (c *learning) expected(e *Event, m *assetsv2.StoreBlueprint, j *Judge) {
 	for _, r := range slices.Sorted(maps.Keys(earned)) {
 		sum += earned[r]
 	}
-	want := min(max((sum+priorReward)/float64(len(earned)+1), 0), mostExpected)
-	if math.Abs(want-m.Announce.TamiyoInterest) > 1e-9 {
-		j.Violate("I11", e.Node, fmt.Sprintf("of a design of %s it expects %.4f; the mean of the %d rewards of that template is %.4f", t, m.Announce.TamiyoInterest, len(earned), want))
+	// What its patterns have taught counts once. It is a mean of rewards, and of what
+	// is believed without any.
+	low, high := priorReward, priorReward
+	for _, all := range c.earned {
+		for _, v := range all {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	expect := func(prior float64) float64 {
+		return min(max((sum+prior)/float64(len(earned)+1), 0), mostExpected)
+	}
+	low, high = expect(low), expect(high)
+	if v := m.Announce.TamiyoInterest; v < low-1e-9 || v > high+1e-9 {
+		j.Violate("I11", e.Node, fmt.Sprintf("of a design of %s it expects %.4f; by the %d rewards of that template and what the others have taught it is from %.4f to %.4f", t, v, len(earned), low, high))
 		return
 	}
 	j.Judged("I11")
