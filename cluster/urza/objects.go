@@ -43,7 +43,7 @@ func (o objects) put(b []byte) (string, error) {
 	if have, err := o.get(name, len(b)); err == nil && len(have) == len(b) {
 		// It may be of a life that died before it was durable.
 		return name, o.sync(name)
-	} else if bad := (*damaged)(nil); !errors.Is(err, actor.ErrNotExist) && !errors.As(err, &bad) {
+	} else if bad := (*damaged)(nil); !errors.As(err, &bad) {
 		return "", err
 	}
 	for _, dir := range []string{o.dir, o.folder(name)} {
@@ -51,7 +51,7 @@ func (o objects) put(b []byte) (string, error) {
 			return "", err
 		}
 	}
-	if err := o.fs.SyncDir(o.dir); err != nil {
+	if err := o.syncNames(name); err != nil {
 		return "", err
 	}
 	temp := o.path(name) + ".new"
@@ -96,17 +96,31 @@ func (o objects) sync(name string) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	for _, dir := range []string{o.folder(name), o.dir} {
-		if err := o.fs.SyncDir(dir); err != nil {
-			return err
-		}
+	if err := o.fs.SyncDir(o.folder(name)); err != nil {
+		return err
 	}
-	return nil
+	return o.syncNames(name)
 }
 
-// get reads an object and checks its digest; size is how long it must be.
+// syncNames makes the folder of an object durable: its name, and that of the
+// folder of all. That one is in the same folder as the database, whose journal
+// made it durable in passing as long as SQLite opened it anew for each commit;
+// when it did no longer, a crash right after the first store lost every object.
+func (o objects) syncNames(name string) error {
+	if err := o.fs.SyncDir(path.Dir(o.folder(name))); err != nil {
+		return err
+	}
+	return o.fs.SyncDir(path.Dir(o.dir))
+}
+
+// get reads an object and checks its digest; size is how long it must be. One that
+// is not there is damaged: whoever asks for it knows it from the metadata, and it
+// will not come back.
 func (o objects) get(name string, size int) ([]byte, error) {
 	f, err := o.fs.Open(o.path(name), actor.ReadOnly)
+	if errors.Is(err, actor.ErrNotExist) {
+		return nil, &damaged{name, "it is gone"}
+	}
 	if err != nil {
 		return nil, err
 	}
