@@ -101,6 +101,7 @@ type opened struct {
 	dir     string
 	unnamed bool // its name may not be durable yet
 	lock    vfs.LockLevel
+	failed  error // of a sync: the file has to be opened anew
 }
 
 // live is the file, or an error where nobody has the database any more.
@@ -167,6 +168,11 @@ func (o *opened) Sync(flags vfs.SyncFlag) error {
 	if err != nil {
 		return err
 	}
+	if o.failed != nil {
+		// SQLite undoes what it could not commit, and syncs its journal again. What
+		// that says proves nothing: the pages that were not written are clean now.
+		return o.failed
+	}
 	sync := f.Sync
 	if flags&vfs.SYNC_DATAONLY != 0 {
 		sync = f.Datasync
@@ -174,7 +180,8 @@ func (o *opened) Sync(flags vfs.SyncFlag) error {
 	// A sync that was interrupted may have cleared what it would report: it is
 	// as good as failed.
 	if err := sync(); err != nil {
-		return told(err)
+		o.failed = told(err)
+		return o.failed
 	}
 	if o.unnamed {
 		if err := o.files.fs.SyncDir(o.dir); err != nil {
