@@ -48,6 +48,11 @@ type assetRequest struct {
 type assetHistory struct {
 	models.History
 	last string // what the last operation saw or left
+	// maybe are the changes that may still take effect, and again those that are
+	// left out because an equal one may; see unknown.
+	maybe map[[2]string]bool
+	again []assetRequest
+	moved bool
 }
 
 // longestAsset is how many operations of one asset are compared.
@@ -171,6 +176,7 @@ func (c *assets) answered(e *Event, j *Judge) {
 func (c *assets) changed(r assetRequest, s assetsv2.AssetStatus, now int64, j *Judge) {
 	switch s {
 	case assetsv2.AssetStatus_STORED:
+		c.moves(r, j)
 		c.add(r.asset, models.AssetChange(r.kind, r.to, r.call, now, false), r.to, j)
 	case assetsv2.AssetStatus_EXISTS:
 		if r.kind == "move" {
@@ -191,10 +197,45 @@ func (c *assets) changed(r assetRequest, s assetsv2.AssetStatus, now int64, j *J
 
 // unknown enters a change that nobody was told of: it takes effect at some time,
 // or never.
+//
+// Nothing takes an asset away, and only a move makes a kernel wait for a verdict
+// again. Until there is one, of equal stores and equal verdicts only one can take
+// effect, and the first may do so whenever a later one may: those add nothing but
+// orders to try. Five in flight at once took longer than any time-out.
 func (c *assets) unknown(r assetRequest, j *Judge) {
+	if h := c.keys[r.asset]; h != nil && (r.kind == "store" || r.kind == "verdict") {
+		k := [2]string{r.kind, r.to}
+		if h.maybe[k] && (r.kind == "store" || !h.moved) {
+			h.again = append(h.again, r)
+			return
+		}
+		if h.maybe == nil {
+			h.maybe = map[[2]string]bool{}
+		}
+		h.maybe[k] = true
+	}
 	if r.kind == "store" || r.kind == "verdict" || r.kind == "move" {
+		c.moves(r, j)
 		c.add(r.asset, models.AssetChange(r.kind, r.to, r.call, math.MaxInt64/2, true), "", j)
 	}
+}
+
+// moves enters the verdicts that were left out once there is a move.
+func (c *assets) moves(r assetRequest, j *Judge) {
+	if r.kind != "move" || r.asset == "" || c.over[r.asset] {
+		return
+	}
+	h := c.history(r.asset)
+	if h.moved {
+		return
+	}
+	h.moved = true
+	for _, a := range h.again {
+		if a.kind == "verdict" {
+			c.add(a.asset, models.AssetChange(a.kind, a.to, a.call, math.MaxInt64/2, true), "", j)
+		}
+	}
+	h.again = nil
 }
 
 func (c *assets) read(r assetRequest, s assetsv2.AssetStatus, status string, now int64, j *Judge) {
@@ -221,17 +262,22 @@ func (c *assets) add(asset string, o models.Operation, saw string, j *Judge) {
 	if asset == "" || c.over[asset] {
 		return
 	}
+	h := c.history(asset)
+	h.last = saw
+	if h.Add(o); h.Len() >= longestAsset {
+		c.over[asset] = true
+		c.check(asset, j)
+	}
+}
+
+func (c *assets) history(asset string) *assetHistory {
 	h := c.keys[asset]
 	if h == nil {
 		h = &assetHistory{History: models.NewHistory(models.Asset())}
 		c.keys[asset] = h
 		c.order = append(c.order, asset)
 	}
-	h.last = saw
-	if h.Add(o); h.Len() >= longestAsset {
-		c.over[asset] = true
-		c.check(asset, j)
-	}
+	return h
 }
 
 func (c *assets) check(asset string, j *Judge) {
