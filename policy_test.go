@@ -83,7 +83,7 @@ var layers = []struct {
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
 	{"checkers", []string{"checkers", "sim/trace", "contracts"}},
-	{"faults", []string{"cluster/actor"}},
+	{"faults", []string{"cluster/actor", "gpu"}},
 	{"sim/trace", nil},
 	{"sim/disk", []string{"cluster/actor", "sim/disk"}},
 	{"sim", []string{"sim/disk", "sim/trace", "cluster/actor", "contracts", "gpu"}},

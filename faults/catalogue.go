@@ -39,7 +39,7 @@ func (c Class) String() string {
 // A Kind is a row of the catalogue.
 type Kind struct {
 	Name    string
-	Area    string // process, clock, network, disk, bus, kernel, training
+	Area    string // process, clock, network, disk, bus, kernel, gpu
 	Shape   Shape
 	Params  []string // the parameters it takes
 	Needs   []string // those that must be given
@@ -99,7 +99,7 @@ func (k *Kind) Usage() string {
 // Catalogue lists every kind, by area.
 func Catalogue() []*Kind { return catalogue }
 
-var catalogue = concat(processKinds, clockKinds, networkKinds, diskKinds, busKinds, kernelKinds)
+var catalogue = concat(processKinds, clockKinds, networkKinds, diskKinds, busKinds, kernelKinds, gpuKinds)
 
 func concat(areas ...[]*Kind) []*Kind {
 	var all []*Kind

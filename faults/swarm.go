@@ -310,8 +310,9 @@ var diskParams = map[string]string{
 // alone are the survivable kinds that no pool holds. A poisoned entry is one
 // only as long as the bus lives: with a crash it is whole again, and offset 4 of
 // a topic would hold other bytes than before. And a poisoned command has no
-// result, which is no failure of whoever waits for it.
-var alone = map[string]bool{"bus/poison": true, "kernel/launch-fails": true, "kernel/gradient-leak": true, "training/foreign-rate": true}
+// result, which is no failure of whoever waits for it. What befalls a GPU needs one
+// that somebody computes on.
+var alone = map[string]bool{"gpu/throttle": true, "bus/poison": true, "kernel/launch-fails": true, "kernel/gradient-leak": true, "training/foreign-rate": true}
 
 // SurvivablePool is every survivable kind of the catalogue that fits a cluster,
 // with usual parameters: on any node, host or rack, on the links of each node,

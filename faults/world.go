@@ -1,6 +1,10 @@
 package faults
 
-import "time"
+import (
+	"time"
+
+	"github.com/esper-sim/espersim/gpu"
+)
 
 // World is what a fault can do. A simulation provides it; every name was
 // checked before. An error is a bug of the harness.
@@ -30,6 +34,9 @@ type World interface {
 	// package sim/disk's kinds.
 	AddDisk(host, effect string, f Fault) (int, error)
 	RemoveDisk(host string, id int) uint64
+	// AddGPU puts a fault of a class of package gpu on a host's accelerator.
+	AddGPU(host string, class gpu.Class, f Fault) (int, error)
+	RemoveGPU(host string, id int) uint64
 	// AddSite turns on a Probe.Sometimes site of a node.
 	AddSite(node, site string, rate float64) (int, error)
 	RemoveSite(id int) uint64

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 // Clock.Work(Launch, timing.Units).
 //
 // What a process held is given back when it ends: a restart finds an empty
-// device.
+// device. An error is an *Error; [Advice] says what is to be done about it.
 type Accelerator interface {
 	// Name is the model, such as "h100".
 	Name() string
@@ -25,8 +26,15 @@ type Accelerator interface {
 	// Run computes a loaded program for the rows of in. Launches wait for each
 	// other.
 	Run(m Module, out, in []float32) (Timing, error)
-	// Reset gives back everything that the process holds, also what programs
-	// retained: as if the process had ended.
+	// Limit bounds how long one launch may take: one that takes longer fails with
+	// Hung, and takes that long. 0, as at first: none. Nothing else ends a kernel
+	// that hangs: there is no watchdog for computation.
+	Limit(d time.Duration)
+	// Rebuild destroys the context and makes another. Everything that the process
+	// held is given back, also what programs retained.
+	Rebuild() error
+	// Reset resets the device: what every process had on it is lost, and each needs
+	// to rebuild its context.
 	Reset() error
 }
 
@@ -59,40 +67,50 @@ type Timing struct {
 	Units  int // to charge for both
 }
 
-// ErrorKind is what an accelerator refuses an operation for.
-type ErrorKind uint8
-
-// The kinds of errors.
-const (
-	OutOfMemory   ErrorKind = iota + 1
-	InvalidHandle           // a slice or module that is not there
-	LaunchFailed            // this launch; the next may succeed
-	Uncorrectable           // an error of the memory: what is loaded is not to be trusted
-	DeviceLost              // nothing works any more
-)
-
-var errorNames = [...]string{"", "out of memory", "invalid handle", "launch failed", "uncorrectable memory error", "device lost"}
-
-// String is the kind in words.
-func (k ErrorKind) String() string {
-	if int(k) < len(errorNames) && k > 0 {
-		return errorNames[k]
-	}
-	return fmt.Sprintf("error(%d)", uint8(k))
-}
-
 // Error is what an accelerator says when it refuses.
 type Error struct {
-	Op   string // alloc, free, load, unload, run
-	Kind ErrorKind
-	Why  string
+	Op    string // alloc, free, load, unload, run, rebuild, reset
+	Class Class
+	Xid   int // 0: none was reported
+	Code  int // CUDA's result; 0: none
+	Why   string
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	s := "accelerator: " + e.Op + ": " + e.Kind.String()
+	s := "accelerator: " + e.Op + ": " + e.Class.String()
+	if e.Xid != 0 {
+		s += fmt.Sprintf(" (Xid %d)", e.Xid)
+	}
+	if e.Code != 0 {
+		s += fmt.Sprintf(" (CUDA %d)", e.Code)
+	}
 	if e.Why != "" {
 		s += ": " + e.Why
 	}
 	return s
+}
+
+// Advice is what a host does next about an error: the class's action. What is no
+// accelerator's error is the caller's bug.
+func Advice(err error) Action {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class.Trait().Action
+	}
+	return GiveUp
+}
+
+// A Resident program keeps tensors in the device's memory between launches, where
+// a bit may flip.
+type Resident interface {
+	Program
+	Tensors() [][]float32
+}
+
+// A Collective program talks to other devices.
+type Collective interface {
+	Program
+	// Peers is how many devices take part.
+	Peers() int
 }

@@ -41,9 +41,12 @@ func (n *node) env() actor.Env {
 	if !n.spec.Callback && n.host.spec.Disk != nil {
 		e.FS = n.files()
 	}
-	if !n.spec.Callback && n.host.spec.Device != nil {
-		e.Accel = simulated.New(simulated.Config{Profile: n.host.spec.Device, Now: e.Clock.Monotonic, Fault: n.deviceFault,
-			Noise: func(launch uint64) uint64 { return n.src.At("launch", launch, uint64(e.Incarnation)) }})
+	if chip := n.host.spec.Chip; !n.spec.Callback && chip != nil {
+		n.accel = chip.Open(simulated.Process{
+			Noise: func(launch uint64) uint64 { return n.src.At("launch", launch, uint64(e.Incarnation)) },
+			Hold:  func(d time.Duration) { n.suspend(int64(d)) }, Fault: n.deviceFault,
+		})
+		e.Accel, e.Health = n.accel, chip
 	}
 	return e
 }
@@ -52,7 +55,7 @@ func (n *node) env() actor.Env {
 // accelerator, or nil.
 func (n *node) deviceFault(op string) *gpu.Error {
 	if op == "run" && len(n.w.sites) > 0 && (nodeProbe{n}).Sometimes("launch-fails") {
-		return &gpu.Error{Op: op, Kind: gpu.LaunchFailed, Why: "injected"}
+		return &gpu.Error{Op: op, Class: gpu.LaunchFailed, Why: "injected"}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/disk"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -72,12 +73,24 @@ func (w *World) crashHost(h *host, restart time.Duration) {
 	if d := h.spec.Disk; d != nil {
 		d.Crash(nil)
 	}
+	if c := h.spec.Chip; c != nil {
+		c.PowerCycle()
+	}
 	e := w.log.Next(w.now, trace.HostCrashed)
 	e.Node = h.spec.Name
 	if h.spec.Disk != nil {
 		e.Arg = int64(h.spec.Disk.Hash())
 	}
 	w.log.Commit()
+}
+
+// BootTime is how long a host is away when a process has it restarted.
+const BootTime = 20 * time.Second
+
+// reboot restarts a host whose process asked for it, after its own life has ended.
+func (w *World) reboot(asked *node) {
+	w.crashHost(asked.host, BootTime)
+	asked.restartAfter(BootTime)
 }
 
 // CrashAtOperation crashes a node just before the k-th I/O operation from now
@@ -316,6 +329,18 @@ func (w *World) Disk(hostName string) (*disk.Disk, error) {
 		return nil, fmt.Errorf("host %q has no disk", hostName)
 	}
 	return h.spec.Disk, nil
+}
+
+// Chip is the accelerator of a host, for injecting faults and looking at it.
+func (w *World) Chip(hostName string) (*simulated.Chip, error) {
+	h, err := w.host(hostName)
+	if err != nil {
+		return nil, err
+	}
+	if h.spec.Chip == nil {
+		return nil, fmt.Errorf("host %q has no accelerator", hostName)
+	}
+	return h.spec.Chip, nil
 }
 
 // Touch marks the nodes of a host as changed by a plan step, for faults that

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"runtime/debug"
@@ -12,6 +13,7 @@ import (
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -45,6 +47,7 @@ type node struct {
 	inbox   []event
 	head    int
 
+	accel *simulated.Context // of this life; nil: it has none
 	act   actor.Actor
 	next  func() (struct{}, bool)
 	stop  func()
@@ -293,10 +296,18 @@ func (n *node) settle() {
 	if n.exit != nil && !n.dead {
 		e := n.w.log.Next(n.w.now, trace.NodeExited)
 		e.Node, e.Incarnation, e.Text, e.Cause = string(n.spec.ID), n.life, n.exit.Error(), n.cause
-		if n.panic {
+		var meant *actor.Exit
+		switch {
+		case n.panic:
 			e.Arg = 1
+		case errors.As(n.exit, &meant):
+			e.Arg = 2
 		}
 		n.w.log.Commit()
+		if meant != nil && meant.Reboot {
+			n.w.reboot(n)
+			return
+		}
 		n.restartAfter(n.spec.Restart)
 	}
 }
@@ -305,6 +316,10 @@ func (n *node) settle() {
 func (n *node) bury() {
 	n.state = down
 	n.act, n.next, n.stop, n.yield = nil, nil, nil, nil
+	if n.accel != nil {
+		n.accel.Close()
+		n.accel = nil
+	}
 	n.envelope, n.bytes = nil, nil
 	for i := n.head; i < len(n.inbox); i++ {
 		n.w.release(n.inbox[i].data)

@@ -23,6 +23,7 @@ import (
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/disk"
 	"github.com/esper-sim/espersim/sim/trace"
 
@@ -39,6 +40,7 @@ type Host struct {
 	Rack   string
 	Disk   *disk.Disk
 	Device gpu.Device
+	Chip   *simulated.Chip // what processes compute on; nil: they have none
 	Store  StoreLatency
 }
 
@@ -200,6 +202,9 @@ func New(cfg Config) (*World, error) {
 			return nil, fmt.Errorf("host %q is declared twice", h.Name)
 		}
 		hh := newHost(h)
+		if h.Chip != nil {
+			h.Chip.Clock(func() time.Duration { return time.Duration(hh.monotonic(w.now)) })
+		}
 		hosts[h.Name] = hh
 		w.hosts = append(w.hosts, hh)
 	}

@@ -37,6 +37,22 @@ type Actor interface {
 	Receive(from ID, m canon.Message) error
 }
 
+// Exit is the error with which an actor ends its own life because only a new one
+// can go on: it is no crash. Who watches over the process starts another, or, with
+// Reboot, restarts the host and with it every process there.
+type Exit struct {
+	Why    string
+	Reboot bool
+}
+
+// Error implements error.
+func (e *Exit) Error() string {
+	if e.Reboot {
+		return "the host is to be restarted: " + e.Why
+	}
+	return "the process is to be restarted: " + e.Why
+}
+
 // A Constructor makes an actor over its environment. A restart calls it
 // again: memory that must be forgotten cannot survive, so there is no reset
 // code to get wrong.
@@ -52,6 +68,7 @@ type Env struct {
 	FS          FS
 	GPU         gpu.Device
 	Accel       gpu.Accelerator // the process's part of the host's; nil where there is none
+	Health      gpu.Monitor     // what is known of that from outside; nil where there is none
 	Rand        Keyed
 	Log         *zap.Logger
 	Facts       Recorder

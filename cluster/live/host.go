@@ -248,11 +248,13 @@ func (n *node) env() actor.Env {
 	clock := liveClock{n}
 	// Kernels are computed on the processor; see package simulated.
 	var accel gpu.Accelerator
+	var health gpu.Monitor
 	if n.h.cfg.Device != nil {
-		accel = simulated.New(simulated.Config{Profile: n.h.cfg.Device, Now: clock.Monotonic})
+		chip := simulated.NewChip(simulated.Config{Profile: n.h.cfg.Device, Now: clock.Monotonic})
+		accel, health = chip.Open(simulated.Process{}), chip
 	}
 	return actor.Env{
-		Self: n.spec.ID, Clock: clock, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device, Accel: accel,
+		Self: n.spec.ID, Clock: clock, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device, Accel: accel, Health: health,
 		Rand: liveRandom{}, Log: n.h.cfg.Log.Named(string(n.spec.ID)), Facts: liveFacts{n},
 		Probe: liveProbe{}, Incarnation: n.life, Schema: wire.Newest,
 	}

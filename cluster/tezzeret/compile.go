@@ -190,7 +190,7 @@ func (t *tezzeret) reserve(a *active) {
 func (t *tezzeret) deviceError(a *active, err error) {
 	var e *gpu.Error
 	which := breakGPU
-	if errors.As(err, &e) && e.Kind == gpu.OutOfMemory {
+	if errors.As(err, &e) && e.Class == gpu.OutOfMemory {
 		which = breakMemory
 	}
 	a.job.Attempt++

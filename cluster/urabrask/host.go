@@ -62,7 +62,7 @@ func (h *host) Load(p gpu.Program, batch int) (gpu.Module, error) {
 func (h *host) Unload(m gpu.Module) error {
 	l, ok := h.modules[m]
 	if !ok {
-		return &gpu.Error{Op: "unload", Kind: gpu.InvalidHandle, Why: fmt.Sprintf("there is no module %d", m)}
+		return &gpu.Error{Op: "unload", Class: gpu.InvalidHandle, Why: fmt.Sprintf("there is no module %d", m)}
 	}
 	delete(h.modules, m)
 	h.used -= l.f.Bytes - l.f.Retained
@@ -73,16 +73,22 @@ func (h *host) Unload(m gpu.Module) error {
 func (h *host) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
 	l, ok := h.modules[m]
 	if !ok {
-		return gpu.Timing{}, &gpu.Error{Op: "run", Kind: gpu.InvalidHandle, Why: fmt.Sprintf("there is no module %d", m)}
+		return gpu.Timing{}, &gpu.Error{Op: "run", Class: gpu.InvalidHandle, Why: fmt.Sprintf("there is no module %d", m)}
 	}
 	l.p.Run(out, in)
 	units := max(hostSlowdown*(5*l.f.Passes+int(l.f.Flops*int64(l.batch)/1e6)), 1)
 	return gpu.Timing{Ran: h.cost(units), Units: units}, nil
 }
 
-// Reset implements gpu.Accelerator.
-func (h *host) Reset() error {
+// Limit implements gpu.Accelerator: nothing hangs here.
+func (*host) Limit(time.Duration) {}
+
+// Rebuild implements gpu.Accelerator.
+func (h *host) Rebuild() error {
 	clear(h.modules)
 	h.used = 0
 	return nil
 }
+
+// Reset implements gpu.Accelerator.
+func (h *host) Reset() error { return h.Rebuild() }

@@ -122,7 +122,7 @@ func (b *bench) sandbox() error {
 	var err error
 	if b.module, err = b.dev.Load(b.p, batch); err != nil {
 		var e *gpu.Error
-		if errors.As(err, &e) && e.Kind == gpu.OutOfMemory {
+		if errors.As(err, &e) && e.Class == gpu.OutOfMemory {
 			b.m.reject("it does not fit on the device: %v", err)
 			return nil
 		}
@@ -310,7 +310,7 @@ func (b *bench) endurance() error {
 }
 
 // tearDown gives everything back.
-func (b *bench) tearDown() error { return b.dev.Reset() }
+func (b *bench) tearDown() error { return b.dev.Rebuild() }
 
 // spread is the mean of values, and their standard deviation relative to it.
 func spread(values []float64) (mean, cv float64) {

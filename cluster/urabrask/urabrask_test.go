@@ -12,13 +12,13 @@ import (
 )
 
 // device is a reference device with the given noise.
-func device(t *testing.T, noise func(uint64) uint64) *simulated.Device {
+func device(t *testing.T, noise func(uint64) uint64) *simulated.Context {
 	p, err := gpu.ByName("h100")
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Duration(0)
-	return simulated.New(simulated.Config{Profile: p, Noise: noise, Now: func() time.Duration { now += time.Second; return now }})
+	return simulated.NewChip(simulated.Config{Profile: p, Now: func() time.Duration { now += time.Second; return now }}).Open(simulated.Process{Noise: noise})
 }
 
 // validate takes bytes through all steps, as a run does.

@@ -21,12 +21,12 @@ func (double) Run(out, in []float32) {
 	}
 }
 
-func device(t interface{ Fatal(...any) }, memory int64, fault func(string) *gpu.Error) *simulated.Device {
+func device(t interface{ Fatal(...any) }, memory int64, fault func(string) *gpu.Error) *simulated.Context {
 	p, err := gpu.ByName("a100")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return simulated.New(simulated.Config{Profile: p, Memory: memory, Now: func() time.Duration { return 0 }, Fault: fault})
+	return simulated.NewChip(simulated.Config{Profile: p, Memory: memory}).Open(simulated.Process{Fault: fault})
 }
 
 // Whatever is taken and given back, the account is right, and nothing is taken
@@ -48,7 +48,7 @@ func TestMemoryIsAccountedFor(t *testing.T) {
 				}
 				sum -= held[s]
 				var bad *gpu.Error
-				if err := d.Free(s); !errors.As(err, &bad) || bad.Kind != gpu.InvalidHandle {
+				if err := d.Free(s); !errors.As(err, &bad) || bad.Class != gpu.InvalidHandle {
 					t.Fatalf("freed twice: %v", err)
 				}
 			} else {
@@ -109,12 +109,12 @@ func TestLaunches(t *testing.T) {
 func TestFaults(t *testing.T) {
 	d := device(t, 1000, func(op string) *gpu.Error {
 		if op == "alloc" {
-			return &gpu.Error{Op: op, Kind: gpu.Uncorrectable}
+			return &gpu.Error{Op: op, Class: gpu.MemoryContained}
 		}
 		return nil
 	})
 	var bad *gpu.Error
-	if _, err := d.Alloc(1); !errors.As(err, &bad) || bad.Kind != gpu.Uncorrectable || bad.Error() != "accelerator: alloc: uncorrectable memory error" {
+	if _, err := d.Alloc(1); !errors.As(err, &bad) || bad.Class != gpu.MemoryContained || bad.Error() != "accelerator: alloc: ecc-contained" {
 		t.Errorf("%v", bad)
 	}
 	if used, _ := d.Memory(); used != 0 {

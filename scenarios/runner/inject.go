@@ -6,6 +6,8 @@ import (
 
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/faults"
+	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/sim"
 	"github.com/esper-sim/espersim/sim/disk"
@@ -136,6 +138,24 @@ func (w *world) RemoveDisk(host string, id int) uint64 {
 	}
 	d.Lift(id)
 	return d.Fired(id)
+}
+
+func (w *world) AddGPU(host string, class gpu.Class, f faults.Fault) (int, error) {
+	c, err := w.w.Chip(host)
+	if err != nil {
+		return 0, err
+	}
+	w.w.Touch(host, w.taint)
+	return c.Inject(simulated.Fault{Class: class, Skip: uint64(f.Skip), Limit: uint64(f.Count), Rate: f.Rate, Factor: f.Factor})
+}
+
+func (w *world) RemoveGPU(host string, id int) uint64 {
+	c, err := w.w.Chip(host)
+	if err != nil {
+		return 0
+	}
+	c.Lift(id)
+	return c.Fired(id)
 }
 
 func (w *world) AddSite(node, site string, rate float64) (int, error) {

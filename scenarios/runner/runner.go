@@ -25,6 +25,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/wire"
 	"github.com/esper-sim/espersim/faults"
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/scenarios"
 	"github.com/esper-sim/espersim/sim"
 	"github.com/esper-sim/espersim/sim/disk"
@@ -385,7 +386,8 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, draw *
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", h.Name, err)
 		}
-		cfg.Hosts = append(cfg.Hosts, sim.Host{Name: h.Name, Rack: h.Rack, Disk: d, Device: device})
+		cfg.Hosts = append(cfg.Hosts, sim.Host{Name: h.Name, Rack: h.Rack, Disk: d, Device: device,
+			Chip: simulated.NewChip(simulated.Config{Profile: device, UUID: "GPU-" + h.Name, Keyed: keyed.Named(h.Name)})})
 	}
 	for _, n := range s.Cluster.Nodes {
 		var settings []cluster.Setting

@@ -62,6 +62,26 @@ checks: [O1, O2, P1]
 expect: clean
 `
 
+const benchCluster = `version: 1
+name: witness
+duration: %s
+cluster:
+  hosts:
+    - {name: shelf}
+    - {name: bus}
+    - {name: works}
+    - {name: test}
+  nodes:
+    - {name: urza, host: shelf}
+    - {name: oona, host: bus}
+    - {name: karn, host: works, options: {every: 1s, count: 3}}
+    - {name: tezzeret, host: works}
+    - {name: urabrask, host: test}
+plan:
+%s
+expect: clean
+`
+
 // witness is a run in which a fault is seen at work.
 type witness struct {
 	on     string // the cluster
@@ -123,6 +143,7 @@ var witnesses = map[string]witness{
 	"disk/slow-io":          {on: logCluster, faults: []string{"disk/slow-io store delay=20ms"}},
 	"disk/hung-io":          {on: logCluster, faults: []string{"disk/hung-io store count=1"}},
 
+	"gpu/throttle":          {on: benchCluster, longer: true, faults: []string{"gpu/throttle test factor=3"}},
 	"kernel/launch-fails":   {on: triadCluster, longer: true, faults: []string{"kernel/launch-fails kasmina rate=0.1"}},
 	"kernel/gradient-leak":  {on: triadCluster, longer: true, faults: []string{"kernel/gradient-leak kasmina rate=0.3"}},
 	"training/foreign-rate": {on: triadCluster, faults: []string{"training/foreign-rate tolaria rate=0.3"}},
