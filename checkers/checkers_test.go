@@ -1324,7 +1324,7 @@ func holds(t *testing.T, clauses map[string]clause) {
 
 // caseOf is the case of an invariant, or nil.
 func caseOf(id string) func(p *tape, guilty bool) {
-	for _, table := range []map[string]func(p *tape, guilty bool){cases, libraryCases, seedCases} {
+	for _, table := range []map[string]func(p *tape, guilty bool){cases, libraryCases, seedCases, deviceCases} {
 		if table[id] != nil {
 			return table[id]
 		}

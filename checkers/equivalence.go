@@ -9,7 +9,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// equivalence judges E1 and I10. E1 is recovery equivalence: whatever faults a run survived,
+// equivalence judges E1, I10 and G3. E1 is recovery equivalence: whatever faults a run survived,
 // replaying its lineage in a calm world gives byte-identical weights,
 // optimizer, sample order and grafts.
 //
@@ -33,6 +33,7 @@ type equivalence struct {
 	library string // whom kernels are asked of
 	prove   bool   // I10 is judged at the end
 	ended   uint64 // epochs that were compared
+	device  bool   // an accelerator has failed in the run
 }
 
 func newEquivalence(p Params) Checker {
@@ -47,7 +48,23 @@ func newEquivalence(p Params) Checker {
 	return c
 }
 
-func (*equivalence) Invariants() []string { return []string{"E1", "I10"} }
+func (*equivalence) Invariants() []string { return []string{"E1", "I10", "G3"} }
+
+// differ ends the comparison: the run is not its lineage's.
+func (c *equivalence) differ(j *Judge, node, why string) {
+	j.Violate("E1", node, why)
+	if c.device {
+		j.Violate("G3", node, why)
+	}
+	c.replay = nil
+}
+
+func (c *equivalence) same(j *Judge) {
+	j.Judged("E1")
+	if c.device {
+		j.Judged("G3")
+	}
+}
 
 func (c *equivalence) Observe(e *Event, j *Judge) {
 	if c.broken != nil {
@@ -56,6 +73,10 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 		c.replay = nil
 	}
 	if c.replay == nil {
+		return
+	}
+	if e.Kind == trace.DeviceChanged || e.Kind == trace.DeviceOperated {
+		c.device = c.device || e.Kind == trace.DeviceChanged || failedAs(e.Text) != 0
 		return
 	}
 	if e.Kind == trace.MessageSent {
@@ -106,11 +127,10 @@ func (c *equivalence) crossed(e *Event, m *trainingv2.BoundaryReply, j *Judge) {
 		return
 	}
 	if string(m.StateDigest) != string(c.grafts[:]) {
-		j.Violate("E1", e.Node, fmt.Sprintf("before epoch %d of generation %d the grafts differ from those of the replayed lineage", m.Epoch, m.Generation))
-		c.replay = nil
+		c.differ(j, e.Node, fmt.Sprintf("before epoch %d of generation %d the grafts differ from those of the replayed lineage", m.Epoch, m.Generation))
 		return
 	}
-	j.Judged("E1")
+	c.same(j)
 }
 
 func (c *equivalence) step(f *evidencev2.StepFact) {
@@ -168,19 +188,17 @@ func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
 		{"sample order", f.SampleOrderSha256, got.SampleOrder},
 	} {
 		if string(d.claimed) != string(d.recreated[:]) {
-			j.Violate("E1", e.Node, fmt.Sprintf("after epoch %d of generation %d the %s differ from those of the replayed lineage", f.Epoch, f.Generation, d.what))
-			c.replay = nil
+			c.differ(j, e.Node, fmt.Sprintf("after epoch %d of generation %d the %s differ from those of the replayed lineage", f.Epoch, f.Generation, d.what))
 			return
 		}
 	}
 	if f.GlobalStep != got.GlobalStep {
-		j.Violate("E1", e.Node, fmt.Sprintf("after epoch %d the run counts %d steps and its replay %d", f.Epoch, f.GlobalStep, got.GlobalStep))
-		c.replay = nil
+		c.differ(j, e.Node, fmt.Sprintf("after epoch %d the run counts %d steps and its replay %d", f.Epoch, f.GlobalStep, got.GlobalStep))
 		return
 	}
 	c.after, c.grafts = position{epoch: f.Epoch, gen: f.Generation, known: true}, got.Grafts
 	c.ended++
-	j.Judged("E1")
+	c.same(j)
 }
 
 // Finish judges I10: the model that the run has come to, exported with its

@@ -83,9 +83,15 @@ var catalogue = []Invariant{
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
 	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4, and has a reason; a cautious Jace synchronizes", Source: "11.1"},
 	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
+	{ID: "G1", Statement: "no step uses what was computed or kept on a context that is lost, and nothing but what mends it is called on one", Source: "faults 4"},
+	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile", Source: "faults 4"},
+	{ID: "G5", Statement: "no accelerator is reset, given up or has its host restarted that has not failed: being slow, lacking memory and a health check that lies are no failures", Source: "faults 4"},
+	{ID: "G3", Statement: "where an accelerator failed, replaying the run's lineage gives identical bytes all the same", Source: "faults 4"},
 }
 
 var facts = []trace.Kind{trace.FactDeclared}
+
+var deviceEvents = []trace.Kind{trace.DeviceOperated, trace.DeviceChanged}
 
 func kinds(lists ...[]trace.Kind) []trace.Kind {
 	var all []trace.Kind
@@ -130,7 +136,8 @@ var groups = []group{
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
 	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts), newInnovation},
 	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
-	{[]string{"E1", "I10"}, kinds([]trace.Kind{trace.MessageSent}, facts), newEquivalence},
+	{[]string{"E1", "I10", "G3"}, kinds([]trace.Kind{trace.MessageSent}, facts, deviceEvents), newEquivalence},
+	{[]string{"G1", "G2", "G5"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"E2"}, facts, newReplays},
 	{[]string{"R4"}, kinds([]trace.Kind{trace.MessageSent}, facts), newBusLog},

@@ -46,6 +46,8 @@ type Fault struct {
 	Offset  int64         // byte of the file
 	Size    int64         // bytes
 	Schema  string        // version of the contracts, such as 2.0
+	Device  int           // of the host's accelerators, from 1; 0: each
+	Xid     int           // that an accelerator reports; 0: its class's first
 
 	hold time.Duration // of the step that it is injected for
 }
@@ -196,6 +198,8 @@ var params = []param{
 	word("path", "glob of the files, such as wal/*", func(f *Fault) *string { return &f.Path }),
 	integer("offset", "byte of the file", func(f *Fault) int64 { return f.Offset }, func(f *Fault, v int64) { f.Offset = v }, 0, 1<<50),
 	integer("size", "bytes", func(f *Fault) int64 { return f.Size }, func(f *Fault, v int64) { f.Size = v }, 1, 1<<50),
+	integer("device", "which of the host's accelerators, from 1; left out: each", func(f *Fault) int64 { return int64(f.Device) }, func(f *Fault, v int64) { f.Device = int(v) }, 1, 64),
+	integer("xid", "the number that the driver reports; left out: the first of the class", func(f *Fault) int64 { return int64(f.Xid) }, func(f *Fault, v int64) { f.Xid = int(v) }, 1, 999),
 	{"schema", "version of the contracts, such as 2.0", func(f *Fault) string { return f.Schema },
 		func(f *Fault, s string) error {
 			if !IsVersion(s) {

@@ -68,6 +68,10 @@ func draw(t *rapid.T) faults.Fault {
 			f.Offset = rapid.Int64Range(0, 1<<40).Draw(t, p)
 		case "size":
 			f.Size = rapid.Int64Range(1, 1<<40).Draw(t, p)
+		case "device":
+			f.Device = rapid.IntRange(1, 64).Draw(t, p)
+		case "xid":
+			f.Xid = rapid.IntRange(1, 999).Draw(t, p)
 		case "schema":
 			f.Schema = rapid.StringMatching(`[1-9]\.(0|[1-9][0-9]{0,2})`).Draw(t, p)
 		default:

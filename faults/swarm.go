@@ -312,7 +312,7 @@ var diskParams = map[string]string{
 // a topic would hold other bytes than before. And a poisoned command has no
 // result, which is no failure of whoever waits for it. What befalls a GPU needs one
 // that somebody computes on.
-var alone = map[string]bool{"gpu/throttle": true, "bus/poison": true, "kernel/launch-fails": true, "kernel/gradient-leak": true, "training/foreign-rate": true}
+var alone = map[string]bool{"bus/poison": true, "kernel/throws": true, "kernel/gradient-leak": true, "training/foreign-rate": true}
 
 // SurvivablePool is every survivable kind of the catalogue that fits a cluster,
 // with usual parameters: on any node, host or rack, on the links of each node,
@@ -321,7 +321,7 @@ var alone = map[string]bool{"gpu/throttle": true, "bus/poison": true, "kernel/la
 func SurvivablePool(nodes, hosts, racks, bus []string) []Random {
 	var pool []Random
 	for _, k := range catalogue {
-		if k.Class != Survivable || alone[k.Name] {
+		if k.Class != Survivable || k.Area == "gpu" || alone[k.Name] {
 			continue
 		}
 		u, ok := usual[k.Name]

@@ -35,8 +35,8 @@ type World interface {
 	AddDisk(host, effect string, f Fault) (int, error)
 	RemoveDisk(host string, id int) uint64
 	// AddGPU puts a fault of a class of package gpu on a host's accelerator.
-	AddGPU(host string, class gpu.Class, f Fault) (int, error)
-	RemoveGPU(host string, id int) uint64
+	AddGPU(host string, class gpu.Class, f Fault) ([]int, error)
+	RemoveGPU(host string, ids []int) uint64
 	// AddSite turns on a Probe.Sometimes site of a node.
 	AddSite(node, site string, rate float64) (int, error)
 	RemoveSite(id int) uint64

@@ -74,10 +74,11 @@ type Cluster struct {
 
 // Host is a machine.
 type Host struct {
-	Name   string `yaml:"name" need:"yes" doc:"a name"`
-	Rack   string `yaml:"rack" doc:"the rack it stands in"`
-	Device string `yaml:"device" oneof:"h100,a100,v100,cpu" doc:"which profile its compute time follows"`
-	Disk   Disk   `yaml:"disk" doc:"its disk"`
+	Name    string `yaml:"name" need:"yes" doc:"a name"`
+	Rack    string `yaml:"rack" doc:"the rack it stands in"`
+	Device  string `yaml:"device" oneof:"h100,a100,v100,cpu" doc:"which profile its compute time follows"`
+	Devices int    `yaml:"devices" doc:"how many accelerators it has; left out: one"`
+	Disk    Disk   `yaml:"disk" doc:"its disk"`
 }
 
 // Disk is a host's disk.

@@ -12,7 +12,6 @@ import (
 	"github.com/esper-sim/espersim/contracts/durations"
 	envelopev2 "github.com/esper-sim/espersim/contracts/generated/go/envelope/v2"
 	"github.com/esper-sim/espersim/gpu"
-	"github.com/esper-sim/espersim/gpu/simulated"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
@@ -41,23 +40,10 @@ func (n *node) env() actor.Env {
 	if !n.spec.Callback && n.host.spec.Disk != nil {
 		e.FS = n.files()
 	}
-	if chip := n.host.spec.Chip; !n.spec.Callback && chip != nil {
-		n.accel = chip.Open(simulated.Process{
-			Noise: func(launch uint64) uint64 { return n.src.At("launch", launch, uint64(e.Incarnation)) },
-			Hold:  func(d time.Duration) { n.suspend(int64(d)) }, Fault: n.deviceFault,
-		})
-		e.Accel, e.Health = n.accel, chip
+	if !n.spec.Callback {
+		e.Devices = n.devices(uint64(e.Incarnation))
 	}
 	return e
-}
-
-// deviceFault is the outcome that a fault gives to an operation of the
-// accelerator, or nil.
-func (n *node) deviceFault(op string) *gpu.Error {
-	if op == "run" && len(n.w.sites) > 0 && (nodeProbe{n}).Sometimes("launch-fails") {
-		return &gpu.Error{Op: op, Class: gpu.LaunchFailed, Why: "injected"}
-	}
-	return nil
 }
 
 func (c nodeClock) Now() time.Time {

@@ -73,7 +73,7 @@ func (w *World) crashHost(h *host, restart time.Duration) {
 	if d := h.spec.Disk; d != nil {
 		d.Crash(nil)
 	}
-	if c := h.spec.Chip; c != nil {
+	for _, c := range h.spec.Chips {
 		c.PowerCycle()
 	}
 	e := w.log.Next(w.now, trace.HostCrashed)
@@ -331,16 +331,16 @@ func (w *World) Disk(hostName string) (*disk.Disk, error) {
 	return h.spec.Disk, nil
 }
 
-// Chip is the accelerator of a host, for injecting faults and looking at it.
-func (w *World) Chip(hostName string) (*simulated.Chip, error) {
+// Chips are the accelerators of a host, for injecting faults and looking at them.
+func (w *World) Chips(hostName string) ([]*simulated.Chip, error) {
 	h, err := w.host(hostName)
 	if err != nil {
 		return nil, err
 	}
-	if h.spec.Chip == nil {
+	if len(h.spec.Chips) == 0 {
 		return nil, fmt.Errorf("host %q has no accelerator", hostName)
 	}
-	return h.spec.Chip, nil
+	return h.spec.Chips, nil
 }
 
 // Touch marks the nodes of a host as changed by a plan step, for faults that

@@ -47,7 +47,7 @@ type node struct {
 	inbox   []event
 	head    int
 
-	accel *simulated.Context // of this life; nil: it has none
+	accels []*simulated.Context // of this life
 	act   actor.Actor
 	next  func() (struct{}, bool)
 	stop  func()
@@ -316,10 +316,7 @@ func (n *node) settle() {
 func (n *node) bury() {
 	n.state = down
 	n.act, n.next, n.stop, n.yield = nil, nil, nil, nil
-	if n.accel != nil {
-		n.accel.Close()
-		n.accel = nil
-	}
+	n.closeDevices()
 	n.envelope, n.bytes = nil, nil
 	for i := n.head; i < len(n.inbox); i++ {
 		n.w.release(n.inbox[i].data)

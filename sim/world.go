@@ -40,7 +40,7 @@ type Host struct {
 	Rack   string
 	Disk   *disk.Disk
 	Device gpu.Device
-	Chip   *simulated.Chip // what processes compute on; nil: they have none
+	Chips  []*simulated.Chip // what processes compute on; none: they have none
 	Store  StoreLatency
 }
 
@@ -202,8 +202,9 @@ func New(cfg Config) (*World, error) {
 			return nil, fmt.Errorf("host %q is declared twice", h.Name)
 		}
 		hh := newHost(h)
-		if h.Chip != nil {
-			h.Chip.Clock(func() time.Duration { return time.Duration(hh.monotonic(w.now)) })
+		for i, c := range h.Chips {
+			c.Clock(func() time.Duration { return time.Duration(hh.monotonic(w.now)) })
+			c.Watch(func(k simulated.Change) { w.changed(hh, i, k) })
 		}
 		hosts[h.Name] = hh
 		w.hosts = append(w.hosts, hh)

@@ -67,8 +67,7 @@ type Env struct {
 	Net         Net
 	FS          FS
 	GPU         gpu.Device
-	Accel       gpu.Accelerator // the process's part of the host's; nil where there is none
-	Health      gpu.Monitor     // what is known of that from outside; nil where there is none
+	Devices     []Device // the host's accelerators; none, where it has none
 	Rand        Keyed
 	Log         *zap.Logger
 	Facts       Recorder
@@ -78,6 +77,12 @@ type Env struct {
 	// receives is what a program of that version would see; what it sends is cut
 	// to it.
 	Schema wire.Version
+}
+
+// A Device is an accelerator of the host.
+type Device struct {
+	Accel  gpu.Accelerator // the process's part of it
+	Health gpu.Monitor     // what is known of it from outside
 }
 
 // Net sends mail. Every message crosses as an encoded EventEnvelope.

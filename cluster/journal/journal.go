@@ -29,6 +29,7 @@ const kind = 1
 // Options of a journal.
 type Options struct {
 	Dir     string
+	Name    string // of the log, in facts; empty: the process's
 	Segment int
 	Timeout time.Duration // longest that an operation on the disk may take
 	Reset   func()        // forgets everything: all records follow
@@ -61,15 +62,19 @@ func (l *Log) Open() {
 		return
 	}
 	l.o.Reset()
+	name := l.o.Name
+	if name == "" {
+		name = string(l.env.Self)
+	}
 	log, err := wal.Open(l.env.FS, l.o.Dir, wal.Options{
 		Firm: true, SegmentSize: int64(l.o.Segment), Deadline: l.o.Timeout, Clock: l.env.Clock, Probe: l.env.Probe,
-		Facts: command.LogFacts(l.env.Facts, string(l.env.Self)),
+		Facts: command.LogFacts(l.env.Facts, name),
 		Replay: func(r wal.Record) error {
 			if r.Op == wal.Begin || r.Op == wal.Commit {
 				return nil
 			}
 			if err := l.o.Apply(r.Txn, append([]byte(nil), r.Payload...)); err != nil {
-				return &wal.CorruptionError{LSN: r.LSN, Reason: "it is no record of " + string(l.env.Self) + "'s", Err: err}
+				return &wal.CorruptionError{LSN: r.LSN, Reason: "it is no record of " + name + "'s", Err: err}
 			}
 			return nil
 		},

@@ -58,6 +58,7 @@ type move struct {
 
 // cross answers a request to cross an epoch boundary.
 func (k *kasmina) cross(from actor.ID, m *trainingv2.BoundaryRequest) error {
+	k.device.Tend() // between epochs it holds nothing there
 	status := k.mayCross(m)
 	if status == trainingv2.ReplyStatus_OK && !k.conf.Ready(m.ConfigRevision) {
 		return nil // it is asked again, and stays out of the epoch if that does not help

@@ -9,7 +9,6 @@ import (
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
-	"github.com/esper-sim/espersim/gpu"
 )
 
 // evictions are the kernels that failed at work. They are not used again: not in
@@ -20,11 +19,10 @@ type evictions struct {
 	log    *journal.Log
 	bad    map[string]bool
 	unsure []*assetsv2.KernelFault // not known to be durable
-	module map[int32]gpu.Module    // by graft layer: what is loaded on the device
 }
 
 func (k *kasmina) openEvictions() {
-	k.evicted.bad, k.evicted.module = map[string]bool{}, map[int32]gpu.Module{}
+	k.evicted.bad = map[string]bool{}
 	k.evicted.log = journal.New(k.env, journal.Options{Dir: "evicted", Segment: k.o.Segment, Timeout: k.o.Timeout,
 		Reset: func() {}, // what is known to have failed is not forgotten
 		Apply: func(_ uint64, record []byte) error {
@@ -88,53 +86,6 @@ func (k *kasmina) faults() (list []graft.Ref) {
 		}
 	}
 	return list
-}
-
-// launch is a layer's kernels as the program of a device.
-type launch struct {
-	k        *kasmina
-	layer    int32
-	training bool
-	err      error
-}
-
-// Footprint implements gpu.Program.
-func (l *launch) Footprint(batch int) gpu.Footprint {
-	f := gpu.Footprint{Passes: 1}
-	for _, g := range l.k.grafts {
-		if int32(g.Layer) == l.layer {
-			f.Bytes = int64(8 * batch * g.Width)
-		}
-	}
-	return f
-}
-
-// Run implements gpu.Program.
-func (l *launch) Run(out, in []float32) {
-	copy(out, in)
-	l.err = l.k.bed.Forward(l.layer, out, l.training, false)
-}
-
-// run computes a layer's kernels on the process's device. What it costs is charged
-// as a kernel's work, whatever the device says of the launch.
-func (k *kasmina) run(act []float32, layer int32, training bool, in []float32) error {
-	if k.env.Accel == nil {
-		return k.bed.Forward(layer, act, training, false)
-	}
-	p := k.programs[layer]
-	if p == nil {
-		p = &launch{k: k, layer: layer}
-		m, err := k.env.Accel.Load(p, k.job.Batch)
-		if err != nil {
-			return err
-		}
-		k.programs[layer], k.evicted.module[layer] = p, m
-	}
-	p.training, p.err = training, nil
-	if _, err := k.env.Accel.Run(k.evicted.module[layer], act, in); err != nil {
-		return err
-	}
-	return p.err
 }
 
 // tensors of the host are registered when the process begins.

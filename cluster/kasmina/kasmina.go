@@ -6,6 +6,7 @@
 //     knows no messages: a step's settlement, and the rollback's participant.
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
 //   - isolation.go: whose each parameter is, and that gradients stay apart.
+//   - launch.go: kernels on a device, and what if that fails.
 //   - evict.go: kernels that failed, and are not used again.
 //   - library.go: kernels from the asset library, and what becomes of bad ones.
 //   - pause.go: identity for a while, and what it costs.
@@ -15,6 +16,7 @@
 package kasmina
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/breaker"
 	"github.com/esper-sim/espersim/cluster/command"
 	"github.com/esper-sim/espersim/cluster/config"
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/graft"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/journal"
@@ -83,6 +86,7 @@ type kasmina struct {
 
 	isolation *isolation
 	evicted   evictions
+	device    *device.Guard
 	programs  map[int32]*launch
 
 	request struct { // of a rollback, until its part is there as well
@@ -119,6 +123,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 			return nil, err
 		}
 		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m, guard), programs: map[int32]*launch{}}
+		k.device = device.New(env, device.Options{Limit: launchLimit, Segment: o.Segment, Timeout: o.Timeout})
 		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
 		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
 			return nil, err
@@ -145,6 +150,8 @@ func (k *kasmina) Start() error {
 		return err
 	}
 	k.openEvictions()
+	k.device.Open()
+	k.device.Tick()
 	k.registerHost(k.isolation.host)
 	k.desk.Renew()
 	k.order()
@@ -162,6 +169,13 @@ func (k *kasmina) Start() error {
 
 // Receive implements actor.Actor.
 func (k *kasmina) Receive(from actor.ID, m canon.Message) error {
+	if err := k.receive(from, m); err != nil {
+		return err
+	}
+	return k.device.Exit()
+}
+
+func (k *kasmina) receive(from actor.ID, m canon.Message) error {
 	if k.conf.Receive(m) {
 		return nil
 	}
@@ -224,6 +238,9 @@ func (k *kasmina) timer(m *localv2.TimerFired) error {
 		k.tellFaults()
 	case journal.Timer:
 		k.evicted.log.Open()
+		k.device.Open()
+	case device.Timer:
+		k.device.Tick()
 	case "query":
 		k.ask()
 	case "lease":
@@ -335,8 +352,16 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 		k.env.Clock.Work(gpu.KernelForward, n*int(m.Batch))
 	}
 	err := error(nil)
+	l.era = k.device.Era()
 	if n > 0 {
-		err = k.run(l.out, m.LayerId, m.Training, m.Activations)
+		p := k.program(m.LayerId, false)
+		p.training = m.Training
+		err = k.run(p, l.out, m.Activations, gpu.KernelForward, n*int(m.Batch))
+		l.era = k.device.Era()
+	}
+	if k.wrecked(err, m.LayerId, m.Step, m.Training) {
+		copy(l.out, m.Activations)
+		return trainingv2.ReplyStatus_PAUSED
 	}
 	why := "its output is not finite"
 	if err != nil {
@@ -362,6 +387,23 @@ func (k *kasmina) through(m *trainingv2.ForwardRequest, l *layer) trainingv2.Rep
 		return trainingv2.ReplyStatus_PAUSED
 	}
 	return trainingv2.ReplyStatus_OK
+}
+
+// wrecked says whether the device failed: then nothing of the layer is used, and no
+// kernel is blamed. An illegal access is the exception: what did it does not show, and
+// a kernel that does it again ends the process again.
+func (k *kasmina) wrecked(err error, layer int32, step *trainingv2.StepRef, training bool) bool {
+	var exit *actor.Exit
+	switch {
+	case errors.As(err, &exit):
+		if k.device.Last() == gpu.AppFault {
+			k.blame(layer, step, training, exit.Why)
+		}
+	case !errors.Is(err, errDevice):
+		return false
+	}
+	k.env.Probe.Reached("kasmina/device-failed")
+	return true
 }
 
 // blame takes a layer's kernels that took part out of use: which of them it was
@@ -427,7 +469,24 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 			if n > 0 {
 				k.env.Clock.Work(gpu.KernelBackward, n*int(m.Batch))
 			}
-			if err := k.bed.Backward(m.LayerId, m.Gradients); err != nil {
+			if k.device.Era() != l.era {
+				// What the forward pass kept was on a context that is gone.
+				k.env.Probe.Reached("kasmina/lost-context")
+				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
+				break
+			}
+			var err error
+			if n > 0 {
+				err = k.run(k.program(m.LayerId, true), nil, m.Gradients, gpu.KernelBackward, n*int(m.Batch))
+			}
+			if err == nil && k.device.Era() != l.era {
+				err = errDevice
+			}
+			if k.wrecked(err, m.LayerId, m.Step, true) {
+				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
+				break
+			}
+			if err != nil {
 				k.blame(m.LayerId, m.Step, true, err.Error())
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break

@@ -26,6 +26,7 @@ type layer struct {
 	back    bool // its gradients are held
 	out     []float32
 	status  trainingv2.ReplyStatus
+	era     uint64 // of the device, in which it went forward
 }
 
 // step is the minibatch that Kasmina works on: what it answered, for those

@@ -247,14 +247,13 @@ func (n *node) stopTimers() {
 func (n *node) env() actor.Env {
 	clock := liveClock{n}
 	// Kernels are computed on the processor; see package simulated.
-	var accel gpu.Accelerator
-	var health gpu.Monitor
+	var devices []actor.Device
 	if n.h.cfg.Device != nil {
 		chip := simulated.NewChip(simulated.Config{Profile: n.h.cfg.Device, Now: clock.Monotonic})
-		accel, health = chip.Open(simulated.Process{}), chip
+		devices = []actor.Device{{Accel: chip.Open(simulated.Process{}), Health: chip}}
 	}
 	return actor.Env{
-		Self: n.spec.ID, Clock: clock, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device, Accel: accel, Health: health,
+		Self: n.spec.ID, Clock: clock, Net: liveNet{n}, FS: n.files, GPU: n.h.cfg.Device, Devices: devices,
 		Rand: liveRandom{}, Log: n.h.cfg.Log.Named(string(n.spec.ID)), Facts: liveFacts{n},
 		Probe: liveProbe{}, Incarnation: n.life, Schema: wire.Newest,
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/kernel"
 	"github.com/esper-sim/espersim/contracts/canon"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
@@ -29,6 +30,8 @@ type active struct {
 	passes  int                      // that are done
 	began   time.Duration
 	slice   gpu.Slice // of the device, for its tables
+	era     uint64    // of the device, in which it was taken
+	failed  uint64    // calls of the device that had failed when it began
 	tickets [3]breaker.Ticket
 }
 
@@ -108,7 +111,7 @@ func (t *tezzeret) fill() {
 			tickets[i], _ = b.Allow(now)
 		}
 		t.serial++
-		a := &active{serial: t.serial, job: j, began: now, tickets: tickets}
+		a := &active{serial: t.serial, job: j, began: now, tickets: tickets, failed: t.device.Failures()}
 		t.active = append(t.active, a)
 		t.tell(j, "VALIDATING")
 		t.fetch(a)
@@ -172,13 +175,20 @@ func (t *tezzeret) fetch(a *active) {
 // reserve takes the device's memory for a job, and begins its passes.
 func (t *tezzeret) reserve(a *active) {
 	p, _ := kernel.PipelineOf(a.job.Pipeline)
-	if t.env.Accel != nil {
-		s, err := t.env.Accel.Alloc(works[p].memory)
-		if err != nil {
-			t.deviceError(a, err)
-			return
+	err := t.device.Do(func(d gpu.Accelerator) (err error) {
+		a.slice, err = d.Alloc(works[p].memory)
+		a.era = t.device.Era()
+		return err
+	})
+	switch {
+	case errors.Is(err, device.ErrNone):
+		if t.device.Present() {
+			t.env.Probe.Reached("tezzeret/on-host")
 		}
-		a.slice = s
+		a.slice = 0 // its tables are in the process's memory
+	case err != nil:
+		t.deviceError(a, err)
+		return
 	}
 	t.tell(a.job, "COMPILING")
 	// The library may know it already; what it says changes nothing here.
@@ -268,12 +278,20 @@ func (t *tezzeret) release(a *active, failure int) {
 			break
 		}
 	}
-	if a.slice != 0 {
-		if err := t.env.Accel.Free(a.slice); err != nil {
+	if failure == breakNone && t.device.Failures() > a.failed {
+		failure = breakGPU // it was overcome, and counts
+	}
+	if a.slice != 0 && a.era == t.device.Era() {
+		if err := t.device.Do(func(d gpu.Accelerator) error {
+			if a.era != t.device.Era() {
+				return nil // it went with the context
+			}
+			return d.Free(a.slice)
+		}); err != nil {
 			t.env.Log.Error(err.Error())
 		}
-		a.slice = 0
 	}
+	a.slice = 0
 	now := t.env.Clock.Monotonic()
 	for i, b := range t.breakers {
 		b.Done(now, a.tickets[i], i != failure)

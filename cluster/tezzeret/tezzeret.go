@@ -9,6 +9,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/assets"
 	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/journal"
@@ -61,6 +62,7 @@ type tezzeret struct {
 	log      *journal.Log
 	jobs     jobs
 	breakers [3]*breaker.Breaker
+	device   *device.Guard
 
 	active       []*active
 	serial       int64
@@ -80,6 +82,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if env.Incarnation <= uint64(max(o.Older, 0)) {
 			t.toolchain = kernel.OlderToolchain
 		}
+		t.device = device.New(env, device.Options{Limit: time.Second, Segment: o.Segment, Timeout: o.Timeout})
 		var err error
 		if t.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
 			return nil, err
@@ -125,6 +128,8 @@ func New(j *job.Job, o Options) actor.Constructor {
 // Start recovers the queue, and asks the library what else waits.
 func (t *tezzeret) Start() error {
 	t.log.Open()
+	t.device.Open()
+	t.device.Tick()
 	t.in.Renew()
 	t.poll()
 	t.report()
@@ -151,7 +156,7 @@ func (t *tezzeret) Receive(from actor.ID, m canon.Message) error {
 	case *innovationv2.CompileRequest:
 		t.request(from, m)
 	}
-	return nil
+	return t.device.Exit()
 }
 
 func (t *tezzeret) timer(m *localv2.TimerFired) {
@@ -162,6 +167,11 @@ func (t *tezzeret) timer(m *localv2.TimerFired) {
 		t.library.Tick()
 	case journal.Timer:
 		t.log.Open()
+		t.device.Open()
+	case device.Timer:
+		if t.device.Tick(); len(t.active) == 0 {
+			t.device.Tend()
+		}
 	case outbox.Timer:
 		t.box.Tick()
 	case "report":
@@ -310,10 +320,8 @@ func (t *tezzeret) mode() {
 	if t.share.judge(now) {
 		why = "it has taken much of the device for long"
 	}
-	if t.env.Accel != nil {
-		if used, limit := t.env.Accel.Memory(); used > limit/5*4 {
-			why = "the device's memory is nearly full"
-		}
+	if used, limit := t.device.Memory(); used > limit/5*4 {
+		why = "the device's memory is nearly full"
 	}
 	if why != "" {
 		t.calmAt = now + calm

@@ -121,11 +121,7 @@ func (b *bench) launch() (gpu.Timing, error) {
 func (b *bench) sandbox() error {
 	var err error
 	if b.module, err = b.dev.Load(b.p, batch); err != nil {
-		var e *gpu.Error
-		if errors.As(err, &e) && e.Class == gpu.OutOfMemory {
-			b.m.reject("it does not fit on the device: %v", err)
-			return nil
-		}
+		// No memory: others have it, for a kernel that fits a slice fits the device.
 		return err
 	}
 	b.samples(0, 1)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/contracts/canon"
 	"github.com/esper-sim/espersim/contracts/durations"
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
@@ -34,6 +35,7 @@ type run struct {
 	began    time.Duration
 	since    [stages]time.Duration // when a stage began
 	ticket   breaker.Ticket
+	mark     device.Mark // how the device stood when it began
 }
 
 // next begins a validation, if there is something to validate and nothing under
@@ -45,8 +47,8 @@ func (u *urabrask) next() {
 		at := max(slices.IndexFunc(u.queue, urgent), 0)
 		id := u.queue[at]
 		if !urgent(id) {
-			if u.env.Accel == nil {
-				return
+			if !u.device.Usable() {
+				return // the timer looks whether it is well again
 			}
 			if u.general.State(now) == breaker.Open || u.structural.State(now) == breaker.Open {
 				u.env.Clock.SetTimer("next", 0, max(u.general.RetryAfter(now), u.structural.RetryAfter(now), 100*time.Millisecond))
@@ -95,7 +97,7 @@ func (u *urabrask) fetch(r *run) {
 		r.pipeline, r.hardware = strings.Clone(f.Kernel.CompilationPipeline), hardwareOf(r.kernel)
 		binary := append([]byte(nil), f.Binary...)
 		sum := sha256.Sum256(binary)
-		r.b = &bench{mode: r.mode, dev: u.env.Accel}
+		r.b = &bench{mode: r.mode, dev: u.device.Steady()}
 		if r.mode.onHost {
 			r.b.dev = newHost(func(n int) time.Duration { return u.env.GPU.Cost(gpu.Launch, n) })
 		}
@@ -104,7 +106,12 @@ func (u *urabrask) fetch(r *run) {
 		}
 		u.library.Ask("benchmarking/"+r.kernel, &assetsv2.MoveAsset{AssetId: r.kernel, Kernel: blueprintv2.KernelStatus_BENCHMARKING, Reason: "a device has it"}, func(canon.Message) {})
 		if !r.mode.onHost {
-			s, err := u.env.Accel.Alloc(sliceBytes)
+			if u.device.Tend(); !u.device.Usable() {
+				u.broken(r, device.ErrNone)
+				return
+			}
+			r.b.dev, r.mark = u.device.Steady(), u.device.Mark()
+			s, err := r.b.dev.Alloc(sliceBytes)
 			if err != nil {
 				u.broken(r, err)
 				return
@@ -146,6 +153,13 @@ func (u *urabrask) advance(r *run) {
 					u.structural.Done(now, t, false)
 				}
 			}
+			if why := u.culprit(r); why != "" {
+				r.b.m.reject("%s", why)
+				r.b.m.judge()
+				u.end(r, true)
+				u.conclude(r, &r.b.m, u.env.Clock.Monotonic()-r.began)
+				return
+			}
 			u.broken(r, err)
 			return
 		}
@@ -159,9 +173,32 @@ func (u *urabrask) advance(r *run) {
 	}
 	// Nothing was run, or the sandbox failed, or all is done.
 	m := &r.b.m
+	if !r.mode.onHost && !u.device.Undisturbed(r.mark) {
+		u.env.Probe.Reached("urabrask/disturbed")
+		u.broken(r, errDisturbed)
+		return
+	}
 	m.judge()
 	u.end(r, true)
 	u.conclude(r, m, u.env.Clock.Monotonic()-r.began)
+}
+
+// culprit is why a kernel is rejected on whose launch the device failed; empty: it
+// may be the device's fault, and the kernel is tried again. An illegal access costs
+// the process, so that no kernel is given a second one; one that hangs is.
+func (u *urabrask) culprit(r *run) string {
+	switch u.device.Last() {
+	case gpu.AppFault:
+		if u.device.Exit() != nil {
+			return "it does what it may not on the device: " + gpu.AppFault.Trait().Summary
+		}
+	case gpu.Hung:
+		if u.slow == r.kernel {
+			return fmt.Sprintf("a launch does not end within %v", 2*longestRun)
+		}
+		u.slow = r.kernel
+	}
+	return ""
 }
 
 // late is called when a stage has taken longer than it may. The first time that
@@ -179,10 +216,14 @@ func (u *urabrask) late(r *run, s stage, limit time.Duration) bool {
 	return false
 }
 
+// errDisturbed says that a device failed while a kernel was measured on it: what
+// was measured before and after that may be wrong.
+var errDisturbed = errors.New("something happened to the device meanwhile")
+
 // broken ends a validation that the device failed: the kernel is tried again.
 func (u *urabrask) broken(r *run, err error) {
 	u.env.Log.Warn(r.kernel + ": " + err.Error())
-	u.end(r, false)
+	u.end(r, errors.Is(err, errDisturbed)) // a device that goes on is no reason to stop
 	u.tell(r.kernel, "RETRY", err.Error())
 	u.enqueue(r.kernel)
 	u.env.Clock.SetTimer("next", 0, 100*time.Millisecond)
@@ -212,14 +253,14 @@ func (u *urabrask) slice(r *run, freed bool) {
 
 // conclude logs a verdict, and has the library take it.
 func (u *urabrask) conclude(r *run, m *measured, took time.Duration) {
-	id, device := r.kernel, hostName
+	id, hardware := r.kernel, hostName
 	if !r.mode.onHost {
-		device = u.env.Accel.Name()
+		hardware = u.device.Name()
 	}
-	others := u.latencies[device]
+	others := u.latencies[hardware]
 	report := &blueprintv2.UrabraskValidationReport{PassedValidation: m.passed(), GeneratedTags: m.tags(r.pipeline, others),
 		ReportTimestamp: timestamppb.New(u.env.Clock.Now()),
-		HardwareContext: []*blueprintv2.HardwareAttribute{{AttributeName: "device", AttributeValue: device}, {AttributeName: "compiled-for", AttributeValue: r.hardware}},
+		HardwareContext: []*blueprintv2.HardwareAttribute{{AttributeName: "device", AttributeValue: hardware}, {AttributeName: "compiled-for", AttributeValue: r.hardware}},
 		BenchmarkResults: []*blueprintv2.BenchmarkResult{{MetricName: "latency_ms", MetricValue: m.latency}, {MetricName: "latency_cv", MetricValue: m.latencyCV},
 			{MetricName: "memory_mb", MetricValue: float64(m.bytes) / (1 << 20)}, {MetricName: "gradient_norm", MetricValue: m.gradient},
 			{MetricName: "gradient_cv", MetricValue: m.gradientCV}, {MetricName: "parameters", MetricValue: float64(m.params)}, {MetricName: "risk", MetricValue: m.risk}}}
@@ -242,7 +283,7 @@ func (u *urabrask) conclude(r *run, m *measured, took time.Duration) {
 	}
 	v := &assetsv2.StoreReport{KernelArtifactId: id, Report: report, Status: blueprintv2.KernelStatus_REJECTED,
 		Announce: &eventsv2.KernelCharacterizedEvent{RiskScore: m.risk, Confidence: confidence, Mode: r.mode.id,
-			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: device}}
+			RejectionReason: m.reason(), ValidationDuration: durations.From(max(took, 0)), HardwareProfile: hardware}}
 	if m.passed() {
 		v.Status = blueprintv2.KernelStatus_VALIDATED
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/assets"
 	"github.com/esper-sim/espersim/cluster/breaker"
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/inbox"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/journal"
@@ -51,6 +52,7 @@ type urabrask struct {
 
 	general    *breaker.Breaker
 	structural *breaker.Breaker
+	device     *device.Guard
 
 	// What the log says.
 	verdicts  map[string]*assetsv2.StoreReport // by kernel
@@ -81,6 +83,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		}
 		general, _ := breaker.Find(Subsystem, "general")
 		structural, _ := breaker.Find(Subsystem, "structural")
+		u.device = device.New(env, device.Options{Limit: 2 * longestRun, Segment: o.Segment, Timeout: o.Timeout})
 		if u.general, err = breaker.New(general, trips); err != nil {
 			return nil, err
 		}
@@ -136,6 +139,8 @@ func (u *urabrask) apply(r *statev2.UrabraskRecord) {
 // Start recovers the log, and asks the library what waits.
 func (u *urabrask) Start() error {
 	u.log.Open()
+	u.device.Open()
+	u.device.Tick()
 	u.in.Renew()
 	u.poll()
 	return nil
@@ -166,7 +171,7 @@ func (u *urabrask) Receive(from actor.ID, m canon.Message) error {
 	case *pruningv2.PruningValidation:
 		u.pruning(from, m)
 	}
-	return nil
+	return u.device.Exit()
 }
 
 func (u *urabrask) timer(m *localv2.TimerFired) {
@@ -177,6 +182,11 @@ func (u *urabrask) timer(m *localv2.TimerFired) {
 		u.library.Tick()
 	case journal.Timer:
 		u.log.Open()
+		u.device.Open()
+	case device.Timer:
+		if u.device.Tick(); u.device.Usable() && u.run == nil {
+			u.next()
+		}
 	case "poll":
 		u.poll()
 	case "next":

@@ -11,8 +11,8 @@ import (
 	"github.com/esper-sim/espersim/gpu/simulated"
 )
 
-// device is a reference device with the given noise.
-func device(t *testing.T, noise func(uint64) uint64) *simulated.Context {
+// onDevice is a reference device with the given noise.
+func onDevice(t *testing.T, noise func(uint64) uint64) *simulated.Context {
 	p, err := gpu.ByName("h100")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestAdversarialKernelsAreRejected(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dev := gpu.Accelerator(device(t, func(n uint64) uint64 { return n * 0x9e3779b97f4a7c15 }))
+			dev := gpu.Accelerator(onDevice(t, func(n uint64) uint64 { return n * 0x9e3779b97f4a7c15 }))
 			mode := modeOf("ir-h100-" + p.String() + "-espc-1")
 			if mode.onHost {
 				dev = newHost(func(n int) time.Duration { return time.Duration(n) * time.Microsecond })
@@ -96,14 +96,14 @@ func good(t *testing.T) []byte {
 func TestBytesThatDoNotLoad(t *testing.T) {
 	b := good(t)
 	b[70] ^= 1
-	if m := validate(t, device(t, nil), b); m.passed() || !strings.Contains(m.reason(), "CRC-32C") {
+	if m := validate(t, onDevice(t, nil), b); m.passed() || !strings.Contains(m.reason(), "CRC-32C") {
 		t.Errorf("%q", m.reason())
 	}
 }
 
 // A latency that varies is measured again, and then rejected.
 func TestUnsteadyLatency(t *testing.T) {
-	unsteady := unsteadyDevice{device(t, nil), new(int)}
+	unsteady := unsteadyDevice{onDevice(t, nil), new(int)}
 	m := validate(t, unsteady, good(t))
 	if m.passed() || m.measurements != reruns || !strings.Contains(m.reason(), "latency") {
 		t.Errorf("%d measurements, %q", m.measurements, m.reason())
@@ -167,7 +167,7 @@ func TestLastingLoad(t *testing.T) {
 		mode *mode
 		want bool
 	}{{standard, true}, {comprehensive, false}} {
-		m := validateIn(t, c.mode, &tiringDevice{Accelerator: device(t, nil)}, good(t))
+		m := validateIn(t, c.mode, &tiringDevice{Accelerator: onDevice(t, nil)}, good(t))
 		if m.passed() != c.want {
 			t.Errorf("%v: %q", c.mode.id, m.reason())
 		}

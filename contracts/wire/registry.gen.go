@@ -103,6 +103,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.evidence.v2.CommandFact":               func() canon.Message { return new(v26.CommandFact) },
 	"esper.evidence.v2.ConfigFact":                func() canon.Message { return new(v26.ConfigFact) },
 	"esper.evidence.v2.DecisionFact":              func() canon.Message { return new(v26.DecisionFact) },
+	"esper.evidence.v2.DeviceFact":                func() canon.Message { return new(v26.DeviceFact) },
 	"esper.evidence.v2.DrawnExperience":           func() canon.Message { return new(v26.DrawnExperience) },
 	"esper.evidence.v2.EpochFact":                 func() canon.Message { return new(v26.EpochFact) },
 	"esper.evidence.v2.GradientFact":              func() canon.Message { return new(v26.GradientFact) },

@@ -60,6 +60,7 @@ func (x *Context) strike(class gpu.Class, r *rule) *gpu.Error {
 	case gpu.RemapPending:
 		c.report(class, e.Xid, class.Trait().Summary)
 		c.remap.Pending = true
+		c.changed("degraded", class)
 		return nil // the launch does well
 	case gpu.MemoryContained:
 		c.report(class, e.Xid, class.Trait().Summary)
@@ -129,6 +130,7 @@ func (c *Chip) corrupt(p gpu.Program, out []float32) {
 	if len(hit) == 0 {
 		return
 	}
+	c.changed("corrupted", gpu.SilentCorruption)
 	at := &hit[where%uint64(len(hit))]
 	*at = math.Float32frombits(math.Float32bits(*at) ^ 1<<(c.draw("gpu/corrupt", c.launches, 2)%32))
 }

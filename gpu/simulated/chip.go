@@ -49,6 +49,24 @@ type Chip struct {
 	first    uint64 // the number of events[0]
 	resets   int
 	peers    []*Chip // where its links lead
+	swaps    int
+	watch    func(Change)
+}
+
+// Change is something that became of a chip, whoever did it.
+type Change struct {
+	What  string // failed: all contexts are lost; degraded: they are not; reset; replaced; corrupted: a bit of a result or of a tensor
+	Class gpu.Class
+	Era   uint64 // how often all contexts were lost
+}
+
+// Watch has f hear of every change.
+func (c *Chip) Watch(f func(Change)) { c.watch = f }
+
+func (c *Chip) changed(what string, class gpu.Class) {
+	if c.watch != nil {
+		c.watch(Change{what, class, c.generation})
+	}
 }
 
 // NewChip makes a device that is well and has nothing on it.
@@ -100,15 +118,19 @@ func (c *Chip) sicken(class gpu.Class, xid int) {
 		return
 	}
 	c.ill, c.illXid = class, xid
-	if class != gpu.LinkFailed {
-		c.generation++
+	if class == gpu.LinkFailed {
+		c.changed("degraded", class)
+		return
 	}
+	c.generation++
+	c.changed("failed", class)
 }
 
 // reset loses all contexts, and mends what a reset mends.
 func (c *Chip) reset(most gpu.Action) bool {
 	c.generation++
 	c.resets++
+	defer func() { c.changed("reset", c.ill) }()
 	c.memory, c.free = 0, 0
 	c.ecc.CorrectedVolatile, c.ecc.UncorrectedVolatile = 0, 0
 	if c.remap.Pending {
@@ -125,12 +147,13 @@ func (c *Chip) reset(most gpu.Action) bool {
 // PowerCycle is what the chip goes through when its host restarts.
 func (c *Chip) PowerCycle() { c.reset(gpu.RestartNode) }
 
-// Swap puts another chip in its place: one that is well, and remembers nothing.
-// Faults in force stay: they are the place's.
+// Swap puts another chip in its place: one that is well, has another identity, and
+// remembers nothing. Faults in force stay: they are the place's.
 func (c *Chip) Swap() {
 	c.reset(gpu.Replace)
 	c.ecc, c.remap = gpu.ECC{}, gpu.Remap{}
-	c.events, c.first = nil, 1
+	c.swaps++
+	c.changed("replaced", 0)
 }
 
 // Identity implements gpu.Monitor.
@@ -138,6 +161,9 @@ func (c *Chip) Identity() (gpu.Identity, error) {
 	id := c.c.UUID
 	if id == "" {
 		id = fmt.Sprintf("GPU-simulated-%d", c.c.Index)
+	}
+	if c.swaps > 0 {
+		id = fmt.Sprintf("%s-%d", id, c.swaps+1)
 	}
 	return gpu.Identity{Index: c.c.Index, UUID: id, Model: c.c.Profile.Name(), Memory: c.c.Memory, Driver: "simulated"}, nil
 }

@@ -1,6 +1,7 @@
 package simulated
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -15,9 +16,16 @@ type Process struct {
 	// Hold suspends the process, for a call that does not return at once; nil: it
 	// returns at once.
 	Hold func(time.Duration)
-	// Fault, if set, is asked before each operation; what it returns, if not nil,
-	// is the operation's outcome, and nothing else happens.
-	Fault func(op string) *gpu.Error
+	// Done hears of every launch, rebuilding and reset, and of every other call that
+	// failed; nil: nobody does.
+	Done func(Outcome)
+}
+
+// Outcome is what came of a call.
+type Outcome struct {
+	Op    string    // as in gpu.Error
+	Class gpu.Class // of the error; 0: it did well
+	Era   uint64    // of the context: it rises with each that the process makes
 }
 
 // Context is what one process has of a chip.
@@ -32,6 +40,7 @@ type Context struct {
 	launches   uint64
 	limit      time.Duration
 	lost       *gpu.Error // why every call fails
+	era        uint64
 }
 
 type module struct {
@@ -50,6 +59,7 @@ func (c *Chip) Open(p Process) *Context {
 
 func (x *Context) fresh() {
 	x.generation, x.used, x.lost = x.chip.generation, 0, nil
+	x.era++
 	x.slices, x.modules = map[gpu.Slice]int64{}, map[gpu.Module]module{}
 }
 
@@ -91,11 +101,6 @@ func (x *Context) hold(d time.Duration) {
 
 // fails is why an operation is refused before it begins, or nil.
 func (x *Context) fails(op string) *gpu.Error {
-	if x.p.Fault != nil {
-		if e := x.p.Fault(op); e != nil {
-			return e
-		}
-	}
 	c := x.chip
 	switch {
 	case c.ill == gpu.Firmware:
@@ -138,8 +143,52 @@ func (x *Context) give(bytes int64) {
 	x.used -= bytes
 }
 
+// done tells of a call's outcome, and passes its error on.
+func (x *Context) done(op string, err error) error {
+	if x.p.Done == nil || err == nil && op != "run" && op != "rebuild" && op != "reset" {
+		return err
+	}
+	o := Outcome{Op: op, Era: x.era}
+	var e *gpu.Error
+	if errors.As(err, &e) {
+		o.Class = e.Class
+	}
+	x.p.Done(o)
+	return err
+}
+
 // Alloc implements gpu.Accelerator.
 func (x *Context) Alloc(bytes int64) (gpu.Slice, error) {
+	s, err := x.alloc(bytes)
+	return s, x.done("alloc", err)
+}
+
+// Free implements gpu.Accelerator.
+func (x *Context) Free(s gpu.Slice) error { return x.done("free", x.freeSlice(s)) }
+
+// Load implements gpu.Accelerator.
+func (x *Context) Load(p gpu.Program, batch int) (gpu.Module, error) {
+	m, err := x.load(p, batch)
+	return m, x.done("load", err)
+}
+
+// Unload implements gpu.Accelerator. What the program retains stays taken.
+func (x *Context) Unload(m gpu.Module) error { return x.done("unload", x.unload(m)) }
+
+// Run implements gpu.Accelerator.
+func (x *Context) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
+	t, err := x.run(m, out, in)
+	return t, x.done("run", err)
+}
+
+// Rebuild implements gpu.Accelerator. A context that is well is only emptied, which
+// takes no time.
+func (x *Context) Rebuild() error { return x.done("rebuild", x.rebuild()) }
+
+// Reset implements gpu.Accelerator.
+func (x *Context) Reset() error { return x.done("reset", x.reset()) }
+
+func (x *Context) alloc(bytes int64) (gpu.Slice, error) {
 	if e := x.fails("alloc"); e != nil {
 		return 0, e
 	}
@@ -151,8 +200,7 @@ func (x *Context) Alloc(bytes int64) (gpu.Slice, error) {
 	return gpu.Slice(x.next), nil
 }
 
-// Free implements gpu.Accelerator.
-func (x *Context) Free(s gpu.Slice) error {
+func (x *Context) freeSlice(s gpu.Slice) error {
 	if e := x.fails("free"); e != nil {
 		return e
 	}
@@ -165,8 +213,7 @@ func (x *Context) Free(s gpu.Slice) error {
 	return nil
 }
 
-// Load implements gpu.Accelerator.
-func (x *Context) Load(p gpu.Program, batch int) (gpu.Module, error) {
+func (x *Context) load(p gpu.Program, batch int) (gpu.Module, error) {
 	if e := x.fails("load"); e != nil {
 		return 0, e
 	}
@@ -179,8 +226,7 @@ func (x *Context) Load(p gpu.Program, batch int) (gpu.Module, error) {
 	return gpu.Module(x.next), nil
 }
 
-// Unload implements gpu.Accelerator. What the program retains stays taken.
-func (x *Context) Unload(m gpu.Module) error {
+func (x *Context) unload(m gpu.Module) error {
 	if e := x.fails("unload"); e != nil {
 		return e
 	}
@@ -193,8 +239,7 @@ func (x *Context) Unload(m gpu.Module) error {
 	return nil
 }
 
-// Run implements gpu.Accelerator.
-func (x *Context) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
+func (x *Context) run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
 	if e := x.fails("run"); e != nil {
 		return gpu.Timing{}, e
 	}
@@ -248,9 +293,7 @@ func (c *Chip) slowed() {
 	}
 }
 
-// Rebuild implements gpu.Accelerator. A context that is well is only emptied, which
-// takes no time.
-func (x *Context) Rebuild() error {
+func (x *Context) rebuild() error {
 	if x.lost != nil || x.chip.ill != 0 || x.generation != x.chip.generation {
 		x.hold(RebuildTime)
 	}
@@ -270,8 +313,7 @@ func (x *Context) Rebuild() error {
 	return nil
 }
 
-// Reset implements gpu.Accelerator.
-func (x *Context) Reset() error {
+func (x *Context) reset() error {
 	x.hold(ResetTime)
 	if c := x.chip; !c.reset(gpu.ResetDevice) {
 		return &gpu.Error{Op: "reset", Class: c.ill, Xid: c.illXid}

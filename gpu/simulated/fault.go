@@ -2,6 +2,7 @@ package simulated
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/esper-sim/espersim/gpu"
 )
@@ -39,6 +40,9 @@ func (c *Chip) Inject(f Fault) (int, error) {
 	}
 	if !(f.Rate >= 0 && f.Rate <= 1) {
 		return 0, fmt.Errorf("rate %v: want one from 0 to 1", f.Rate)
+	}
+	if xids := f.Class.Trait().Xids; f.Xid != 0 && !slices.Contains(xids, f.Xid) {
+		return 0, fmt.Errorf("Xid %d does not announce %s; these do: %v", f.Xid, f.Class, xids)
 	}
 	r := &rule{Fault: f, id: len(c.rules) + 1}
 	c.rules = append(c.rules, r)

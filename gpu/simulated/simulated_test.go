@@ -2,6 +2,7 @@ package simulated_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,12 +22,12 @@ func (double) Run(out, in []float32) {
 	}
 }
 
-func device(t interface{ Fatal(...any) }, memory int64, fault func(string) *gpu.Error) *simulated.Context {
+func device(t interface{ Fatal(...any) }, memory int64) *simulated.Context {
 	p, err := gpu.ByName("a100")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return simulated.NewChip(simulated.Config{Profile: p, Memory: memory}).Open(simulated.Process{Fault: fault})
+	return simulated.NewChip(simulated.Config{Profile: p, Memory: memory}).Open(simulated.Process{})
 }
 
 // Whatever is taken and given back, the account is right, and nothing is taken
@@ -34,7 +35,7 @@ func device(t interface{ Fatal(...any) }, memory int64, fault func(string) *gpu.
 func TestMemoryIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 1000
-		d := device(t, limit, nil)
+		d := device(t, limit)
 		held := map[gpu.Slice]int64{}
 		var order []gpu.Slice
 		sum := int64(0)
@@ -71,7 +72,7 @@ func TestMemoryIsAccountedFor(t *testing.T) {
 
 // Launches compute, wait for each other, and cost what the profile says.
 func TestLaunches(t *testing.T) {
-	d := device(t, 1000, nil)
+	d := device(t, 1000)
 	m, err := d.Load(double{gpu.Footprint{Passes: 4, Bytes: 100, Retained: 7}}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -105,19 +106,37 @@ func TestLaunches(t *testing.T) {
 	}
 }
 
-// A fault is the outcome of the operation, and nothing else happens.
-func TestFaults(t *testing.T) {
-	d := device(t, 1000, func(op string) *gpu.Error {
-		if op == "alloc" {
-			return &gpu.Error{Op: op, Class: gpu.MemoryContained}
-		}
-		return nil
-	})
-	var bad *gpu.Error
-	if _, err := d.Alloc(1); !errors.As(err, &bad) || bad.Class != gpu.MemoryContained || bad.Error() != "accelerator: alloc: ecc-contained" {
-		t.Errorf("%v", bad)
+// A process hears of its launches, and of what failed.
+func TestOutcomes(t *testing.T) {
+	p, err := gpu.ByName("a100")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if used, _ := d.Memory(); used != 0 {
-		t.Error("it took memory all the same")
+	var got []simulated.Outcome
+	c := simulated.NewChip(simulated.Config{Profile: p, Memory: 1000})
+	d := c.Open(simulated.Process{Done: func(o simulated.Outcome) { got = append(got, o) }})
+	if _, err := d.Alloc(10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Alloc(2000); err == nil {
+		t.Fatal("there is room for all")
+	}
+	m, err := d.Load(double{gpu.Footprint{Passes: 1, Bytes: 10}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := make([]float32, 2)
+	if _, err := d.Run(m, x, x); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Rebuild(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Run(m, x, x); err == nil {
+		t.Fatal("a context that was made anew has the module still")
+	}
+	want := []simulated.Outcome{{"alloc", gpu.OutOfMemory, 1}, {"run", 0, 1}, {"rebuild", 0, 2}, {"run", gpu.InvalidHandle, 2}}
+	if !slices.Equal(got, want) {
+		t.Errorf("heard %v, want %v", got, want)
 	}
 }

@@ -33,6 +33,7 @@ import (
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/contracts/wire"
+	"github.com/esper-sim/espersim/gpu"
 )
 
 // hooks is what a planted bug does at the seam of one process. What is nil is
@@ -46,6 +47,7 @@ type hooks struct {
 	timer   func(name string, d time.Duration) time.Duration
 	nosync  bool // syncs say yes and do nothing
 	disk    func(actor.FS) actor.FS
+	device  func(actor.Device) actor.Device
 	// incoming changes a copy of the envelope that a handler looks at, and
 	// monotonic the clock that it reads.
 	incoming  func(e *envelopev2.EventEnvelope)
@@ -153,6 +155,12 @@ func (h *hooks) wrap(role string) func(string, string, actor.Constructor) actor.
 			}
 			if h.disk != nil {
 				e.FS = h.disk(e.FS)
+			}
+			if h.device != nil {
+				e.Devices = slices.Clone(e.Devices)
+				for i, d := range e.Devices {
+					e.Devices[i] = h.device(d)
+				}
 			}
 			a, err := c(e)
 			if err == nil && h.receive != nil {
@@ -1091,6 +1099,54 @@ var bugs = []planted{
 				first[m.Kernel.Id] = m.Kernel.Status
 			}
 			return true
+		})
+	}},
+	taken(gpu.LaunchFailed),
+	taken(gpu.Sticky),
+	taken(gpu.MemoryContained),
+	taken(gpu.MemoryUncontained),
+	taken(gpu.RemapFailed),
+	taken(gpu.OffBus),
+	taken(gpu.Firmware),
+	taken(gpu.Hung),
+	taken(gpu.AppFault),
+	{id: "G1", role: "kasmina", bug: "keeps a lost context, and calls it again", file: "gpu/sticky.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) { d.rebuild = func() error { return nil } })
+	}},
+	{id: "G2", role: "urabrask", bug: "does not read what the driver reports", file: "gpu/remap-pending.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) { d.deaf = true })
+	}},
+	{id: "G3", role: "kasmina", bug: "takes a forward pass for good whose launch failed", file: "gpu/ecc-uncontained.yaml", make: func() *hooks {
+		return taking(gpu.MemoryUncontained)
+	}},
+	{id: "G5", role: "urabrask", bug: "takes a slow device for one that hangs", file: "gpu/throttled.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) {
+			d.run = func(t gpu.Timing, err error) (gpu.Timing, error) {
+				if s, _ := d.Health.Sample(); err == nil && s.Throttle.Slows() {
+					return t, &gpu.Error{Op: "run", Class: gpu.Hung}
+				}
+				return t, err
+			}
+		})
+	}},
+	{id: "G5", role: "kasmina", bug: "believes a health check that lies", file: "gpu/health-lies.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) {
+			d.run = func(t gpu.Timing, err error) (gpu.Timing, error) {
+				if s, _ := d.Health.Sample(); err == nil && !s.Healthy() {
+					return t, &gpu.Error{Op: "run", Class: gpu.MemoryUncontained}
+				}
+				return t, err
+			}
+		})
+	}},
+	{id: "G5", role: "tezzeret", bug: "takes a lack of memory for a device that is broken", file: "gpu/out-of-memory.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) {
+			d.alloc = func(s gpu.Slice, err error) (gpu.Slice, error) {
+				if err != nil {
+					err = &gpu.Error{Op: "alloc", Class: gpu.MemoryUncontained}
+				}
+				return s, err
+			}
 		})
 	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {

@@ -140,22 +140,46 @@ func (w *world) RemoveDisk(host string, id int) uint64 {
 	return d.Fired(id)
 }
 
-func (w *world) AddGPU(host string, class gpu.Class, f faults.Fault) (int, error) {
-	c, err := w.w.Chip(host)
+// AddGPU puts the fault on one device of the host, or on each.
+func (w *world) AddGPU(host string, class gpu.Class, f faults.Fault) ([]int, error) {
+	chips, err := w.w.Chips(host)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	if f.Device > len(chips) {
+		return nil, fmt.Errorf("host %q has no device %d; it has %d", host, f.Device, len(chips))
+	}
+	ids := make([]int, len(chips))
 	w.w.Touch(host, w.taint)
-	return c.Inject(simulated.Fault{Class: class, Skip: uint64(f.Skip), Limit: uint64(f.Count), Rate: f.Rate, Factor: f.Factor})
+	for i, c := range chips {
+		if f.Device != 0 && f.Device != i+1 {
+			continue
+		}
+		if ids[i], err = c.Inject(simulated.Fault{Class: class, Skip: uint64(f.Skip), Limit: uint64(f.Count), Rate: f.Rate, Factor: f.Factor, Xid: f.Xid}); err != nil {
+			return ids, err
+		}
+	}
+	return ids, nil
 }
 
-func (w *world) RemoveGPU(host string, id int) uint64 {
-	c, err := w.w.Chip(host)
+// RemoveGPU ends it. A device that only replacing mends is replaced.
+func (w *world) RemoveGPU(host string, ids []int) (fired uint64) {
+	chips, err := w.w.Chips(host)
 	if err != nil {
 		return 0
 	}
-	c.Lift(id)
-	return c.Fired(id)
+	for i, id := range ids {
+		if id == 0 {
+			continue
+		}
+		c := chips[i]
+		c.Lift(id)
+		fired += c.Fired(id)
+		if c.Ill().Trait().Action == gpu.Replace && c.Ill() != 0 {
+			c.Swap()
+		}
+	}
+	return fired
 }
 
 func (w *world) AddSite(node, site string, rate float64) (int, error) {

@@ -357,6 +357,19 @@ func busSettings(s *scenarios.Scenario) (attempts uint32, lease, retention time.
 	return uint32(o.Attempts), o.Lease, o.Age
 }
 
+// chips are the accelerators of a host.
+func chips(h *scenarios.Host, device gpu.Device, keyed sim.Source) []*simulated.Chip {
+	list := make([]*simulated.Chip, max(h.Devices, 1))
+	for i := range list {
+		name := h.Name
+		if i > 0 {
+			name = fmt.Sprint(h.Name, "/", i+1)
+		}
+		list[i] = simulated.NewChip(simulated.Config{Profile: device, Index: i, UUID: "GPU-" + name, Keyed: keyed.Named(name)})
+	}
+	return list
+}
+
 // boot builds the world of a scenario.
 func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, draw *faults.Draw, log *trace.Log) (*sim.World, error) {
 	cfg := sim.Config{
@@ -386,8 +399,7 @@ func boot(s *scenarios.Scenario, j *job.Job, o Options, keyed sim.Source, draw *
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", h.Name, err)
 		}
-		cfg.Hosts = append(cfg.Hosts, sim.Host{Name: h.Name, Rack: h.Rack, Disk: d, Device: device,
-			Chip: simulated.NewChip(simulated.Config{Profile: device, UUID: "GPU-" + h.Name, Keyed: keyed.Named(h.Name)})})
+		cfg.Hosts = append(cfg.Hosts, sim.Host{Name: h.Name, Rack: h.Rack, Disk: d, Device: device, Chips: chips(&h, device, keyed)})
 	}
 	for _, n := range s.Cluster.Nodes {
 		var settings []cluster.Setting

@@ -36,14 +36,16 @@ const (
 	NodePaused                       // Node: it takes no steps until NodeResumed
 	NodeResumed                      // Node
 	RunEnded                         // Arg: number of events before this one
-	lastKind         = RunEnded
+	DeviceOperated                   // Node called the accelerator of host Peer; Text: what, and the class of its error; Arg: see DeviceArg
+	DeviceChanged                    // Node: the host whose accelerator it is; Text: what became of it; Arg: see DeviceArg
+	lastKind         = DeviceChanged
 )
 
 var kindNames = [lastKind + 1]string{
 	"?", "run-started", "node-started", "node-ready", "node-exited",
 	"node-crashed", "host-crashed", "sent", "delivered", "dropped", "refused",
 	"timer", "disk", "fault-began", "fault-ended", "fact", "paused", "resumed",
-	"run-ended",
+	"run-ended", "device", "device-changed",
 }
 
 // String is the name of the kind in dumps.
@@ -119,4 +121,14 @@ func SchemaArg(major, minor uint32) int64 { return int64(major)<<32 | int64(mino
 // Schema reads a SchemaArg; ok is false for the newest version.
 func Schema(arg int64) (major, minor uint32, ok bool) {
 	return uint32(arg >> 32), uint32(arg), arg != 0
+}
+
+// DeviceArg is the Arg of what concerns an accelerator: its number on its host, from
+// 0, and which context of the process it was, or for a change how often all
+// contexts were lost.
+func DeviceArg(device int, era uint64) int64 { return int64(device)<<48 | int64(era&(1<<48-1)) }
+
+// DeviceOf reads a DeviceArg.
+func DeviceOf(arg int64) (device int, era uint64) {
+	return int(arg >> 48), uint64(arg & (1<<48 - 1))
 }

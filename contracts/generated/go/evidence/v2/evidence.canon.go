@@ -6811,3 +6811,271 @@ func (m *Note) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfDeviceFact = canon.Schema{
+	Name: "esper.evidence.v2.DeviceFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "device", Wire: 2, Elem: 2},
+		{Number: 2, Name: "index", Wire: 0, Elem: 2},
+		{Number: 3, Name: "step", Wire: 0, Elem: 2},
+		{Number: 4, Name: "class", Wire: 2, Elem: 2},
+		{Number: 5, Name: "xid", Wire: 0, Elem: 2},
+		{Number: 6, Name: "detail", Wire: 2, Elem: 2},
+		{Number: 7, Name: "at_ms", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *DeviceFact) FullName() string { return schemaOfDeviceFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *DeviceFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Device) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Device))
+	}
+	if m.Index != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Index))
+	}
+	if m.Step != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Step))
+	}
+	if len(m.Class) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Class))
+	}
+	if m.Xid != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Xid))
+	}
+	if len(m.Detail) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Detail))
+	}
+	if m.AtMs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.AtMs))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *DeviceFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *DeviceFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.AtMs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.AtMs))
+		i--
+		b[i] = 0x38
+	}
+	if len(m.Detail) != 0 {
+		i = canon.PutString(b, i, m.Detail)
+		i--
+		b[i] = 0x32
+	}
+	if m.Xid != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Xid))
+		i--
+		b[i] = 0x28
+	}
+	if len(m.Class) != 0 {
+		i = canon.PutString(b, i, m.Class)
+		i--
+		b[i] = 0x22
+	}
+	if m.Step != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Step))
+		i--
+		b[i] = 0x18
+	}
+	if m.Index != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Index))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Device) != 0 {
+		i = canon.PutString(b, i, m.Device)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *DeviceFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfDeviceFact.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfDeviceFact.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Device != string(b[at:n]) {
+			m.Device = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Device = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfDeviceFact.Fail(2, r, i)
+		}
+		if v == 0 {
+			return schemaOfDeviceFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Index = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Index = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(3, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfDeviceFact.Fail(3, r, i)
+		}
+		if v > 12 {
+			return schemaOfDeviceFact.Fail(3, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfDeviceFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Step = DeviceStep(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfDeviceFact.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfDeviceFact.Fail(4, canon.BadUTF8, at)
+		}
+		if m.Class != string(b[at:n]) {
+			m.Class = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Class = ""
+	}
+	if tag == 0x28 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(5, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfDeviceFact.Fail(5, r, i)
+		}
+		if v == 0 {
+			return schemaOfDeviceFact.Fail(5, canon.ExplicitZero, i)
+		}
+		m.Xid = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Xid = 0
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfDeviceFact.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfDeviceFact.Fail(6, canon.BadUTF8, at)
+		}
+		if m.Detail != string(b[at:n]) {
+			m.Detail = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Detail = ""
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfDeviceFact.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfDeviceFact.Fail(7, canon.ExplicitZero, i)
+		}
+		m.AtMs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.AtMs = 0
+	}
+	if tag != canon.End {
+		return schemaOfDeviceFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *DeviceFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Device) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Device)
+	}
+	if m.Index != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Index)))
+	}
+	if m.Step != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Step)))
+	}
+	if len(m.Class) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.Class)
+	}
+	if m.Xid != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.Mix(h, uint64(uint64(m.Xid)))
+	}
+	if len(m.Detail) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.Detail)
+	}
+	if m.AtMs != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.AtMs)))
+	}
+	return canon.Mix(h, 0)
+}

@@ -366,6 +366,86 @@ func (BusAction) EnumDescriptor() ([]byte, []int) {
 	return file_evidence_evidence_proto_rawDescGZIP(), []int{4}
 }
 
+// DeviceStep is what became of an accelerator, as a process that uses it sees it.
+type DeviceStep int32
+
+const (
+	DeviceStep_DEVICE_STEP_UNSPECIFIED DeviceStep = 0
+	DeviceStep_DEVICE_FAILED           DeviceStep = 1  // a call failed
+	DeviceStep_DEVICE_WORKS            DeviceStep = 2  // one did well after that
+	DeviceStep_DEVICE_REBUILT          DeviceStep = 3  // the process made another context
+	DeviceStep_DEVICE_RESTART          DeviceStep = 4  // the process ends, for only another gets a context
+	DeviceStep_DEVICE_RESET            DeviceStep = 5  // the process reset it
+	DeviceStep_DEVICE_REBOOT           DeviceStep = 6  // the process has the host restarted
+	DeviceStep_DEVICE_SICK             DeviceStep = 7  // the process does not use it any more
+	DeviceStep_DEVICE_WELL             DeviceStep = 8  // and does again
+	DeviceStep_DEVICE_DISPUTED         DeviceStep = 9  // its health check says that it is sick, and it computes what it should
+	DeviceStep_DEVICE_WRONG            DeviceStep = 10 // it computed something wrong, and said nothing
+	DeviceStep_DEVICE_REPORTED         DeviceStep = 11 // the driver reported something of it
+	DeviceStep_DEVICE_ASIDE            DeviceStep = 12 // the process computes on its processor instead
+)
+
+// Enum value maps for DeviceStep.
+var (
+	DeviceStep_name = map[int32]string{
+		0:  "DEVICE_STEP_UNSPECIFIED",
+		1:  "DEVICE_FAILED",
+		2:  "DEVICE_WORKS",
+		3:  "DEVICE_REBUILT",
+		4:  "DEVICE_RESTART",
+		5:  "DEVICE_RESET",
+		6:  "DEVICE_REBOOT",
+		7:  "DEVICE_SICK",
+		8:  "DEVICE_WELL",
+		9:  "DEVICE_DISPUTED",
+		10: "DEVICE_WRONG",
+		11: "DEVICE_REPORTED",
+		12: "DEVICE_ASIDE",
+	}
+	DeviceStep_value = map[string]int32{
+		"DEVICE_STEP_UNSPECIFIED": 0,
+		"DEVICE_FAILED":           1,
+		"DEVICE_WORKS":            2,
+		"DEVICE_REBUILT":          3,
+		"DEVICE_RESTART":          4,
+		"DEVICE_RESET":            5,
+		"DEVICE_REBOOT":           6,
+		"DEVICE_SICK":             7,
+		"DEVICE_WELL":             8,
+		"DEVICE_DISPUTED":         9,
+		"DEVICE_WRONG":            10,
+		"DEVICE_REPORTED":         11,
+		"DEVICE_ASIDE":            12,
+	}
+)
+
+func (x DeviceStep) Enum() *DeviceStep {
+	p := new(DeviceStep)
+	*p = x
+	return p
+}
+
+func (x DeviceStep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeviceStep) Descriptor() protoreflect.EnumDescriptor {
+	return file_evidence_evidence_proto_enumTypes[5].Descriptor()
+}
+
+func (DeviceStep) Type() protoreflect.EnumType {
+	return &file_evidence_evidence_proto_enumTypes[5]
+}
+
+func (x DeviceStep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeviceStep.Descriptor instead.
+func (DeviceStep) EnumDescriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{5}
+}
+
 // LogFact is one event of a write-ahead log.
 type LogFact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2906,6 +2986,100 @@ func (x *Note) GetData() []byte {
 	return nil
 }
 
+// DeviceFact is declared by a process about an accelerator of its host. Those that
+// a later life must know are in a log, as they stand.
+type DeviceFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // its identity
+	Index         int32                  `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`  // on the host, from 0
+	Step          DeviceStep             `protobuf:"varint,3,opt,name=step,proto3,enum=esper.evidence.v2.DeviceStep" json:"step,omitempty"`
+	Class         string                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"` // of the failure, as package gpu names it
+	Xid           int32                  `protobuf:"varint,5,opt,name=xid,proto3" json:"xid,omitempty"`
+	Detail        string                 `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	AtMs          int64                  `protobuf:"varint,7,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"` // on the host's clock, ms since 1970; in logs only
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceFact) Reset() {
+	*x = DeviceFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceFact) ProtoMessage() {}
+
+func (x *DeviceFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceFact.ProtoReflect.Descriptor instead.
+func (*DeviceFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DeviceFact) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *DeviceFact) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *DeviceFact) GetStep() DeviceStep {
+	if x != nil {
+		return x.Step
+	}
+	return DeviceStep_DEVICE_STEP_UNSPECIFIED
+}
+
+func (x *DeviceFact) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *DeviceFact) GetXid() int32 {
+	if x != nil {
+		return x.Xid
+	}
+	return 0
+}
+
+func (x *DeviceFact) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *DeviceFact) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -3151,7 +3325,16 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05words\x18\x02 \x03(\tR\x05words\x12\x18\n" +
 	"\anumbers\x18\x03 \x03(\x03R\anumbers\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data*\xd0\x01\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"\xc2\x01\n" +
+	"\n" +
+	"DeviceFact\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x05R\x05index\x121\n" +
+	"\x04step\x18\x03 \x01(\x0e2\x1d.esper.evidence.v2.DeviceStepR\x04step\x12\x14\n" +
+	"\x05class\x18\x04 \x01(\tR\x05class\x12\x10\n" +
+	"\x03xid\x18\x05 \x01(\x05R\x03xid\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x13\n" +
+	"\x05at_ms\x18\a \x01(\x03R\x04atMs*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3209,7 +3392,23 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\fBUS_CONSUMED\x10\b\x12\f\n" +
 	"\bBUS_SHED\x10\t\x12\f\n" +
 	"\bBUS_AGED\x10\n" +
-	"BMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
+	"*\x8b\x02\n" +
+	"\n" +
+	"DeviceStep\x12\x1b\n" +
+	"\x17DEVICE_STEP_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rDEVICE_FAILED\x10\x01\x12\x10\n" +
+	"\fDEVICE_WORKS\x10\x02\x12\x12\n" +
+	"\x0eDEVICE_REBUILT\x10\x03\x12\x12\n" +
+	"\x0eDEVICE_RESTART\x10\x04\x12\x10\n" +
+	"\fDEVICE_RESET\x10\x05\x12\x11\n" +
+	"\rDEVICE_REBOOT\x10\x06\x12\x0f\n" +
+	"\vDEVICE_SICK\x10\a\x12\x0f\n" +
+	"\vDEVICE_WELL\x10\b\x12\x13\n" +
+	"\x0fDEVICE_DISPUTED\x10\t\x12\x10\n" +
+	"\fDEVICE_WRONG\x10\n" +
+	"\x12\x13\n" +
+	"\x0fDEVICE_REPORTED\x10\v\x12\x10\n" +
+	"\fDEVICE_ASIDE\x10\fBMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
 
 var (
 	file_evidence_evidence_proto_rawDescOnce sync.Once
@@ -3223,77 +3422,80 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 	return file_evidence_evidence_proto_rawDescData
 }
 
-var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
 	(CheckpointAction)(0),    // 2: esper.evidence.v2.CheckpointAction
 	(RollbackStep)(0),        // 3: esper.evidence.v2.RollbackStep
 	(BusAction)(0),           // 4: esper.evidence.v2.BusAction
-	(*LogFact)(nil),          // 5: esper.evidence.v2.LogFact
-	(*CommandFact)(nil),      // 6: esper.evidence.v2.CommandFact
-	(*StageFact)(nil),        // 7: esper.evidence.v2.StageFact
-	(*StepFact)(nil),         // 8: esper.evidence.v2.StepFact
-	(*BoundaryFact)(nil),     // 9: esper.evidence.v2.BoundaryFact
-	(*AppliedCommand)(nil),   // 10: esper.evidence.v2.AppliedCommand
-	(*EpochFact)(nil),        // 11: esper.evidence.v2.EpochFact
-	(*PartDigest)(nil),       // 12: esper.evidence.v2.PartDigest
-	(*CheckpointFact)(nil),   // 13: esper.evidence.v2.CheckpointFact
-	(*RollbackFact)(nil),     // 14: esper.evidence.v2.RollbackFact
-	(*DecisionFact)(nil),     // 15: esper.evidence.v2.DecisionFact
-	(*PauseFact)(nil),        // 16: esper.evidence.v2.PauseFact
-	(*BusFact)(nil),          // 17: esper.evidence.v2.BusFact
-	(*ReplayFact)(nil),       // 18: esper.evidence.v2.ReplayFact
-	(*BreakerFact)(nil),      // 19: esper.evidence.v2.BreakerFact
-	(*ModeFact)(nil),         // 20: esper.evidence.v2.ModeFact
-	(*ReportFact)(nil),       // 21: esper.evidence.v2.ReportFact
-	(*AssetFact)(nil),        // 22: esper.evidence.v2.AssetFact
-	(*JobFact)(nil),          // 23: esper.evidence.v2.JobFact
-	(*SliceFact)(nil),        // 24: esper.evidence.v2.SliceFact
-	(*ConfigFact)(nil),       // 25: esper.evidence.v2.ConfigFact
-	(*PolicyFact)(nil),       // 26: esper.evidence.v2.PolicyFact
-	(*PruningFact)(nil),      // 27: esper.evidence.v2.PruningFact
-	(*RegistrationFact)(nil), // 28: esper.evidence.v2.RegistrationFact
-	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
-	(*GradientFact)(nil),     // 30: esper.evidence.v2.GradientFact
-	(*KernelFaultFact)(nil),  // 31: esper.evidence.v2.KernelFaultFact
-	(*SampleFact)(nil),       // 32: esper.evidence.v2.SampleFact
-	(*DrawnExperience)(nil),  // 33: esper.evidence.v2.DrawnExperience
-	(*ChoiceFact)(nil),       // 34: esper.evidence.v2.ChoiceFact
-	(*RewardFact)(nil),       // 35: esper.evidence.v2.RewardFact
-	(*Note)(nil),             // 36: esper.evidence.v2.Note
-	(*v2.SeedRef)(nil),       // 37: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 38: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 39: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 40: esper.training.v2.StepEffect
+	(DeviceStep)(0),          // 5: esper.evidence.v2.DeviceStep
+	(*LogFact)(nil),          // 6: esper.evidence.v2.LogFact
+	(*CommandFact)(nil),      // 7: esper.evidence.v2.CommandFact
+	(*StageFact)(nil),        // 8: esper.evidence.v2.StageFact
+	(*StepFact)(nil),         // 9: esper.evidence.v2.StepFact
+	(*BoundaryFact)(nil),     // 10: esper.evidence.v2.BoundaryFact
+	(*AppliedCommand)(nil),   // 11: esper.evidence.v2.AppliedCommand
+	(*EpochFact)(nil),        // 12: esper.evidence.v2.EpochFact
+	(*PartDigest)(nil),       // 13: esper.evidence.v2.PartDigest
+	(*CheckpointFact)(nil),   // 14: esper.evidence.v2.CheckpointFact
+	(*RollbackFact)(nil),     // 15: esper.evidence.v2.RollbackFact
+	(*DecisionFact)(nil),     // 16: esper.evidence.v2.DecisionFact
+	(*PauseFact)(nil),        // 17: esper.evidence.v2.PauseFact
+	(*BusFact)(nil),          // 18: esper.evidence.v2.BusFact
+	(*ReplayFact)(nil),       // 19: esper.evidence.v2.ReplayFact
+	(*BreakerFact)(nil),      // 20: esper.evidence.v2.BreakerFact
+	(*ModeFact)(nil),         // 21: esper.evidence.v2.ModeFact
+	(*ReportFact)(nil),       // 22: esper.evidence.v2.ReportFact
+	(*AssetFact)(nil),        // 23: esper.evidence.v2.AssetFact
+	(*JobFact)(nil),          // 24: esper.evidence.v2.JobFact
+	(*SliceFact)(nil),        // 25: esper.evidence.v2.SliceFact
+	(*ConfigFact)(nil),       // 26: esper.evidence.v2.ConfigFact
+	(*PolicyFact)(nil),       // 27: esper.evidence.v2.PolicyFact
+	(*PruningFact)(nil),      // 28: esper.evidence.v2.PruningFact
+	(*RegistrationFact)(nil), // 29: esper.evidence.v2.RegistrationFact
+	(*GradientSet)(nil),      // 30: esper.evidence.v2.GradientSet
+	(*GradientFact)(nil),     // 31: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 32: esper.evidence.v2.KernelFaultFact
+	(*SampleFact)(nil),       // 33: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 34: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 35: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 36: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 37: esper.evidence.v2.Note
+	(*DeviceFact)(nil),       // 38: esper.evidence.v2.DeviceFact
+	(*v2.SeedRef)(nil),       // 39: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 40: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 41: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 42: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	37, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	38, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	38, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	39, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	40, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	40, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	39, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	40, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
-	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	37, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	42, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	11, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
+	39, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
-	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
+	13, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	37, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	37, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
-	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	37, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	33, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	39, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	30, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
+	39, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	34, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	5,  // 20: esper.evidence.v2.DeviceFact.step:type_name -> esper.evidence.v2.DeviceStep
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -3306,8 +3508,8 @@ func file_evidence_evidence_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   32,
+			NumEnums:      6,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

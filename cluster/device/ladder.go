@@ -1,0 +1,161 @@
+package device
+
+import (
+	"time"
+
+	"github.com/esper-sim/espersim/cluster/actor"
+	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	"github.com/esper-sim/espersim/gpu"
+)
+
+// The ladder: how often an action may be taken within a time before the next
+// greater one is. An action that did not help so often will not.
+const (
+	mostRetries  = 2 // one after the other
+	mostRebuilds = 3
+	mostRestarts = 3
+	mostResets   = 2
+	mostReboots  = 2
+
+	rebuildWindow = time.Minute
+	restartWindow = 10 * time.Minute
+	resetWindow   = 10 * time.Minute
+	rebootWindow  = time.Hour
+)
+
+// recover does what is to be done about an error. nil: the call is to be made again.
+func (g *Guard) recover(u *unit, e *gpu.Error) error {
+	action := e.Class.Trait().Action
+	for {
+		switch action {
+		case gpu.Retry, gpu.Wait, gpu.Compare:
+			if u.streak <= mostRetries {
+				g.env.Probe.Reached("device/retried")
+				return nil
+			}
+			action = gpu.RebuildContext
+		case gpu.FreeMemory:
+			// Others have it, or the caller: who passes no memory back gets the
+			// error, and is not to blame a device for it.
+			if u.streak == 1 {
+				g.env.Probe.Reached("device/retried")
+				return nil
+			}
+			u.streak = 0
+			return e
+		case gpu.RebuildContext:
+			if !g.may(&u.rebuilt) {
+				action = gpu.ResetDevice
+				continue
+			}
+			if again := g.rebuild(u); again != nil {
+				e, action = again, max(again.Class.Trait().Action, gpu.RebuildContext)
+				continue
+			}
+			return nil
+		case gpu.RestartProcess:
+			if g.count(u, evidencev2.DeviceStep_DEVICE_RESTART, restartWindow) >= mostRestarts {
+				action = gpu.ResetDevice
+				continue
+			}
+			if !g.write(u, evidencev2.DeviceStep_DEVICE_RESTART, e, "") {
+				return g.rest(u)
+			}
+			g.env.Probe.Reached("device/restart")
+			return &actor.Exit{Why: u.String() + ": " + e.Error()}
+		case gpu.ResetDevice:
+			if g.count(u, evidencev2.DeviceStep_DEVICE_RESET, resetWindow) >= mostResets {
+				action = gpu.RestartNode
+				continue
+			}
+			if !g.write(u, evidencev2.DeviceStep_DEVICE_RESET, e, "") {
+				return g.rest(u)
+			}
+			g.env.Probe.Reached("device/reset")
+			if again := failure(u.Accel.Reset()); again != nil {
+				e, action = again, max(again.Class.Trait().Action, gpu.ResetDevice)
+				continue
+			}
+			u.due = false
+			if again := g.rebuild(u); again != nil {
+				e, action = again, max(again.Class.Trait().Action, gpu.ResetDevice)
+				continue
+			}
+			return nil
+		case gpu.RestartNode:
+			if g.count(u, evidencev2.DeviceStep_DEVICE_REBOOT, rebootWindow) >= mostReboots {
+				action = gpu.Replace
+				continue
+			}
+			if !g.write(u, evidencev2.DeviceStep_DEVICE_REBOOT, e, "") {
+				return g.rest(u)
+			}
+			g.env.Probe.Reached("device/reboot")
+			return &actor.Exit{Why: u.String() + ": " + e.Error(), Reboot: true}
+		default: // Replace, or nothing that a host could do
+			if !g.write(u, evidencev2.DeviceStep_DEVICE_SICK, e, "") {
+				return g.rest(u)
+			}
+			g.env.Probe.Reached("device/sick")
+			u.next = g.env.Clock.Monotonic() + probation
+			g.choose()
+			return nil
+		}
+	}
+}
+
+// failure is an accelerator's error, or nil.
+func failure(err error) *gpu.Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := err.(*gpu.Error); ok {
+		return e
+	}
+	return &gpu.Error{Class: gpu.Sticky, Why: err.Error()}
+}
+
+// rebuild makes another context.
+func (g *Guard) rebuild(u *unit) *gpu.Error {
+	g.era++
+	if e := failure(u.Accel.Rebuild()); e != nil {
+		return e
+	}
+	g.env.Probe.Reached("device/rebuilt")
+	u.Accel.Limit(g.o.Limit)
+	g.tell(u, evidencev2.DeviceStep_DEVICE_REBUILT, nil, "")
+	return nil
+}
+
+// may says whether a context may be rebuilt once more, and counts it.
+func (g *Guard) may(past *[]time.Duration) bool {
+	now := g.env.Clock.Monotonic()
+	k := 0
+	for k < len(*past) && now-(*past)[k] >= rebuildWindow {
+		k++
+	}
+	*past = append((*past)[:0], (*past)[k:]...)
+	if len(*past) >= mostRebuilds {
+		return false
+	}
+	*past = append(*past, now)
+	return true
+}
+
+// count is how often a step was taken lately, in whatever life.
+func (g *Guard) count(u *unit, step evidencev2.DeviceStep, within time.Duration) (n int) {
+	since := g.env.Clock.Now().Add(-within).UnixMilli()
+	for _, f := range u.past {
+		if f.Step == step && f.AtMs >= since && f.Class != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// rest leaves a device alone for as long as what is to be done about it cannot be
+// made durable.
+func (g *Guard) rest(*unit) error {
+	g.env.Probe.Reached("device/rest")
+	return ErrNone
+}
