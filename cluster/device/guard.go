@@ -72,6 +72,9 @@ func New(env actor.Env, o Options) *Guard {
 		if id, err := d.Health.Identity(); err == nil {
 			u.id = id.UUID
 		}
+		// What the driver reported earlier, an earlier life has dealt with; what is
+		// left of it the device's state says.
+		_, u.seen, _ = d.Health.Events(0)
 		d.Accel.Limit(o.Limit)
 		g.units = append(g.units, u)
 	}

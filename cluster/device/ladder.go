@@ -78,6 +78,10 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 			}
 			u.due = false
 			if again := g.rebuild(u); again != nil {
+				if again.Class.Trait().Action == gpu.RestartProcess {
+					// The device is well, and this process gets no context on it.
+					return &actor.Exit{Why: u.String() + ": " + again.Error()}
+				}
 				e, action = again, max(again.Class.Trait().Action, gpu.ResetDevice)
 				continue
 			}

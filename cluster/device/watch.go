@@ -57,7 +57,10 @@ func (g *Guard) read(u *unit) {
 // is to be done if it does not, is done with the error of that.
 func (g *Guard) look(u *unit) {
 	s, err := u.Health.Sample()
-	if err != nil || s.Healthy() || u.due {
+	if err != nil {
+		return
+	}
+	if u.due = u.due || s.Remap.Pending; s.Healthy() || u.due {
 		return
 	}
 	if g.check() == nil {

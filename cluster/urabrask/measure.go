@@ -93,8 +93,8 @@ func (b *bench) setUp(id string, binary []byte) error {
 	b.p = program{p, k}
 	b.m.width, b.m.params, b.m.passes, b.m.bytes = p.Width, p.Params, f.Passes, f.Bytes
 	b.x, b.y = make([]float32, batch*p.Width), make([]float32, batch*p.Width)
-	if f.Bytes > sliceBytes {
-		b.m.reject("it takes %d bytes of the device, and a slice has %d", f.Bytes, int64(sliceBytes))
+	if most := f.Bytes + f.Retained; most > sliceBytes {
+		b.m.reject("it takes %d bytes of the device, and a slice has %d", most, int64(sliceBytes))
 	}
 	return nil
 }
