@@ -1,6 +1,7 @@
 package checkers_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -46,6 +47,19 @@ func (p *tape) device(node string, s evidencev2.DeviceStep, class string) {
 	p.fact(node, &evidencev2.DeviceFact{Step: s, Class: class})
 }
 
+// goes has the lead ask for a step, and some members answer.
+func (p *tape) goes(step int64, members int) {
+	p.sent("lead", "w-1", &evidencev2.Note{Kind: "go", Numbers: []int64{1, step}})
+	for i := range members {
+		p.sent(fmt.Sprint("w-", i+1), "lead", &evidencev2.Note{Kind: "sum", Numbers: []int64{1, step, 1}})
+	}
+}
+
+// fleetStep declares a step of two members with a device each as done.
+func (p *tape) fleetStep(step int64, state uint64) {
+	p.fact("lead", &evidencev2.FleetFact{Step: evidencev2.FleetStep_FLEET_STEP_DONE, Generation: 1, Number: step, State: state, Members: 2, Devices: 2, StepMs: 1000})
+}
+
 // deviceCases are the cases of what accelerators do to the rest.
 var deviceCases = map[string]func(p *tape, guilty bool){
 	"G1": func(p *tape, guilty bool) {
@@ -65,6 +79,10 @@ var deviceCases = map[string]func(p *tape, guilty bool){
 	"G3": func(p *tape, guilty bool) {
 		p.befalls("kasmina", "failed: off-bus")
 		cases["E1"](p, guilty)
+	},
+	"G4": func(p *tape, guilty bool) {
+		p.goes(0, pick(guilty, 1, 2))
+		p.fleetStep(0, 7919%251)
 	},
 	"G5": func(p *tape, guilty bool) {
 		p.starts("kasmina")
@@ -172,6 +190,29 @@ func TestDevices(t *testing.T) {
 			p.calls("urabrask", "rebuild", a)
 			p.calls("urabrask", "run", a)
 			p.bench("urabrask", "VALIDATED")
+		}},
+		"an answer that never comes": {"G4", func(p *tape, guilty bool) {
+			p.goes(0, 2)
+			p.fleetStep(0, 7919%251)
+			p.goes(1, 1)
+			p.wait(pick(guilty, 10*time.Minute, time.Minute))
+			p.message()
+			p.fact("lead", &evidencev2.FleetFact{Step: evidencev2.FleetStep_FLEET_INTERRUPTED, Generation: 1, Number: 1, StepMs: 1000})
+		}},
+		"a lead that begins anew": {"G4", func(p *tape, guilty bool) {
+			p.goes(0, 2)
+			p.fleetStep(0, 7919%251)
+			p.goes(1, 1)
+			if !guilty {
+				p.event(trace.NodeCrashed, "lead", nil)
+			}
+			p.wait(10 * time.Minute)
+			p.sent("w-1", "lead", &evidencev2.Note{Kind: "alive", Numbers: []int64{1, 0}})
+		}},
+		"a state that no calm run has": {"G3", func(p *tape, guilty bool) {
+			p.befalls("w-1", "failed: off-bus")
+			p.goes(0, 2)
+			p.fleetStep(0, pick[uint64](guilty, 1, 7919%251))
 		}},
 		"given up long after it failed": {"G5", func(p *tape, guilty bool) {
 			p.starts("kasmina")

@@ -85,6 +85,7 @@ var catalogue = []Invariant{
 	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
 	{ID: "G1", Statement: "no step uses what was computed or kept on a context that is lost, and nothing but what mends it is called on one", Source: "faults 4"},
 	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile", Source: "faults 4"},
+	{ID: "G4", Statement: "a collective is done when all members have given their part, and never waits for ever", Source: "faults 4"},
 	{ID: "G5", Statement: "no accelerator is reset, given up or has its host restarted that has not failed: being slow, lacking memory and a health check that lies are no failures", Source: "faults 4"},
 	{ID: "G3", Statement: "where an accelerator failed, replaying the run's lineage gives identical bytes all the same", Source: "faults 4"},
 }
@@ -138,6 +139,7 @@ var groups = []group{
 	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
 	{[]string{"E1", "I10", "G3"}, kinds([]trace.Kind{trace.MessageSent}, facts, deviceEvents), newEquivalence},
 	{[]string{"G1", "G2", "G5"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
+	{[]string{"G4", "G3"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeCrashed, trace.NodeExited}, facts, deviceEvents), newFleet},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"E2"}, facts, newReplays},
 	{[]string{"R4"}, kinds([]trace.Kind{trace.MessageSent}, facts), newBusLog},

@@ -8,6 +8,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/client"
 	"github.com/esper-sim/espersim/cluster/elesh"
 	"github.com/esper-sim/espersim/cluster/emrakul"
+	"github.com/esper-sim/espersim/cluster/fleet"
 	"github.com/esper-sim/espersim/cluster/jace"
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/karn"
@@ -253,6 +254,16 @@ var roles = map[string]Role{
 		Doc:     "structural analysis: a worker of Emrakul's; nodes are called elesh-1 and so on",
 		Options: func() any { return elesh.Defaults() },
 		Make:    func(j *job.Job, o any) actor.Constructor { return elesh.New(j, *o.(*elesh.Options)) },
+	},
+	"fleet-lead": {
+		Doc:     "leads the training of a fleet of hosts with accelerators: step by step, from checkpoint to checkpoint",
+		Options: func() any { return fleet.LeadDefaults() },
+		Make:    func(_ *job.Job, o any) actor.Constructor { return fleet.NewLead(*o.(*fleet.LeadOptions)) },
+	},
+	"fleet-worker": {
+		Doc:     "a host of a fleet: computes its part of every step on all its accelerators",
+		Options: func() any { return fleet.WorkerDefaults() },
+		Make:    func(_ *job.Job, o any) actor.Constructor { return fleet.NewWorker(*o.(*fleet.WorkerOptions)) },
 	},
 	"sparse": {
 		Doc:      "a client in the place of Kasmina: has structures by the hundred, and masks them when it loads a checkpoint",

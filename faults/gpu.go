@@ -15,6 +15,7 @@ var gpuKinds = []*Kind{
 	gpuKind(gpu.RemapPending),
 	gpuKind(gpu.RemapFailed),
 	gpuKind(gpu.OffBus),
+	gpuKind(gpu.LinkFailed),
 	gpuKind(gpu.Firmware),
 	gpuKind(gpu.Hung),
 	gpuKind(gpu.Throttled),

@@ -46,6 +46,7 @@ type Scenario struct {
 
 	Plan      []Step      `yaml:"plan" doc:"faults at given times"`
 	Random    []Random    `yaml:"random" doc:"faults that arrive at random"`
+	Fleet     Fleet       `yaml:"fleet" doc:"failures of accelerators and their hosts at measured rates"`
 	Swarm     string      `yaml:"swarm" oneof:"listed,survivable" doc:"each run draws its own share of the random faults, and of the code's rare ways: listed, of those in random; survivable, of every survivable kind that fits the cluster, too"`
 	Sites     []Site      `yaml:"sites" doc:"rare ways of the code that are taken; see espersim faults sites"`
 	Enumerate *Enumerate  `yaml:"enumerate" doc:"one run for each value of $n in the plan"`
@@ -78,6 +79,7 @@ type Host struct {
 	Rack    string `yaml:"rack" doc:"the rack it stands in"`
 	Device  string `yaml:"device" oneof:"h100,a100,v100,cpu" doc:"which profile its compute time follows"`
 	Devices int    `yaml:"devices" doc:"how many accelerators it has; left out: one"`
+	Count   int    `yaml:"count" doc:"so many like it, named name-1, name-2 …; left out: one, named name"`
 	Disk    Disk   `yaml:"disk" doc:"its disk"`
 }
 
@@ -93,6 +95,7 @@ type Node struct {
 	Name    string        `yaml:"name" need:"yes" doc:"a name"`
 	Is      string        `yaml:"is" doc:"the role; left out: the name"`
 	Host    string        `yaml:"host" need:"yes" doc:"the host it runs on"`
+	Count   int           `yaml:"count" doc:"so many like it, named name-1, name-2 …; on as many hosts of a counted one, each on its own"`
 	Restart *Duration     `yaml:"restart" doc:"how long after it ended by itself it starts again; left out: 200ms"`
 	Schema  SchemaVersion `yaml:"schema" doc:"the version of the contracts that it speaks, such as 2.0; left out: the newest"`
 	Options Options       `yaml:"options" doc:"what the role takes; see espersim roles"`
@@ -157,6 +160,13 @@ type Random struct {
 	For   Duration  `yaml:"for" doc:"how long each holds"`
 	From  Duration  `yaml:"from" doc:"not before"`
 	Until Duration  `yaml:"until" doc:"not after; left out: the end of the run"`
+}
+
+// Fleet are failures at measured rates.
+type Fleet struct {
+	Rates  string  `yaml:"rates" doc:"which: llama-3, delta-h100 or delta-a100"`
+	Times  float64 `yaml:"times" doc:"so many times as often; left out: as measured"`
+	Lemons float64 `yaml:"lemons" doc:"the share of the devices' failures that befalls few of them"`
 }
 
 // Site turns a rare way of the code on, in every node.
@@ -240,6 +250,9 @@ func Parse(path string, b []byte, c Catalogue) (*Scenario, error) {
 	if err := d.value(root.Content[0], reflect.ValueOf(s).Elem(), ""); err != nil {
 		return nil, err
 	}
+	if err := d.expand(s); err != nil {
+		return nil, err
+	}
 	if err := d.check(s, c); err != nil {
 		return nil, err
 	}
@@ -273,6 +286,9 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 		path := fmt.Sprintf("cluster.hosts[%d]", i)
 		if contains(hosts, h.Name) {
 			return fail(path+".name", fmt.Sprintf("host %q is declared twice", h.Name), "another name")
+		}
+		if h.Devices < 0 || h.Devices > mostDevices {
+			return fail(path+".devices", fmt.Sprintf("%d accelerators", h.Devices), fmt.Sprintf("1 to %d", mostDevices))
 		}
 		if h.Disk.Sector != 0 && h.Disk.Sector != 512 && h.Disk.Sector != 4096 {
 			return fail(path+".disk.sector", fmt.Sprintf("a sector of %d bytes", h.Disk.Sector), "512 or 4096")
@@ -347,6 +363,17 @@ func (d *decoder) check(s *Scenario, c Catalogue) error {
 		f, _ := r.Fault.with("1")
 		if k := faults.Lookup(f.Kind); !k.Once(r.For.Std()) && r.For <= 0 {
 			return fail(path, fmt.Sprintf("%s needs a duration", k.Name), "for: such as 500ms")
+		}
+	}
+	if f := s.Fleet; f != (Fleet{}) {
+		if !contains(faults.FleetRates(), f.Rates) {
+			return fail("fleet.rates", fmt.Sprintf("unknown rates %q", f.Rates), quoteNearest(f.Rates, faults.FleetRates()))
+		}
+		if !(f.Times >= 0 && f.Times <= 1e6) {
+			return fail("fleet.times", fmt.Sprintf("%v times as often", f.Times), "a number from 0 to 1000000")
+		}
+		if !(f.Lemons >= 0 && f.Lemons <= 1) {
+			return fail("fleet.lemons", fmt.Sprintf("a share of %v", f.Lemons), "0 to 1")
 		}
 	}
 	if s.Swarm == "listed" && len(s.Random) == 0 {
@@ -449,6 +476,13 @@ func (s *Scenario) Steps(n int, keyed faults.Keyed) ([]faults.Step, error) {
 		}
 		nodes, hosts, racks := s.Names()
 		steps = append(steps, faults.Expand(randoms, s.Duration.Std(), keyed, nodes, hosts, racks)...)
+	}
+	if s.Fleet.Rates != "" {
+		more, err := faults.Fleet(s.Fleet).Steps(s.places(), s.Duration.Std(), keyed)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, more...)
 	}
 	sort.SliceStable(steps, func(i, j int) bool { return steps[i].At < steps[j].At })
 	return s.healed(steps), nil

@@ -27,6 +27,8 @@ import (
 
 // Options of a guard.
 type Options struct {
+	Dir     string        // of its log; empty: device
+	Index   int           // on the host, of the first device that the process has
 	Limit   time.Duration // longest that one launch may take
 	Segment int           // bytes of a segment of its log
 	Timeout time.Duration // longest that an operation on the disk may take
@@ -59,6 +61,7 @@ type unit struct {
 	next     time.Duration // of them, not before
 	rebuilt  []time.Duration
 	past     []*evidencev2.DeviceFact // resets and restarts, from the log
+	given    int                      // how often it was given up
 }
 
 // ErrNone says that a process has no accelerator that is to be used.
@@ -68,7 +71,7 @@ var ErrNone = errors.New("no accelerator is to be used")
 func New(env actor.Env, o Options) *Guard {
 	g := &Guard{env: env, o: o, use: -1, era: 1}
 	for i, d := range env.Devices {
-		u := &unit{Device: d, index: i}
+		u := &unit{Device: d, index: o.Index + i}
 		if id, err := d.Health.Identity(); err == nil {
 			u.id = id.UUID
 		}
@@ -80,7 +83,11 @@ func New(env actor.Env, o Options) *Guard {
 	}
 	g.choose()
 	if len(g.units) > 0 {
-		g.log = journal.New(env, journal.Options{Dir: "device", Name: string(env.Self) + "/device", Segment: o.Segment, Timeout: o.Timeout,
+		dir := o.Dir
+		if dir == "" {
+			dir = "device"
+		}
+		g.log = journal.New(env, journal.Options{Dir: dir, Name: string(env.Self) + "/" + dir, Segment: o.Segment, Timeout: o.Timeout,
 			Reset:  g.forget,
 			Apply:  g.apply,
 			Opened: g.choose,
@@ -99,7 +106,7 @@ func (g *Guard) Open() {
 
 func (g *Guard) forget() {
 	for _, u := range g.units {
-		u.sick, u.past = nil, nil
+		u.sick, u.past, u.given = nil, nil, 0
 	}
 }
 
@@ -121,6 +128,7 @@ func (u *unit) take(m *evidencev2.DeviceFact) {
 	switch m.Step {
 	case evidencev2.DeviceStep_DEVICE_SICK:
 		u.sick, u.well = m, 0
+		u.given++
 	case evidencev2.DeviceStep_DEVICE_WELL:
 		u.sick, u.past = nil, nil
 	default:

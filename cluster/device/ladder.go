@@ -101,7 +101,7 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 				return g.rest(u)
 			}
 			g.env.Probe.Reached("device/sick")
-			u.next = g.env.Clock.Monotonic() + probation
+			u.next = g.env.Clock.Monotonic() + u.probation()
 			g.choose()
 			return nil
 		}

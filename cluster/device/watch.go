@@ -22,13 +22,13 @@ func (g *Guard) Tick() {
 		return
 	}
 	g.env.Clock.SetTimer(Timer, 0, every)
-	for _, u := range g.units {
+	for i, u := range g.units {
 		if u.sick != nil {
 			g.retry(u)
 			continue
 		}
 		g.read(u)
-		if u.index == g.use {
+		if i == g.use {
 			g.look(u)
 		}
 	}
@@ -100,14 +100,14 @@ func (g *Guard) retry(u *unit) {
 	if now < u.next {
 		return
 	}
-	u.next = now + probation/enough
+	u.next = now + u.probation()/enough
 	id, err := u.Health.Identity()
 	switch {
 	case err != nil:
 		return
 	case id.UUID != u.id:
 		old := u.id
-		u.id = id.UUID
+		u.id, u.given = id.UUID, 0
 		if failure(u.Accel.Rebuild()) != nil || !g.write(u, evidencev2.DeviceStep_DEVICE_WELL, nil, "it is in the place of "+old) {
 			u.id = old
 			return
@@ -125,6 +125,12 @@ func (g *Guard) retry(u *unit) {
 	u.Accel.Limit(g.o.Limit)
 	u.sick, u.streak, u.due, u.rebuilt = nil, 0, false, nil
 	g.choose()
+}
+
+// probation is how long a device is left alone that was given up: longer each time.
+// Few devices make most of the failures, and each does well in between.
+func (u *unit) probation() time.Duration {
+	return probation << min(max(u.given-1, 0), 8)
 }
 
 // passes says whether a device that is not used computes a known result.

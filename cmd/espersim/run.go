@@ -230,6 +230,12 @@ func (o *runOptions) report(outcomes []*runner.Outcome, wall time.Duration) {
 		if out.Problem != "" {
 			fmt.Fprintf(o.out, "      %s\n", out.Problem)
 		}
+		if f := out.Scenario.FleetSummary(); f != "" {
+			fmt.Fprintf(o.out, "      %s\n", f)
+		}
+		if out.First != nil && out.First.Fleet != nil {
+			fmt.Fprintf(o.out, "      run seed %d: %v\n", out.First.RunSeed, out.First.Fleet)
+		}
 		for _, v := range out.Scenario.Void {
 			fmt.Fprintf(o.out, "      %s is void: %s\n", v.Invariant, v.Because)
 		}

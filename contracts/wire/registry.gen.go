@@ -106,6 +106,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.evidence.v2.DeviceFact":                func() canon.Message { return new(v26.DeviceFact) },
 	"esper.evidence.v2.DrawnExperience":           func() canon.Message { return new(v26.DrawnExperience) },
 	"esper.evidence.v2.EpochFact":                 func() canon.Message { return new(v26.EpochFact) },
+	"esper.evidence.v2.FleetFact":                 func() canon.Message { return new(v26.FleetFact) },
 	"esper.evidence.v2.GradientFact":              func() canon.Message { return new(v26.GradientFact) },
 	"esper.evidence.v2.GradientSet":               func() canon.Message { return new(v26.GradientSet) },
 	"esper.evidence.v2.JobFact":                   func() canon.Message { return new(v26.JobFact) },

@@ -1119,6 +1119,14 @@ var bugs = []planted{
 	{id: "G3", role: "kasmina", bug: "takes a forward pass for good whose launch failed", file: "gpu/ecc-uncontained.yaml", make: func() *hooks {
 		return taking(gpu.MemoryUncontained)
 	}},
+	{id: "G4", role: "fleet-lead", bug: "has no deadline for a member that does not answer", file: "gpu/fleet-partitioned.yaml", make: func() *hooks {
+		return forgets("deadline", 0)
+	}},
+	{id: "G3", role: "fleet-worker", bug: "goes on with a device whose memory was lost", file: "gpu/lemon.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) {
+			d.run = func(t gpu.Timing, err error) (gpu.Timing, error) { return t, nil }
+		})
+	}},
 	{id: "G5", role: "urabrask", bug: "takes a slow device for one that hangs", file: "gpu/throttled.yaml", make: func() *hooks {
 		return onDevice(func(d *crookedDevice) {
 			d.run = func(t gpu.Timing, err error) (gpu.Timing, error) {

@@ -133,9 +133,11 @@ type Result struct {
 	// Waits is who waits for whom at the end of a run that is stuck.
 	Waits *checkers.WaitReport `json:"waits,omitempty"`
 	// SwarmGiven is the swarm where a command line turned it on.
-	SwarmGiven string        `json:"swarm_given,omitempty"`
-	Error      string        `json:"error,omitempty"`
-	Plan       []faults.Step `json:"-"`
+	SwarmGiven string `json:"swarm_given,omitempty"`
+	// Fleet is what became of a fleet's training; nil: there is none.
+	Fleet *Fleet        `json:"fleet,omitempty"`
+	Error string        `json:"error,omitempty"`
+	Plan  []faults.Step `json:"-"`
 }
 
 // Run runs a scenario once. An error means that the run could not be built;
@@ -213,6 +215,11 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 		observers = append(observers, suite)
 	}
 	observers = append(observers, o.Observers...)
+	var fleet *fleetWatch
+	if hasFleet(s) {
+		fleet = new(fleetWatch)
+		observers = append(observers, fleet)
+	}
 	if w, err = boot(s, j, o, keyed, draw, trace.NewLog(observers...)); err != nil {
 		return nil, err
 	}
@@ -235,6 +242,9 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 	res.Events, res.Messages = w.Trace().Len(), w.Messages()
 	res.SimMS = w.Now().Milliseconds()
 	res.Probes = w.Probes()
+	if fleet != nil {
+		res.Fleet = fleet.result()
+	}
 	res.Verdict = Clean
 	if suite != nil {
 		var judgeErr error
@@ -366,6 +376,13 @@ func chips(h *scenarios.Host, device gpu.Device, keyed sim.Source) []*simulated.
 			name = fmt.Sprint(h.Name, "/", i+1)
 		}
 		list[i] = simulated.NewChip(simulated.Config{Profile: device, Index: i, UUID: "GPU-" + name, Keyed: keyed.Named(name)})
+	}
+	for i, c := range list {
+		for k, peer := range list {
+			if k != i {
+				c.Connect(peer)
+			}
+		}
 	}
 	return list
 }

@@ -7079,3 +7079,317 @@ func (m *DeviceFact) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfFleetFact = canon.Schema{
+	Name: "esper.evidence.v2.FleetFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "step", Wire: 0, Elem: 2},
+		{Number: 2, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 3, Name: "number", Wire: 0, Elem: 2},
+		{Number: 4, Name: "state", Wire: 0, Elem: 2},
+		{Number: 5, Name: "member", Wire: 2, Elem: 2},
+		{Number: 6, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 7, Name: "members", Wire: 0, Elem: 2},
+		{Number: 8, Name: "devices", Wire: 0, Elem: 2},
+		{Number: 9, Name: "step_ms", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *FleetFact) FullName() string { return schemaOfFleetFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *FleetFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Step != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Step))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if m.Number != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Number))
+	}
+	if m.State != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.State))
+	}
+	if len(m.Member) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Member))
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	if m.Members != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Members))
+	}
+	if m.Devices != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Devices))
+	}
+	if m.StepMs != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.StepMs))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *FleetFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *FleetFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.StepMs != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.StepMs))
+		i--
+		b[i] = 0x48
+	}
+	if m.Devices != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Devices))
+		i--
+		b[i] = 0x40
+	}
+	if m.Members != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Members))
+		i--
+		b[i] = 0x38
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x32
+	}
+	if len(m.Member) != 0 {
+		i = canon.PutString(b, i, m.Member)
+		i--
+		b[i] = 0x2a
+	}
+	if m.State != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.State))
+		i--
+		b[i] = 0x20
+	}
+	if m.Number != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Number))
+		i--
+		b[i] = 0x18
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x10
+	}
+	if m.Step != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Step))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *FleetFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(1, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfFleetFact.Fail(1, r, i)
+		}
+		if v > 4 {
+			return schemaOfFleetFact.Fail(1, canon.UnknownEnum, i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Step = FleetStep(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Step = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfFleetFact.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Number = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Number = 0
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.State = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.State = 0
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfFleetFact.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfFleetFact.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Member != string(b[at:n]) {
+			m.Member = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Member = ""
+	}
+	if tag == 0x32 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(6, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfFleetFact.Fail(6, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfFleetFact.Fail(6, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(7, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfFleetFact.Fail(7, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Members = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Members = 0
+	}
+	if tag == 0x40 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(8, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfFleetFact.Fail(8, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(8, canon.ExplicitZero, i)
+		}
+		m.Devices = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Devices = 0
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetFact.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfFleetFact.Fail(9, canon.ExplicitZero, i)
+		}
+		m.StepMs = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.StepMs = 0
+	}
+	if tag != canon.End {
+		return schemaOfFleetFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *FleetFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Step != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Step)))
+	}
+	if m.Number != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Number)))
+	}
+	if m.State != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.State)))
+	}
+	if len(m.Member) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Member)
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 6)
+		h = canon.MixString(h, m.Reason)
+	}
+	if m.Members != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.Members)))
+	}
+	if m.Devices != 0 {
+		h = canon.Mix(h, 8)
+		h = canon.Mix(h, uint64(uint64(m.Devices)))
+	}
+	if m.StepMs != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.StepMs)))
+	}
+	return canon.Mix(h, 0)
+}

@@ -446,6 +446,62 @@ func (DeviceStep) EnumDescriptor() ([]byte, []int) {
 	return file_evidence_evidence_proto_rawDescGZIP(), []int{5}
 }
 
+// FleetStep is what became of the training of a fleet.
+type FleetStep int32
+
+const (
+	FleetStep_FLEET_STEP_UNSPECIFIED FleetStep = 0
+	FleetStep_FLEET_STARTED          FleetStep = 1 // its members stand at a step
+	FleetStep_FLEET_STEP_DONE        FleetStep = 2 // a step is done: all have its sum
+	FleetStep_FLEET_INTERRUPTED      FleetStep = 3 // a member failed: it begins again behind the newest checkpoint
+	FleetStep_FLEET_SAVED            FleetStep = 4 // a checkpoint is durable
+)
+
+// Enum value maps for FleetStep.
+var (
+	FleetStep_name = map[int32]string{
+		0: "FLEET_STEP_UNSPECIFIED",
+		1: "FLEET_STARTED",
+		2: "FLEET_STEP_DONE",
+		3: "FLEET_INTERRUPTED",
+		4: "FLEET_SAVED",
+	}
+	FleetStep_value = map[string]int32{
+		"FLEET_STEP_UNSPECIFIED": 0,
+		"FLEET_STARTED":          1,
+		"FLEET_STEP_DONE":        2,
+		"FLEET_INTERRUPTED":      3,
+		"FLEET_SAVED":            4,
+	}
+)
+
+func (x FleetStep) Enum() *FleetStep {
+	p := new(FleetStep)
+	*p = x
+	return p
+}
+
+func (x FleetStep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FleetStep) Descriptor() protoreflect.EnumDescriptor {
+	return file_evidence_evidence_proto_enumTypes[6].Descriptor()
+}
+
+func (FleetStep) Type() protoreflect.EnumType {
+	return &file_evidence_evidence_proto_enumTypes[6]
+}
+
+func (x FleetStep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FleetStep.Descriptor instead.
+func (FleetStep) EnumDescriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{6}
+}
+
 // LogFact is one event of a write-ahead log.
 type LogFact struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3080,6 +3136,116 @@ func (x *DeviceFact) GetAtMs() int64 {
 	return 0
 }
 
+// FleetFact is declared by the lead of a fleet. Checkpoints are in its log, as they
+// stand.
+type FleetFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          FleetStep              `protobuf:"varint,1,opt,name=step,proto3,enum=esper.evidence.v2.FleetStep" json:"step,omitempty"`
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"` // it rises with every start
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`         // of the step; of the next one, for a start or a checkpoint
+	State         uint64                 `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`           // after it
+	Member        string                 `protobuf:"bytes,5,opt,name=member,proto3" json:"member,omitempty"`          // that failed
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Members       uint32                 `protobuf:"varint,7,opt,name=members,proto3" json:"members,omitempty"`
+	Devices       uint32                 `protobuf:"varint,8,opt,name=devices,proto3" json:"devices,omitempty"`             // of all members
+	StepMs        int64                  `protobuf:"varint,9,opt,name=step_ms,json=stepMs,proto3" json:"step_ms,omitempty"` // that a step takes where nothing disturbs it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetFact) Reset() {
+	*x = FleetFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetFact) ProtoMessage() {}
+
+func (x *FleetFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetFact.ProtoReflect.Descriptor instead.
+func (*FleetFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FleetFact) GetStep() FleetStep {
+	if x != nil {
+		return x.Step
+	}
+	return FleetStep_FLEET_STEP_UNSPECIFIED
+}
+
+func (x *FleetFact) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *FleetFact) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *FleetFact) GetState() uint64 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *FleetFact) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *FleetFact) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FleetFact) GetMembers() uint32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *FleetFact) GetDevices() uint32 {
+	if x != nil {
+		return x.Devices
+	}
+	return 0
+}
+
+func (x *FleetFact) GetStepMs() int64 {
+	if x != nil {
+		return x.StepMs
+	}
+	return 0
+}
+
 var File_evidence_evidence_proto protoreflect.FileDescriptor
 
 const file_evidence_evidence_proto_rawDesc = "" +
@@ -3334,7 +3500,19 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x05class\x18\x04 \x01(\tR\x05class\x12\x10\n" +
 	"\x03xid\x18\x05 \x01(\x05R\x03xid\x12\x16\n" +
 	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x13\n" +
-	"\x05at_ms\x18\a \x01(\x03R\x04atMs*\xd0\x01\n" +
+	"\x05at_ms\x18\a \x01(\x03R\x04atMs\"\x88\x02\n" +
+	"\tFleetFact\x120\n" +
+	"\x04step\x18\x01 \x01(\x0e2\x1c.esper.evidence.v2.FleetStepR\x04step\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\x04R\x05state\x12\x16\n" +
+	"\x06member\x18\x05 \x01(\tR\x06member\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x18\n" +
+	"\amembers\x18\a \x01(\rR\amembers\x12\x18\n" +
+	"\adevices\x18\b \x01(\rR\adevices\x12\x17\n" +
+	"\astep_ms\x18\t \x01(\x03R\x06stepMs*\xd0\x01\n" +
 	"\tLogAction\x12\x1a\n" +
 	"\x16LOG_ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3408,7 +3586,13 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\fDEVICE_WRONG\x10\n" +
 	"\x12\x13\n" +
 	"\x0fDEVICE_REPORTED\x10\v\x12\x10\n" +
-	"\fDEVICE_ASIDE\x10\fBMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
+	"\fDEVICE_ASIDE\x10\f*w\n" +
+	"\tFleetStep\x12\x1a\n" +
+	"\x16FLEET_STEP_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rFLEET_STARTED\x10\x01\x12\x13\n" +
+	"\x0fFLEET_STEP_DONE\x10\x02\x12\x15\n" +
+	"\x11FLEET_INTERRUPTED\x10\x03\x12\x0f\n" +
+	"\vFLEET_SAVED\x10\x04BMZKgithub.com/esper-sim/espersim/contracts/generated/go/evidence/v2;evidencev2b\x06proto3"
 
 var (
 	file_evidence_evidence_proto_rawDescOnce sync.Once
@@ -3422,8 +3606,8 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 	return file_evidence_evidence_proto_rawDescData
 }
 
-var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -3431,71 +3615,74 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(RollbackStep)(0),        // 3: esper.evidence.v2.RollbackStep
 	(BusAction)(0),           // 4: esper.evidence.v2.BusAction
 	(DeviceStep)(0),          // 5: esper.evidence.v2.DeviceStep
-	(*LogFact)(nil),          // 6: esper.evidence.v2.LogFact
-	(*CommandFact)(nil),      // 7: esper.evidence.v2.CommandFact
-	(*StageFact)(nil),        // 8: esper.evidence.v2.StageFact
-	(*StepFact)(nil),         // 9: esper.evidence.v2.StepFact
-	(*BoundaryFact)(nil),     // 10: esper.evidence.v2.BoundaryFact
-	(*AppliedCommand)(nil),   // 11: esper.evidence.v2.AppliedCommand
-	(*EpochFact)(nil),        // 12: esper.evidence.v2.EpochFact
-	(*PartDigest)(nil),       // 13: esper.evidence.v2.PartDigest
-	(*CheckpointFact)(nil),   // 14: esper.evidence.v2.CheckpointFact
-	(*RollbackFact)(nil),     // 15: esper.evidence.v2.RollbackFact
-	(*DecisionFact)(nil),     // 16: esper.evidence.v2.DecisionFact
-	(*PauseFact)(nil),        // 17: esper.evidence.v2.PauseFact
-	(*BusFact)(nil),          // 18: esper.evidence.v2.BusFact
-	(*ReplayFact)(nil),       // 19: esper.evidence.v2.ReplayFact
-	(*BreakerFact)(nil),      // 20: esper.evidence.v2.BreakerFact
-	(*ModeFact)(nil),         // 21: esper.evidence.v2.ModeFact
-	(*ReportFact)(nil),       // 22: esper.evidence.v2.ReportFact
-	(*AssetFact)(nil),        // 23: esper.evidence.v2.AssetFact
-	(*JobFact)(nil),          // 24: esper.evidence.v2.JobFact
-	(*SliceFact)(nil),        // 25: esper.evidence.v2.SliceFact
-	(*ConfigFact)(nil),       // 26: esper.evidence.v2.ConfigFact
-	(*PolicyFact)(nil),       // 27: esper.evidence.v2.PolicyFact
-	(*PruningFact)(nil),      // 28: esper.evidence.v2.PruningFact
-	(*RegistrationFact)(nil), // 29: esper.evidence.v2.RegistrationFact
-	(*GradientSet)(nil),      // 30: esper.evidence.v2.GradientSet
-	(*GradientFact)(nil),     // 31: esper.evidence.v2.GradientFact
-	(*KernelFaultFact)(nil),  // 32: esper.evidence.v2.KernelFaultFact
-	(*SampleFact)(nil),       // 33: esper.evidence.v2.SampleFact
-	(*DrawnExperience)(nil),  // 34: esper.evidence.v2.DrawnExperience
-	(*ChoiceFact)(nil),       // 35: esper.evidence.v2.ChoiceFact
-	(*RewardFact)(nil),       // 36: esper.evidence.v2.RewardFact
-	(*Note)(nil),             // 37: esper.evidence.v2.Note
-	(*DeviceFact)(nil),       // 38: esper.evidence.v2.DeviceFact
-	(*v2.SeedRef)(nil),       // 39: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 40: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 41: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 42: esper.training.v2.StepEffect
+	(FleetStep)(0),           // 6: esper.evidence.v2.FleetStep
+	(*LogFact)(nil),          // 7: esper.evidence.v2.LogFact
+	(*CommandFact)(nil),      // 8: esper.evidence.v2.CommandFact
+	(*StageFact)(nil),        // 9: esper.evidence.v2.StageFact
+	(*StepFact)(nil),         // 10: esper.evidence.v2.StepFact
+	(*BoundaryFact)(nil),     // 11: esper.evidence.v2.BoundaryFact
+	(*AppliedCommand)(nil),   // 12: esper.evidence.v2.AppliedCommand
+	(*EpochFact)(nil),        // 13: esper.evidence.v2.EpochFact
+	(*PartDigest)(nil),       // 14: esper.evidence.v2.PartDigest
+	(*CheckpointFact)(nil),   // 15: esper.evidence.v2.CheckpointFact
+	(*RollbackFact)(nil),     // 16: esper.evidence.v2.RollbackFact
+	(*DecisionFact)(nil),     // 17: esper.evidence.v2.DecisionFact
+	(*PauseFact)(nil),        // 18: esper.evidence.v2.PauseFact
+	(*BusFact)(nil),          // 19: esper.evidence.v2.BusFact
+	(*ReplayFact)(nil),       // 20: esper.evidence.v2.ReplayFact
+	(*BreakerFact)(nil),      // 21: esper.evidence.v2.BreakerFact
+	(*ModeFact)(nil),         // 22: esper.evidence.v2.ModeFact
+	(*ReportFact)(nil),       // 23: esper.evidence.v2.ReportFact
+	(*AssetFact)(nil),        // 24: esper.evidence.v2.AssetFact
+	(*JobFact)(nil),          // 25: esper.evidence.v2.JobFact
+	(*SliceFact)(nil),        // 26: esper.evidence.v2.SliceFact
+	(*ConfigFact)(nil),       // 27: esper.evidence.v2.ConfigFact
+	(*PolicyFact)(nil),       // 28: esper.evidence.v2.PolicyFact
+	(*PruningFact)(nil),      // 29: esper.evidence.v2.PruningFact
+	(*RegistrationFact)(nil), // 30: esper.evidence.v2.RegistrationFact
+	(*GradientSet)(nil),      // 31: esper.evidence.v2.GradientSet
+	(*GradientFact)(nil),     // 32: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 33: esper.evidence.v2.KernelFaultFact
+	(*SampleFact)(nil),       // 34: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 35: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 36: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 37: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 38: esper.evidence.v2.Note
+	(*DeviceFact)(nil),       // 39: esper.evidence.v2.DeviceFact
+	(*FleetFact)(nil),        // 40: esper.evidence.v2.FleetFact
+	(*v2.SeedRef)(nil),       // 41: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 42: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 43: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 44: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	39, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	40, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	40, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	41, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	42, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	42, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	41, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	42, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
-	11, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	39, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	43, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	44, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	12, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
+	41, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
-	13, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
+	14, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	39, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	41, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
-	30, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	39, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	41, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	34, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	41, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	43, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	31, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
+	41, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	43, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	35, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
 	5,  // 20: esper.evidence.v2.DeviceFact.step:type_name -> esper.evidence.v2.DeviceStep
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	6,  // 21: esper.evidence.v2.FleetFact.step:type_name -> esper.evidence.v2.FleetStep
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -3508,8 +3695,8 @@ func file_evidence_evidence_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   33,
+			NumEnums:      7,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
