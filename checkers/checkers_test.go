@@ -1091,6 +1091,16 @@ var liars = map[string]clause{
 		p.publish("tolaria", "system.events.epoch", "e", &eventsv2.EpochEvent{Epoch: 4, RollbackGeneration: 2, Phase: eventsv2.EpochPhase_ROLLED_BACK,
 			Mode: pick(guilty, eventsv2.RunMode_NORMAL, eventsv2.RunMode_FROZEN)})
 	}},
+	"an emergency that is acknowledged and forgotten": {"A6", func(p *tape, guilty bool) {
+		p.mail("sentinel", "tolaria", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
+		p.sent("tolaria", "sentinel", &pausev2.PauseAck{PauseId: "n", State: pausev2.PauseState_PAUSED})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)}) // it was in flight
+		if !guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+			p.fact("tolaria", &evidencev2.ModeFact{From: "FROZEN", To: "CONSERVATIVE"})
+		}
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 1, 1)})
+	}},
 	"an emergency that nobody acknowledges": {"A6", func(p *tape, guilty bool) {
 		p.mail("sentinel", "kasmina", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
 		if !guilty {
@@ -1274,6 +1284,29 @@ var liars = map[string]clause{
 			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
 			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: s})
 		}
+	}},
+	"a pause that is granted again with another quota": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, quota := range []uint32{7, pick[uint32](guilty, 0, 7)} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING, GrantedQuota: quota})
+		}
+	}},
+	"a pause that is granted and not published": {"A5", func(p *tape, guilty bool) {
+		t := new(pausev2.PauseToken)
+		if err := t.ParseCanonical(p.token("operator")); err != nil {
+			p.t.Fatal(err)
+		}
+		for _, topic := range []string{"control.tolaria.commands", "control.kasmina.commands"}[:pick(guilty, 1, 2)] {
+			c := pauseCommand(p.token("operator"))
+			c.CommandId += topic
+			p.publish("tamiyo", topic, "e-"+topic, c)
+		}
+		p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+		p.wait(11 * time.Second)
+		p.fact("kasmina", &evidencev2.LogFact{Log: "kasmina", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1})
 	}},
 	"a resume for a forged token": {"A5", func(p *tape, guilty bool) {
 		t := &pausev2.PauseToken{TokenId: "t", Role: pick(guilty, "guest", "operator")}
