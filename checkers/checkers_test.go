@@ -771,6 +771,17 @@ var liars = map[string]clause{
 			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: blueprintv2.KernelStatus_VALIDATED}})
 		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
 	}},
+	"a blueprint that waits for a breaker that is open too long": {"L3", func(p *tape, guilty bool) {
+		p.fact("tezzeret", &evidencev2.JobFact{JobId: "j", Subsystem: "tezzeret", State: "QUEUED"})
+		p.fact("urabrask", &evidencev2.JobFact{JobId: "j", Subsystem: "urabrask", State: "QUEUED"})
+		for _, id := range []string{"b1", "b2"} {
+			p.publish("urza", "compilation.blueprint.submitted", "e-"+id, &eventsv2.BlueprintSubmittedEvent{BlueprintId: id})
+		}
+		p.sent("tezzeret", "urza", &assetsv2.MoveAsset{AssetId: "b1", Blueprint: blueprintv2.BlueprintStatus_INVALID})
+		p.fact("tezzeret", &evidencev2.BreakerFact{Subsystem: "tezzeret", Breaker: "tezzeret/timeout", From: "CLOSED", To: "OPEN"})
+		p.wait(pick(guilty, 6*time.Minute, 5*time.Minute))
+		p.fact("tezzeret", &evidencev2.LogFact{Log: "tezzeret", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1})
+	}},
 	"a blueprint that is nothing": {"L3", func(p *tape, guilty bool) {
 		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret"})
 		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
