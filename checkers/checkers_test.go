@@ -1230,6 +1230,22 @@ var liars = map[string]clause{
 				BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "ROLLED_BACK"})
 		}
 	}},
+	"an end that was undone before it was reported": {"I7", func(p *tape, guilty bool) {
+		c := germinate()
+		seed := &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}
+		c.GetSeedLifecycle().Seed, c.GetSeedLifecycle().KernelArtifactId = seed, "k"
+		p.command(c)
+		p.fact("kasmina", &evidencev2.StageFact{Seed: seed, From: telemetryv2.SeedStage_DORMANT, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 3})
+		p.applied("kasmina", "c1", 3)
+		p.fact("kasmina", &evidencev2.StageFact{Seed: seed, From: telemetryv2.SeedStage_GERMINATED, To: telemetryv2.SeedStage_CULLED, CommandId: "c2", Epoch: 5})
+		p.wait(5 * time.Second)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		if !guilty { // it may have been in the log
+			p.fact("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_RECOVERED, Lsn: 3})
+		}
+		p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+			BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "CULLED"})
+	}},
 	"an adaptation that was taken back, and nobody says so": {"I7", func(p *tape, guilty bool) {
 		p.command(germinate())
 		p.fact("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{}, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 5})
