@@ -771,6 +771,17 @@ var liars = map[string]clause{
 			Kernel: &blueprintv2.CompiledKernelArtifact{Id: id, Status: blueprintv2.KernelStatus_VALIDATED}})
 		p.sent("kasmina", "tolaria", &trainingv2.ForwardReply{Status: trainingv2.ReplyStatus_OK, Kernels: []*trainingv2.KernelUse{{KernelArtifactId: id}}})
 	}},
+	"a blueprint that waits for a breaker that is open too long": {"L3", func(p *tape, guilty bool) {
+		p.fact("tezzeret", &evidencev2.JobFact{JobId: "j", Subsystem: "tezzeret", State: "QUEUED"})
+		p.fact("urabrask", &evidencev2.JobFact{JobId: "j", Subsystem: "urabrask", State: "QUEUED"})
+		for _, id := range []string{"b1", "b2"} {
+			p.publish("urza", "compilation.blueprint.submitted", "e-"+id, &eventsv2.BlueprintSubmittedEvent{BlueprintId: id})
+		}
+		p.sent("tezzeret", "urza", &assetsv2.MoveAsset{AssetId: "b1", Blueprint: blueprintv2.BlueprintStatus_INVALID})
+		p.fact("tezzeret", &evidencev2.BreakerFact{Subsystem: "tezzeret", Breaker: "tezzeret/timeout", From: "CLOSED", To: "OPEN"})
+		p.wait(pick(guilty, 6*time.Minute, 5*time.Minute))
+		p.fact("tezzeret", &evidencev2.LogFact{Log: "tezzeret", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1})
+	}},
 	"a blueprint that is nothing": {"L3", func(p *tape, guilty bool) {
 		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret"})
 		p.fact("urabrask", &evidencev2.JobFact{Subsystem: "urabrask"})
@@ -1091,6 +1102,16 @@ var liars = map[string]clause{
 		p.publish("tolaria", "system.events.epoch", "e", &eventsv2.EpochEvent{Epoch: 4, RollbackGeneration: 2, Phase: eventsv2.EpochPhase_ROLLED_BACK,
 			Mode: pick(guilty, eventsv2.RunMode_NORMAL, eventsv2.RunMode_FROZEN)})
 	}},
+	"an emergency that is acknowledged and forgotten": {"A6", func(p *tape, guilty bool) {
+		p.mail("sentinel", "tolaria", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
+		p.sent("tolaria", "sentinel", &pausev2.PauseAck{PauseId: "n", State: pausev2.PauseState_PAUSED})
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 0, 1)}) // it was in flight
+		if !guilty {
+			p.fact("tolaria", &evidencev2.ModeFact{From: "NORMAL", To: "FROZEN"})
+			p.fact("tolaria", &evidencev2.ModeFact{From: "FROZEN", To: "CONSERVATIVE"})
+		}
+		p.fact("tolaria", &evidencev2.StepFact{Step: step(3, 1, 1)})
+	}},
 	"an emergency that nobody acknowledges": {"A6", func(p *tape, guilty bool) {
 		p.mail("sentinel", "kasmina", &telemetryv2.EmergencyNotice{NoticeId: "n", Level: telemetryv2.EmergencyLevel_EMERGENCY_LEVEL_CRITICAL})
 		if !guilty {
@@ -1209,6 +1230,22 @@ var liars = map[string]clause{
 				BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "ROLLED_BACK"})
 		}
 	}},
+	"an end that was undone before it was reported": {"I7", func(p *tape, guilty bool) {
+		c := germinate()
+		seed := &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}
+		c.GetSeedLifecycle().Seed, c.GetSeedLifecycle().KernelArtifactId = seed, "k"
+		p.command(c)
+		p.fact("kasmina", &evidencev2.StageFact{Seed: seed, From: telemetryv2.SeedStage_DORMANT, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 3})
+		p.applied("kasmina", "c1", 3)
+		p.fact("kasmina", &evidencev2.StageFact{Seed: seed, From: telemetryv2.SeedStage_GERMINATED, To: telemetryv2.SeedStage_CULLED, CommandId: "c2", Epoch: 5})
+		p.wait(5 * time.Second)
+		p.rollback("tolaria", evidencev2.RollbackStep_RB_COMMITTED, "r1", 4, 2)
+		if !guilty { // it may have been in the log
+			p.fact("tamiyo", &evidencev2.LogFact{Log: "tamiyo", Action: evidencev2.LogAction_LOG_RECOVERED, Lsn: 3})
+		}
+		p.publish("tamiyo", "innovation.field_reports", "report/c1", &operationalv2.FieldReport{ReportId: "report/c1",
+			BlueprintId: "b", KernelArtifactId: "k", SeedId: "1/1", Outcome: "CULLED"})
+	}},
 	"an adaptation that was taken back, and nobody says so": {"I7", func(p *tape, guilty bool) {
 		p.command(germinate())
 		p.fact("kasmina", &evidencev2.StageFact{Seed: &telemetryv2.SeedRef{}, To: telemetryv2.SeedStage_GERMINATED, CommandId: "c1", Epoch: 5})
@@ -1274,6 +1311,29 @@ var liars = map[string]clause{
 			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
 			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: s})
 		}
+	}},
+	"a pause that is granted again with another quota": {"A5", func(p *tape, guilty bool) {
+		t := &pausev2.PauseToken{TokenId: "t", Role: "operator"}
+		t.Signature = hmacOf(t.AppendCanonical(nil))
+		for _, quota := range []uint32{7, pick[uint32](guilty, 0, 7)} {
+			p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+			p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING, GrantedQuota: quota})
+		}
+	}},
+	"a pause that is granted and not published": {"A5", func(p *tape, guilty bool) {
+		t := new(pausev2.PauseToken)
+		if err := t.ParseCanonical(p.token("operator")); err != nil {
+			p.t.Fatal(err)
+		}
+		for _, topic := range []string{"control.tolaria.commands", "control.kasmina.commands"}[:pick(guilty, 1, 2)] {
+			c := pauseCommand(p.token("operator"))
+			c.CommandId += topic
+			p.publish("tamiyo", topic, "e-"+topic, c)
+		}
+		p.mail("operator", "tamiyo", &pausev2.PauseRequest{PauseId: "p1", Token: t})
+		p.sent("tamiyo", "operator", &pausev2.PauseAck{PauseId: "p1", Subsystem: "tamiyo", State: pausev2.PauseState_PAUSING})
+		p.wait(11 * time.Second)
+		p.fact("kasmina", &evidencev2.LogFact{Log: "kasmina", Action: evidencev2.LogAction_LOG_APPENDED, Lsn: 1})
 	}},
 	"a resume for a forged token": {"A5", func(p *tape, guilty bool) {
 		t := &pausev2.PauseToken{TokenId: "t", Role: pick(guilty, "guest", "operator")}

@@ -27,7 +27,9 @@ import (
 // I6: an adversarial design is sent to nobody. Its graph names its template.
 // K3: a kernel of the library runs only where the library's word that it is
 // validated has come, with bytes that have their digest.
-// L3: a blueprint that was announced comes to a verdict or is marked invalid.
+// L3: a blueprint that was announced comes to a verdict or is marked invalid. It
+// need not while a breaker of the compiler or the validator is open, which holds
+// its work up for as long as it is set to (tezzeret/timeout: five minutes).
 type innovation struct {
 	settle func(int64) bool
 	last   int64
@@ -39,14 +41,16 @@ type innovation struct {
 	library   map[string]string // by node: whom it asks for kernels
 	validated map[string]bool   // node and kernel
 	submitted map[string]*publication
-	ended     map[string]bool // blueprints with a verdict or a mark; an announcement may come again
-	both      [2]bool         // there is a compiler, there is a validator
+	ended     map[string]bool  // blueprints with a verdict or a mark; an announcement may come again
+	both      [2]bool          // there is a compiler, there is a validator
+	held      map[string]int64 // by node and breaker: since when it has been open
+	worked    int64            // when the last of them let work through again
 }
 
 func newInnovation(p Params) Checker {
 	return &innovation{settle: p.Settled, binaries: map[string][sha256.Size]byte{}, durable: map[string]uint64{}, compilers: map[string]bool{},
 		verdicts: map[string]map[blueprintv2.KernelStatus]bool{},
-		library:  map[string]string{}, validated: map[string]bool{}, submitted: map[string]*publication{}, ended: map[string]bool{}}
+		library:  map[string]string{}, validated: map[string]bool{}, submitted: map[string]*publication{}, ended: map[string]bool{}, held: map[string]int64{}}
 }
 
 func (*innovation) Invariants() []string { return []string{"I4", "I5", "I6", "K3", "L3"} }
@@ -54,8 +58,17 @@ func (*innovation) Invariants() []string { return []string{"I4", "I5", "I6", "K3
 func (c *innovation) Observe(e *Event, j *Judge) {
 	c.last = e.At
 	switch e.Kind {
+	case trace.NodeStarted:
+		for key := range c.held {
+			if strings.HasPrefix(key, e.Node+"\x00") {
+				delete(c.held, key)
+				c.worked = e.At
+			}
+		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
+		case *evidencev2.BreakerFact:
+			c.breaker(e, f)
 		case *evidencev2.LogFact:
 			switch f.Action {
 			case evidencev2.LogAction_LOG_DURABLE:
@@ -78,6 +91,21 @@ func (c *innovation) Observe(e *Event, j *Judge) {
 		}
 	case trace.MessageSent:
 		c.sent(e, j)
+	}
+}
+
+// breaker notes since when a breaker of the plane's workers has been open.
+func (c *innovation) breaker(e *Event, f *evidencev2.BreakerFact) {
+	if f.Subsystem != "tezzeret" && f.Subsystem != "urabrask" {
+		return
+	}
+	key := e.Node + "\x00" + f.Breaker
+	if _, open := c.held[key]; open {
+		delete(c.held, key)
+		c.worked = e.At
+	}
+	if f.To == "OPEN" {
+		c.held[key] = e.At
 	}
 }
 
@@ -211,13 +239,25 @@ func (c *innovation) end(id string, j *Judge) {
 	j.Judged("L3")
 }
 
-// way is how long after the faults have ended a blueprint may be on its way.
-const way = int64(15 * time.Second)
+// way is how long after the faults have ended, and the breakers let work through,
+// a blueprint may be on its way; and longestHold how long a breaker may be open.
+const (
+	way         = int64(15 * time.Second)
+	longestHold = int64(5*time.Minute + 5*time.Second)
+)
 
 // Finish implements Checker.
 func (c *innovation) Finish(j *Judge) {
 	if !c.both[0] || !c.both[1] || c.settle == nil || !c.settle(c.last-way) {
 		return
+	}
+	if c.worked > 0 && c.last-c.worked <= way {
+		return
+	}
+	for _, since := range c.held {
+		if c.last-since <= longestHold {
+			return
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.submitted)) {
 		if s := c.submitted[id]; c.last-s.first > way {

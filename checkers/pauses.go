@@ -21,7 +21,7 @@ import (
 
 // pauses judges A5 and A6: that pauses begin with a valid token, end in time,
 // and hold still what they stop; and that an emergency freezes training, which
-// is a pause that nobody asked for.
+// is a pause that nobody asked for, whatever holds training when it comes.
 type pauses struct {
 	p      Params
 	life   downtime
@@ -36,11 +36,25 @@ type pauses struct {
 	mode   map[string]string
 	named  map[string]string
 	alarms map[string]alarm
+	last   int64
+	owed   *freeze // what Tolaria has acknowledged, and has not frozen for yet
 
 	asked   map[string]*pausev2.PauseToken // pause id to the token of its newest request
 	resumes map[string]*pausev2.PauseToken // the same of requests to resume
 	used    map[string]string              // token id to the pause that was granted with it
-	told    map[string]bool                // pause ids that were granted
+	told    map[string]uint32              // pause ids that were granted, with the quota
+
+	// Of Tamiyo's present life: the topics and tokens of the pauses that it has
+	// published, and the pauses that it has told to be granted.
+	issued   map[string]bool
+	granting []granting
+}
+
+// granting is a pause as it was told to whoever asked for it.
+type granting struct {
+	pause, token string
+	at           int64
+	seq          uint64
 }
 
 // alarm is a CRITICAL notice that a node was given and has to acknowledge.
@@ -53,6 +67,13 @@ type alarm struct {
 
 // alarmed are who acknowledges a CRITICAL notice, and within what time.
 var alarmed = []string{"tolaria", "kasmina", "tamiyo"}
+
+// freeze is one that Tolaria owes: the step in flight may end before it.
+type freeze struct {
+	notice string
+	seq    uint64
+	steps  int
+}
 
 const alarmTime = int64(90 * time.Millisecond)
 
@@ -78,7 +99,7 @@ const pauseSlack = int64(500 * time.Millisecond)
 func newPauses(p Params) Checker {
 	return &pauses{p: p, life: newDowntime(), paused: map[string]*pause{}, input: map[int32][]float32{},
 		early: map[string]*pause{}, ended: map[string]bool{}, mode: map[string]string{}, named: map[string]string{}, alarms: map[string]alarm{},
-		asked: map[string]*pausev2.PauseToken{}, resumes: map[string]*pausev2.PauseToken{}, used: map[string]string{}, told: map[string]bool{}}
+		asked: map[string]*pausev2.PauseToken{}, resumes: map[string]*pausev2.PauseToken{}, used: map[string]string{}, told: map[string]uint32{}, issued: map[string]bool{}}
 }
 
 func (*pauses) Invariants() []string { return []string{"A5", "A6"} }
@@ -89,6 +110,13 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 		delete(c.paused, e.Node)
 		delete(c.early, e.Node)
 		delete(c.mode, e.Node)
+		switch e.Node {
+		case "tolaria":
+			c.owed = nil
+		case "tamiyo":
+			clear(c.issued)
+			c.granting = c.granting[:0]
+		}
 		for _, k := range slices.Sorted(maps.Keys(c.alarms)) {
 			if c.alarms[k].node == e.Node {
 				delete(c.alarms, k)
@@ -96,16 +124,23 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 		}
 		return
 	}
+	c.last = e.At
 	c.overdue(e, j)
 	switch e.Kind {
 	case trace.MessageSent:
 		c.command(e.Mail, e.At)
+		if e.Node == "tamiyo" {
+			c.publishes(e.Mail)
+		}
 		if m, ok := e.Mail.Payload.(*pausev2.PauseAck); ok && m.Subsystem == "tamiyo" {
 			c.answered(e, m, j)
 		}
 		switch m := e.Mail.Payload.(type) {
 		case *pausev2.PauseAck:
 			if k := e.Node + "/" + m.PauseId; c.alarms[k].seq != 0 {
+				if e.Node == "tolaria" && c.mode[e.Node] != frozen && c.owed == nil {
+					c.owed = &freeze{notice: m.PauseId, seq: c.alarms[k].seq}
+				}
 				delete(c.alarms, k)
 				j.Judged("A6")
 			}
@@ -167,6 +202,9 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			if f.Step == evidencev2.RollbackStep_RB_CONFIRMED && f.Subsystem == "tolaria" {
 				c.names(fmt.Sprint("ROLLED_BACK ", f.Generation), e.Node)
 			}
+			if f.Step == evidencev2.RollbackStep_RB_DONE && e.Node == "tolaria" {
+				c.owed = nil // training begins anew from a state before the emergency
+			}
 		case *evidencev2.EpochFact:
 			c.names(fmt.Sprint("COMPLETED ", f.Generation, " ", f.Epoch), e.Node)
 		case *evidencev2.ModeFact:
@@ -178,6 +216,12 @@ func (c *pauses) Observe(e *Event, j *Judge) {
 			}
 			if c.mode[e.Node] == frozen {
 				j.Violate("A6", e.Node, fmt.Sprintf("frozen, and trains step %d of epoch %d", f.Step.GetStep(), f.Step.GetEpoch()))
+			}
+			if o := c.owed; o != nil {
+				if o.steps++; o.steps > 1 {
+					c.owed = nil
+					j.Violate("A6", e.Node, fmt.Sprintf("it has acknowledged the notice %s, and trains step %d of epoch %d without having frozen", o.notice, f.Step.GetStep(), f.Step.GetEpoch()), o.seq)
+				}
 			}
 		}
 	}
@@ -200,6 +244,10 @@ func (c *pauses) moded(e *Event, f *evidencev2.ModeFact, j *Judge) {
 		return
 	}
 	if now == frozen {
+		j.Judged("A6")
+	}
+	if f.To == frozen && c.owed != nil {
+		c.owed = nil
 		j.Judged("A6")
 	}
 }
@@ -256,8 +304,26 @@ func copyOf(t *pausev2.PauseToken) *pausev2.PauseToken {
 	return own
 }
 
+// publishes notes the pauses that Tamiyo publishes, by whom they are for and the
+// token that they carry.
+func (c *pauses) publishes(mail *wire.Mail) {
+	m, _ := mail.Payload.(*adaptationv2.AdaptationCommand)
+	t := new(pausev2.PauseToken)
+	if p := m.GetPause(); !p.GetPause() || t.ParseCanonical(slices.Clone(p.PauseToken)) != nil {
+		return
+	}
+	if len(c.issued) > remembered {
+		clear(c.issued)
+	}
+	c.issued[mail.Envelope.Topic+" "+t.TokenId] = true
+}
+
+// holders are the topics that a pause is published on.
+var holders = []string{"control.tolaria.commands", "control.kasmina.commands"}
+
 // answered judges what Tamiyo answers to operators: it grants for a valid token
-// only, for one pause each, and what it has granted it does not deny.
+// only, for one pause each, and what it has granted it does not deny, nor grant
+// with another quota.
 func (c *pauses) answered(e *Event, m *pausev2.PauseAck, j *Judge) {
 	switch m.State {
 	case pausev2.PauseState_PAUSING:
@@ -274,7 +340,14 @@ func (c *pauses) answered(e *Event, m *pausev2.PauseAck, j *Judge) {
 			clear(c.used)
 			clear(c.told)
 		}
-		c.used[t.TokenId], c.told[m.PauseId] = m.PauseId, true
+		if quota, again := c.told[m.PauseId]; again && quota != m.GrantedQuota {
+			j.Violate("A5", e.Node, fmt.Sprintf("it grants the pause %s with a quota of %d, and has granted it %d before", m.PauseId, m.GrantedQuota, quota))
+			return
+		}
+		c.used[t.TokenId], c.told[m.PauseId] = m.PauseId, m.GrantedQuota
+		if len(c.granting) < remembered {
+			c.granting = append(c.granting, granting{m.PauseId, t.TokenId, e.At, e.Seq})
+		}
 		j.Judged("A5")
 	case pausev2.PauseState_RESUMING:
 		if t := c.resumes[m.PauseId]; t == nil || !c.good(t, e.At, c.p.MaxSkew+time.Second) {
@@ -284,7 +357,8 @@ func (c *pauses) answered(e *Event, m *pausev2.PauseAck, j *Judge) {
 		j.Judged("A5")
 	case pausev2.PauseState_DENIED:
 		// A request to resume is answered by the same message.
-		if t := c.asked[m.PauseId]; c.told[m.PauseId] && c.resumes[m.PauseId] == nil && t != nil && c.good(t, e.At, -c.p.MaxSkew-time.Second) {
+		_, granted := c.told[m.PauseId]
+		if t := c.asked[m.PauseId]; granted && c.resumes[m.PauseId] == nil && t != nil && c.good(t, e.At, -c.p.MaxSkew-time.Second) {
 			j.Violate("A5", e.Node, fmt.Sprintf("it has granted the pause %s, and denies it when the request comes again: %s", m.PauseId, m.Reason))
 		}
 	}
@@ -405,4 +479,22 @@ func (c *pauses) overdue(e *Event, j *Judge) {
 	}
 }
 
-func (*pauses) Finish(*Judge) {}
+// unpublished is how long what is granted may wait in Tamiyo's outbox, behind
+// commands that the bus has not acknowledged, once the faults are over.
+const unpublished = int64(10 * time.Second)
+
+// Finish looks for pauses that were granted and that nobody was told to make.
+func (c *pauses) Finish(j *Judge) {
+	for _, g := range c.granting {
+		if c.last-g.at <= unpublished || c.p.Settled == nil || !c.p.Settled(g.at) {
+			continue
+		}
+		for _, topic := range holders {
+			if !c.issued[topic+" "+g.token] {
+				j.Violate("A5", "tamiyo", fmt.Sprintf("it has granted the pause %s, and has not published it on %s", g.pause, topic), g.seq)
+				return
+			}
+		}
+		j.Judged("A5")
+	}
+}

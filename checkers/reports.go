@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type reports struct {
 	last  int64
 
 	rollback string // that was decided last
+	back     int64  // when
+	anew     int64  // when Tamiyo's log was opened last, after a start or a failure
 }
 
 // adaptation is a seed that was germinated, up to its report.
@@ -31,6 +34,7 @@ type adaptation struct {
 	since            int64 // epoch in which it began
 	begun            bool  // Kasmina told that it was
 	ends             map[string]bool
+	undone           map[string]bool // ways in which it had ended before it went back
 	endEpoch, endAt  int64
 	report           string // what the report said
 	reportSeq        uint64
@@ -43,6 +47,10 @@ const reportPrefix = "report/"
 // once the faults are over: telemetry comes with every epoch, and Tamiyo's
 // disk may have to be opened anew.
 const unreported = int64(20 * time.Second)
+
+// repeated is how long after its log was opened Tamiyo may still publish what that
+// holds: also a report of an end that has been undone since.
+const repeated = int64(2 * time.Second)
 
 func newReports(p Params) Checker {
 	return &reports{p: p, cmds: map[string]*adaptation{}, live: map[string]*adaptation{}}
@@ -59,7 +67,7 @@ func (c *reports) Observe(e *Event, j *Judge) {
 			// Of what others than Tamiyo begin nobody has promised a report.
 			own := m.Issuer == "tamiyo" || e.Node == "tamiyo"
 			if s := m.GetSeedLifecycle(); own && s != nil && s.Operation == adaptationv2.SeedOperation_GERMINATE && c.cmds[m.CommandId] == nil {
-				c.cmds[m.CommandId] = &adaptation{id: m.CommandId, seed: seedName(s.Seed), kernel: s.KernelArtifactId, seq: e.Seq, ends: map[string]bool{}}
+				c.cmds[m.CommandId] = &adaptation{id: m.CommandId, seed: seedName(s.Seed), kernel: s.KernelArtifactId, seq: e.Seq, ends: map[string]bool{}, undone: map[string]bool{}}
 				c.order = append(c.order, m.CommandId)
 				if len(c.order) > 8*remembered {
 					delete(c.cmds, c.order[0])
@@ -84,10 +92,14 @@ func (c *reports) Observe(e *Event, j *Judge) {
 			}
 		case *evidencev2.StageFact:
 			c.stage(e, f)
+		case *evidencev2.LogFact:
+			if f.Log == "tamiyo" && f.Action == evidencev2.LogAction_LOG_RECOVERED {
+				c.anew = e.At
+			}
 		case *evidencev2.RollbackFact:
 			// Tamiyo goes back first, when it is decided.
 			if (f.Step == evidencev2.RollbackStep_RB_COMMITTED || f.Step == evidencev2.RollbackStep_RB_RESTORED) && f.RollbackId != c.rollback {
-				c.rollback = f.RollbackId
+				c.rollback, c.back = f.RollbackId, e.At
 				c.restored(e, f.Epoch)
 			}
 		}
@@ -143,6 +155,8 @@ func (c *reports) restored(e *Event, epoch int64) {
 		default:
 			if a.endAt != 0 && a.endEpoch >= epoch {
 				a.endAt = 0
+				maps.Copy(a.undone, a.ends)
+				clear(a.ends)
 			}
 			if b := c.live[a.seed]; a.endAt == 0 && (b == nil || a.since >= b.since) {
 				c.live[a.seed] = a
@@ -169,6 +183,8 @@ func (c *reports) reported(e *Event, m *operationalv2.FieldReport, j *Judge) {
 		return
 	case m.BlueprintId == "" || m.KernelArtifactId != a.kernel || m.SeedId != a.seed:
 		j.Violate("I7", e.Node, fmt.Sprintf("the field report of %s names the blueprint %q, the kernel %q and the seed %s; it was the kernel %q in the seed %s", id, m.BlueprintId, m.KernelArtifactId, m.SeedId, a.kernel, a.seed), a.seq)
+	case !a.ends[m.Outcome] && a.undone[m.Outcome] && c.anew > c.back-repeated:
+		j.Judged("I7") // it may have been logged before that was undone
 	case !a.ends[m.Outcome]:
 		j.Violate("I7", e.Node, fmt.Sprintf("%s is reported %s, and that is not how it ended: %v", id, m.Outcome, a.ends), a.seq)
 	default:

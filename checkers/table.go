@@ -135,7 +135,7 @@ var groups = []group{
 	{[]string{"W7", "W8"}, kinds([]trace.Kind{trace.DiskOperation, trace.HostCrashed}, lifeEvents), newStorage},
 	{[]string{"W9"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newAhead},
 	{[]string{"W4", "W5", "W6"}, []trace.Kind{trace.MessageSent}, newVaults},
-	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts), newInnovation},
+	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newInnovation},
 	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
 	{[]string{"E1", "I10", "G3"}, kinds([]trace.Kind{trace.MessageSent}, facts, deviceEvents), newEquivalence},
 	{[]string{"G1", "G2", "G5"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},

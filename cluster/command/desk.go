@@ -589,7 +589,11 @@ func (d *Desk) tell(c *Command) {
 func (d *Desk) publish(c *Command) {
 	d.box.Put(outbox.Letter{
 		ID: "result/" + d.o.Subsystem + "/" + c.M.CommandId, Topic: "control.command.results",
-		Message: c.result, Options: actor.SendOptions{RunID: d.job.RunID, CorrelationID: c.M.CommandId},
+		Message: c.result,
+		// A reader that cannot log what it is told, because its disk fails for a
+		// while, is no reason to give a result up: with the bus's own five tries
+		// Tamiyo never heard that a seed had been germinated.
+		Options: actor.SendOptions{RunID: d.job.RunID, CorrelationID: c.M.CommandId, MaxAttempts: 10_000},
 		Done: func() {
 			c.done = true
 			d.save(c) // not synced: the bus knows the event id if it comes again

@@ -1,14 +1,52 @@
 package emrakul
 
 import (
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/esper-sim/espersim/cluster/actor"
 	"github.com/esper-sim/espersim/cluster/wal"
+	"github.com/esper-sim/espersim/contracts/canon"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
+	"github.com/esper-sim/espersim/sim/disk"
 )
+
+// quiet hears facts and probes, and says nothing.
+type quiet struct{}
+
+func (quiet) Record(canon.Message)  {}
+func (quiet) Reached(string)        {}
+func (quiet) Sometimes(string) bool { return false }
+
+// However many cycles there were, the log has the files of a few.
+func TestTheLogStaysSmall(t *testing.T) {
+	d, err := disk.New(disk.Config{Keyed: disk.Seed(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &emrakul{env: actor.Env{FS: disk.NewFS(d, nil), Facts: quiet{}, Probe: quiet{}}}
+	if m.log, err = wal.Open(m.env.FS, Subsystem, wal.Options{Firm: true, SegmentSize: 2048}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		for _, state := range []string{collecting, analysing, applying, monitoring, applied} {
+			p := &statev2.PruningRecord{IdempotencyKey: fmt.Sprint(n), State: state}
+			if state == applying {
+				p.Mask = &pruningv2.PruningMask{Ratio: float64(n)}
+			}
+			if !m.write(p) {
+				t.Fatalf("cycle %d: %s is not written", n, state)
+			}
+		}
+	}
+	names, err := m.env.FS.ReadDir(Subsystem)
+	if err != nil || len(names) == 0 || len(names) > 12 {
+		t.Errorf("after 100 cycles the log has %d files, %v", len(names), err)
+	}
+}
 
 // Whatever cycles there were, the records that are kept say what all of them
 // said.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -201,5 +202,37 @@ func TestTable(t *testing.T) {
 	}
 	if _, err = table(list, r, map[string]string{"wal/gone/forget/1": "because of this and that"}); err == nil {
 		t.Error("an argument about nothing is taken")
+	}
+}
+
+// A run that never ends is found in the run where it hangs, one that kills its
+// process in the one where it dies, and the searches behind them are made. What
+// could not begin at all is no finding.
+func TestASearchThatHangs(t *testing.T) {
+	hunter := filepath.Join(t.TempDir(), "hunter")
+	script := `#!/bin/sh
+while [ "$1" != "-from" ]; do shift; done
+case "$2" in
+0) echo '{"begin":true,"runs":0}'; echo '{"runs":9,"by":"W1"}'; echo '{"begin":true,"runs":0}'; echo '{"begin":true,"runs":6}'; exec tail -f /dev/null;;
+2) echo '{"begin":true,"runs":3}'; echo '{"beg'; exit 2;;
+3) echo '{"runs":40}';;
+4) echo "no such scenario" >&2; exit 64;;
+esac
+`
+	if err := os.WriteFile(hunter, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &Bench{Root: ".", Stalled: time.Second}
+	counts, by, err := b.search(context.Background(), hunter, "guided", "s.yaml", 4, 40)
+	if want := []int{9, 7, 4, 40}; err != nil || !slices.Equal(counts, want) || by != "crash" {
+		t.Errorf("the searches took %v, found by %q, %v; want %v", counts, by, err, want)
+	}
+	if _, err = b.searchOn(context.Background(), hunter, "-from", "4"); err == nil || !strings.Contains(err.Error(), "no such scenario") {
+		t.Errorf("what could not begin came to %v", err)
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err = b.search(stopped, hunter, "guided", "s.yaml", 4, 40); err == nil {
+		t.Error("who is told to stop goes on")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // arena names the scenario in which random and guided search race for the
@@ -34,7 +36,7 @@ const (
 	Repetitions = 20
 	sample      = 3
 	brief       = 120 // runs of a search of the sample
-	limit       = 400 // runs of one search
+	limit       = 200 // runs of one search
 )
 
 // Race is a mutant's, in how many runs it was found by each search; a search
@@ -104,43 +106,91 @@ func (b *Bench) Race(ctx context.Context, m *Mutant) (r Race, err error) {
 	return r, err
 }
 
-// search runs the hunter's searches. One in which the process dies ends them:
-// whatever crashes it is found in the run where it does.
+// search makes so many searches. One in which the process dies or hangs has found
+// what it was looking for in the run where it did, and the next begins in a
+// process of its own.
 func (b *Bench) search(ctx context.Context, bin, how, scenario string, repetitions, limit int) (counts []int, by string, err error) {
-	cmd := exec.CommandContext(ctx, bin, "-search", how, "-repetitions", fmt.Sprint(repetitions), "-runs", fmt.Sprint(limit), scenario)
-	cmd.Dir = b.Root
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOTRACEBACK=single")
-	var out, wrong bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &wrong
-	died := cmd.Run()
-	if ctx.Err() != nil {
-		return nil, "", ctx.Err()
-	}
-	lines := bufio.NewScanner(&out)
-	for lines.Scan() {
-		var l struct {
-			Runs int    `json:"runs"`
-			By   string `json:"by"`
+	for len(counts) < repetitions {
+		s, err := b.searchOn(ctx, bin, "-search", how, "-from", fmt.Sprint(len(counts)), "-repetitions", fmt.Sprint(repetitions), "-runs", fmt.Sprint(limit), scenario)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s search: %w", how, err)
 		}
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return nil, "", fmt.Errorf("the hunter says %q: %w", lines.Text(), err)
+		if s.by != "" {
+			by = s.by
 		}
-		counts = append(counts, l.Runs)
-		if l.By != "" {
-			by = l.By
+		counts = append(counts, s.counts...)
+		if !s.died {
+			break
 		}
-	}
-	var exit *exec.ExitError
-	switch {
-	case died == nil:
-	case errors.As(died, &exit) && exit.ExitCode() != exitUsage:
-		// The crash of a process is no search that can be repeated: it counts as
-		// found at once, which is not hard.
-		return []int{1}, "crash", nil
-	default:
-		return nil, "", fmt.Errorf("%s search: %w: %s", how, died, strings.TrimSpace(wrong.String()))
 	}
 	return counts, by, nil
+}
+
+// searched is what became of the searches of one process: how many runs each
+// made, the last of them also where the process died in it.
+type searched struct {
+	counts []int
+	by     string
+	died   bool
+}
+
+// searchOn runs the hunter once. A run that goes on for too long is ended with
+// its process, as in a hunt.
+func (b *Bench) searchOn(ctx context.Context, bin string, args ...string) (s searched, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Dir = b.Root
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOTRACEBACK=single")
+	var wrong bytes.Buffer
+	cmd.Stderr = &wrong
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return s, err
+	}
+	if err := cmd.Start(); err != nil {
+		return s, err
+	}
+	var hung atomic.Bool
+	watch := time.AfterFunc(b.Stalled, func() { hung.Store(true); cancel() })
+	began, made := false, 0
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		watch.Reset(b.Stalled)
+		var l struct {
+			Begin bool   `json:"begin"`
+			Runs  int    `json:"runs"`
+			By    string `json:"by"`
+		}
+		if json.Unmarshal(lines.Bytes(), &l) != nil {
+			break // cut off by a crash
+		}
+		if l.Begin {
+			began, made = true, l.Runs
+			continue
+		}
+		began, s.counts = false, append(s.counts, l.Runs)
+		if l.By != "" {
+			s.by = l.By
+		}
+	}
+	watch.Stop()
+	ended := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case ended == nil:
+		return s, nil
+	case hung.Load() && began:
+		s.by = "hang"
+	case ctx.Err() != nil && !hung.Load():
+		return s, ctx.Err()
+	case began && errors.As(ended, &exit) && exit.ExitCode() != exitUsage:
+		s.by = "crash"
+	default:
+		return s, fmt.Errorf("%w: %s", ended, strings.TrimSpace(wrong.String()))
+	}
+	s.counts, s.died = append(s.counts, made+1), true
+	return s, nil
 }
 
 // exitUsage is the hunter's exit code when a hunt could not begin.

@@ -53,6 +53,9 @@ type Bench struct {
 	Budget time.Duration // of processor time for each mutant
 	Silent time.Duration // a run that takes longer than this hangs; wall time
 	Log    io.Writer
+	// Stalled is Silent for races, whose scenarios have short runs, and of which a
+	// mutant may hang in each search.
+	Stalled time.Duration
 
 	system, suite string
 	calm          map[string]string // hashes of the runs without any mutation
@@ -60,7 +63,7 @@ type Bench struct {
 
 // NewBench makes a bench for the tree at root.
 func NewBench(root string, budget time.Duration, log io.Writer) (*Bench, error) {
-	b := &Bench{Root: root, Budget: budget, Silent: 90 * time.Second, Log: log}
+	b := &Bench{Root: root, Budget: budget, Silent: 90 * time.Second, Stalled: 15 * time.Second, Log: log}
 	var err error
 	b.system, b.suite, err = fingerprints(root)
 	return b, err

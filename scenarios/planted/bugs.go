@@ -531,6 +531,24 @@ var bugs = []planted{
 			}
 		})
 	}},
+	{id: "O9", role: "kasmina", bug: "its breaker of gradient isolation takes gradients again after a second", file: "triad-isolation.yaml", make: func() *hooks {
+		// Once it is open, time goes thirty times as fast.
+		var now, opened time.Duration
+		h := onFact(func(f *evidencev2.BreakerFact, pass func(canon.Message)) {
+			if f.To == "OPEN" && strings.HasSuffix(f.Breaker, "gradient_isolation") {
+				opened = now
+			}
+			pass(f)
+		})
+		h.monotonic = func(d time.Duration) time.Duration {
+			now = d
+			if opened > 0 && d > opened {
+				return d + 29*(d-opened)
+			}
+			return d
+		}
+		return h
+	}},
 	{id: "A5", role: "tolaria", bug: "its timer for the end of a pause is late by half a minute", liar: true, file: triadWith("", "", "resume: 0s, every: 20s"), make: func() *hooks {
 		return &hooks{timer: func(name string, d time.Duration) time.Duration {
 			if strings.Contains(name, "pause") || strings.Contains(name, "resume") {
@@ -617,6 +635,40 @@ var bugs = []planted{
 				pass(f)
 			}
 		})
+	}},
+	{id: "W9", role: "tamiyo", bug: "acknowledges what its log has failed to take", file: "control/tamiyos-disk.yaml", make: func() *hooks {
+		var toBus func(canon.Message, actor.SendOptions)
+		done, failed := false, false
+		return &hooks{
+			send: func(to actor.ID, m canon.Message, o actor.SendOptions, pass func(canon.Message, actor.SendOptions)) {
+				if to == "oona" {
+					toBus = pass
+				}
+				if _, ok := m.(*busv2.Ack); ok {
+					done = true
+				}
+				pass(m, o)
+			},
+			record: func(m canon.Message, pass func(canon.Message)) {
+				if f, ok := m.(*evidencev2.LogFact); ok && f.Log == "tamiyo" && f.Action == evidencev2.LogAction_LOG_REFUSED {
+					failed = true
+				}
+				pass(m)
+			},
+			receive: func(_ actor.ID, m canon.Message, pass func(canon.Message) error) error {
+				d, ok := m.(*busv2.Delivery)
+				if !ok {
+					return pass(m)
+				}
+				done, failed = false, false
+				err := pass(m)
+				if failed && !done {
+					toBus(&busv2.Ack{Group: d.Group, Consumer: "tamiyo", Topic: d.Topic, Offset: d.Offset, ClaimGeneration: d.ClaimGeneration},
+						actor.SendOptions{Key: fmt.Sprint("ack/", d.Topic, "/", d.Offset), Attempt: d.Attempt})
+				}
+				return err
+			},
+		}
 	}},
 	{id: "T1", role: "tolaria", bug: "tells of no eviction, as if it kept all, and says that it keeps five", liar: true, file: "triad-calm.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.CheckpointFact, pass func(canon.Message)) {

@@ -34,6 +34,7 @@ func main() {
 	first := flag.Int("first", 0, "how many of the files belong to the mutated package")
 	budget := flag.Duration("budget", 2*time.Minute, "processor time after which no run is begun")
 	search := flag.String("search", "", "random or guided: search one scenario again and again, instead of making the runs of the suite")
+	from := flag.Int("from", 0, "the number of the first search: those before it were made")
 	repetitions := flag.Int("repetitions", 20, "searches, each from its own seed")
 	limit := flag.Int("runs", 300, "runs of a search at most")
 	flag.Parse()
@@ -47,7 +48,7 @@ func main() {
 		h.list = append(h.list, s)
 	}
 	if *search != "" {
-		if err := h.race(*search, *repetitions, *limit); err != nil {
+		if err := h.race(*search, *from, *repetitions, *limit); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitUsage)
 		}
