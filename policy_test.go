@@ -82,7 +82,7 @@ var layers = []struct {
 	{"scenarios/planted", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},
-	{"checkers", []string{"checkers", "sim/trace", "contracts"}},
+	{"checkers", []string{"checkers", "sim/trace", "contracts", "gpu"}},
 	{"faults", []string{"cluster/actor", "gpu"}},
 	{"sim/trace", nil},
 	{"sim/disk", []string{"cluster/actor", "sim/disk"}},

@@ -21,6 +21,7 @@ var probes = []Probe{
 	{"device/reboot", "a process has its host restarted for an accelerator"},
 	{"device/rebuilt", "a process lost what it had on an accelerator, and made another context"},
 	{"device/reset", "a process resets an accelerator that failed"},
+	{"device/rest", "an accelerator that failed is left alone while nothing can be made durable"},
 	{"device/restart", "a process ends because only another gets a context"},
 	{"device/retried", "a call of an accelerator failed, and is made again"},
 	{"device/sick", "an accelerator is given up"},

@@ -4,7 +4,7 @@ package faults
 // device, in a kernel's computation, and in the optimizer. Each turns a site on,
 // in the simulated accelerator or where the code that must notice stands.
 var kernelKinds = []*Kind{
-	siteKind("kernel/throws", "kernel-throws", "kernel", "a kernel of the node's fails while it runs"),
+	siteKind("kernel/throws", "throws", "kernel", "a kernel of the node's fails while it runs"),
 	siteKind("kernel/gradient-leak", "gradient-leak", "kernel", "a kernel's input is not detached: its gradients reach into the host network"),
 	siteKind("training/foreign-rate", "foreign-rate", "training", "something else than the learning-rate controller writes a rate into the optimizer"),
 }

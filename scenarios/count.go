@@ -121,5 +121,5 @@ func (s *Scenario) FleetSummary() string {
 	once.Times = 1
 	d := s.Duration.Std()
 	return fmt.Sprintf("%d devices for %v at the rates of %s × %g: %.1f failures are expected, %.2f at the plain rates",
-		devices, d, f.Rates, f.Expected(devices, d)/max(once.Expected(devices, d), 1e-12), f.Expected(devices, d), once.Expected(devices, d))
+		devices, d, f.Rates, max(f.Times, 1), f.Expected(devices, d), once.Expected(devices, d))
 }

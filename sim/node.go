@@ -48,14 +48,14 @@ type node struct {
 	head    int
 
 	accels []*simulated.Context // of this life
-	act   actor.Actor
-	next  func() (struct{}, bool)
-	stop  func()
-	yield func(struct{}) bool
-	work  event // what the coroutine is to handle
-	began bool  // the actor was constructed and Start returned
-	exit  error // why the coroutine ended by itself
-	panic bool
+	act    actor.Actor
+	next   func() (struct{}, bool)
+	stop   func()
+	yield  func(struct{}) bool
+	work   event // what the coroutine is to handle
+	began  bool  // the actor was constructed and Start returned
+	exit   error // why the coroutine ended by itself
+	panic  bool
 
 	cause    uint64
 	taint    uint64

@@ -62,6 +62,7 @@ type unit struct {
 	rebuilt  []time.Duration
 	past     []*evidencev2.DeviceFact // resets and restarts, from the log
 	given    int                      // how often it was given up
+	pending  *gpu.Error               // of what nothing could be done yet
 }
 
 // ErrNone says that a process has no accelerator that is to be used.
@@ -159,7 +160,7 @@ func (g *Guard) choose() {
 func (g *Guard) Era() uint64 { return g.era }
 
 // Usable says whether there is a device to compute on.
-func (g *Guard) Usable() bool { return g.use >= 0 }
+func (g *Guard) Usable() bool { return g.Accel() != nil }
 
 // Present says whether the host has any.
 func (g *Guard) Present() bool { return len(g.units) > 0 }
@@ -183,7 +184,8 @@ func (g *Guard) Memory() (used, limit int64) {
 // Accel is the device that is used; nil: there is none. Who calls it directly tells
 // of what came of it: Failed, Worked.
 func (g *Guard) Accel() gpu.Accelerator {
-	if g.use < 0 || g.exit != nil {
+	g.resume()
+	if g.use < 0 || g.exit != nil || g.units[g.use].pending != nil {
 		return nil
 	}
 	return g.units[g.use].Accel

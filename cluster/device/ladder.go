@@ -59,7 +59,7 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 				continue
 			}
 			if !g.write(u, evidencev2.DeviceStep_DEVICE_RESTART, e, "") {
-				return g.rest(u)
+				return g.rest(u, e)
 			}
 			g.env.Probe.Reached("device/restart")
 			return &actor.Exit{Why: u.String() + ": " + e.Error()}
@@ -69,7 +69,7 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 				continue
 			}
 			if !g.write(u, evidencev2.DeviceStep_DEVICE_RESET, e, "") {
-				return g.rest(u)
+				return g.rest(u, e)
 			}
 			g.env.Probe.Reached("device/reset")
 			if again := failure(u.Accel.Reset()); again != nil {
@@ -92,13 +92,13 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 				continue
 			}
 			if !g.write(u, evidencev2.DeviceStep_DEVICE_REBOOT, e, "") {
-				return g.rest(u)
+				return g.rest(u, e)
 			}
 			g.env.Probe.Reached("device/reboot")
 			return &actor.Exit{Why: u.String() + ": " + e.Error(), Reboot: true}
 		default: // Replace, or nothing that a host could do
 			if !g.write(u, evidencev2.DeviceStep_DEVICE_SICK, e, "") {
-				return g.rest(u)
+				return g.rest(u, e)
 			}
 			g.env.Probe.Reached("device/sick")
 			u.next = g.env.Clock.Monotonic() + u.probation()
@@ -159,7 +159,25 @@ func (g *Guard) count(u *unit, step evidencev2.DeviceStep, within time.Duration)
 
 // rest leaves a device alone for as long as what is to be done about it cannot be
 // made durable.
-func (g *Guard) rest(*unit) error {
+func (g *Guard) rest(u *unit, e *gpu.Error) error {
 	g.env.Probe.Reached("device/rest")
+	u.pending = e
 	return ErrNone
+}
+
+// resume does what there was to do about a device that was left alone, if that can be
+// made durable now.
+func (g *Guard) resume() {
+	if g.use < 0 || g.exit != nil {
+		return
+	}
+	u := g.units[g.use]
+	e := u.pending
+	if e == nil || !g.log.Usable() {
+		return
+	}
+	u.pending = nil
+	if exit, ok := g.recover(u, e).(*actor.Exit); ok {
+		g.exit = exit
+	}
 }

@@ -28,7 +28,7 @@ func (g *Guard) Tick() {
 			continue
 		}
 		g.read(u)
-		if i == g.use {
+		if i == g.use && u.pending == nil {
 			g.look(u)
 		}
 	}
@@ -149,7 +149,7 @@ func (u *unit) passes() bool {
 // due. No call has failed, so that it counts for nothing: a device is not given up
 // for rows that were replaced.
 func (g *Guard) Tend() {
-	if g.use < 0 || g.exit != nil || !g.units[g.use].due {
+	if g.Accel() == nil || !g.units[g.use].due {
 		return
 	}
 	u := g.units[g.use]

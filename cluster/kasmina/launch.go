@@ -44,7 +44,7 @@ func (l *launch) Run(out, in []float32) {
 		return
 	}
 	copy(out, in)
-	if l.k.env.Probe.Sometimes("kernel-throws") {
+	if l.k.env.Probe.Sometimes("throws") {
 		l.err = errors.New("it does what it may not")
 		return
 	}
