@@ -18,8 +18,10 @@ run: build ## show what espersim is for: a log that loses data, and one that doe
 	@scripts/demo.sh $(BIN)
 
 test: build ## all tests, and every scenario twice
+	@scripts/ensure.sh cc
 	@scripts/ensure.sh protoc python || echo "going on: the tests that need it say that they were skipped" >&2
 	@$(GO) test ./...
+	@scripts/devices.sh
 	@$(BIN) run scenarios/ --twice --whole
 
 verify: build ## what a commit must pass: formatting, vet, generated code, tests, determinism

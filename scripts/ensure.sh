@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what a target needs is there: go; with "cc" a C compiler for
-# the race detector; with "protoc" the generator of the Python stubs; with
+# the race detector and the stubs of NVIDIA's libraries; with "protoc" the generator of the Python stubs; with
 # "python" the protobuf library that Go is compared with.
 set -euo pipefail
 need() {
