@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build sweep-short mutants planted
+.PHONY: help run test verify bench soak explore generate ptx fuzz disk-oracle build sweep-short mutants planted
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ generate: ## generated code and schemas
 	@scripts/ensure.sh protoc || true
 	@$(GO) run ./contracts/build/python
 	@$(GO) run ./cmd/espersim scenario schema > scenarios/schema.json.new && mv scenarios/schema.json.new scenarios/schema.json
+
+ptx: ## the kernels of gpu/kernels as PTX
+	@scripts/ensure.sh clang
+	@scripts/ptx.sh
 
 fuzz: ## fuzz every decoder for a while (FUZZTIME=30s)
 	@scripts/ensure.sh go
