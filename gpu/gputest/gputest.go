@@ -10,8 +10,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// built are the stubs that this process has compiled: a second one is a copy of the
+// first, and has a state of its own all the same.
+var built = struct {
+	sync.Mutex
+	bytes map[string][]byte
+}{bytes: map[string][]byte{}}
 
 // ScriptVariable names the environment variable with the script's path.
 const ScriptVariable = "ESPERSIM_STUB_SCRIPT"
@@ -22,6 +30,15 @@ const ScriptVariable = "ESPERSIM_STUB_SCRIPT"
 func Build(t testing.TB, folder, source string, without ...string) string {
 	t.Helper()
 	out := filepath.Join(folder, "stub-"+strings.Join(append([]string{"all"}, without...), "-")+".so")
+	built.Lock()
+	defer built.Unlock()
+	key := source + " " + filepath.Base(out)
+	if b, ok := built.bytes[key]; ok {
+		if err := os.WriteFile(out, b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
 	hide := filepath.Join(folder, filepath.Base(out)+".map")
 	// A local symbol is in the library, and no dlsym finds it.
 	script := "{ global: *; local: stub_*; };\n"
@@ -40,10 +57,15 @@ func Build(t testing.TB, folder, source string, without ...string) string {
 	}
 	// No contraction: the stub computes what the kernels compute.
 	cmd := exec.Command("gcc", "-shared", "-fPIC", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
-		"-I", filepath.Dir(here), "-Wl,--version-script="+hide, "-o", out, source)
+		"-I", filepath.Dir(here), "-Wl,--version-script="+hide, "-o", out, source, "-lm")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", source, err, text)
 	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	built.bytes[key] = b
 	return out
 }
 

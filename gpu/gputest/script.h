@@ -2,8 +2,9 @@
  * by ESPERSIM_STUB_SCRIPT and read at every call.
  *
  *   set KEY VALUE               a number or a text of the device's
- *   fail SYMBOL CODE FROM COUNT calls FROM to FROM+COUNT-1 of a symbol, from 1 on
- *                               and since the line appeared, return CODE
+ *   fail SYMBOL CODE FROM COUNT calls FROM to FROM+COUNT-1 of a symbol, or of all
+ *                               for *, from 1 on and since the line appeared,
+ *                               return CODE
  *   event XID                   the driver reports it, once
  *
  * Other lines are an error of the test's: the stub says so and ends the process.
@@ -93,7 +94,7 @@ static int stub_fails(char *const words[], int count, void *context) {
 	struct stub_call *c = context;
 	char line[160];
 	(void)count;
-	if (strcmp(words[0], "fail") || strcmp(words[1], c->symbol))
+	if (strcmp(words[0], "fail") || (strcmp(words[1], c->symbol) && strcmp(words[1], "*")))
 		return 0;
 	snprintf(line, sizeof line, "%s %s %s %s", words[1], words[2], words[3], words[4]);
 	long long n = stub_counted(line), from = atoll(words[3]);
