@@ -97,3 +97,6 @@ func (b *Blended) Lower(batch int) (gpu.Lowering, error) {
 	step("blend", []gpu.View{{Buffer: l.Out}, {Buffer: l.In}, {Buffer: values[len(values)-1]}}, []int{batch * p.Width}, b.alpha)
 	return l, nil
 }
+
+// ProgramName is what it is called on tapes.
+func (b *Blended) ProgramName() string { return "kernel " + b.kernel.ID }

@@ -132,3 +132,6 @@ func (s *Step) Footprint(batch int) gpu.Footprint {
 	}
 	return f
 }
+
+// ProgramName is what it is called on tapes.
+func (s *Step) ProgramName() string { return "step " + s.model.graph.Name }
