@@ -145,7 +145,7 @@ func training(seed uint64, batch int) (Item, error) {
 // Report is what became of the programs.
 type Report struct {
 	Programs, Launches int
-	Failed             []*gpu.Error // that something was done about
+	Failed             []*gpu.Error // and was cured
 	Samples, Events    int
 	told               uint64 // the number of the last event
 }
@@ -221,17 +221,18 @@ func (r *Report) cure(x gpu.Accelerator, err error, loaded bool, attempt int) (b
 	if !errors.As(err, &e) || attempt >= attempts {
 		return loaded, err
 	}
-	r.Failed = append(r.Failed, e)
 	switch gpu.Advice(err) {
 	case gpu.Retry, gpu.FreeMemory, gpu.Wait:
-		return loaded, nil
+		err = nil
 	case gpu.RebuildContext:
-		return false, x.Rebuild()
+		loaded, err = false, x.Rebuild()
 	case gpu.ResetDevice:
-		if err := x.Reset(); err != nil {
-			return false, err
+		if err = x.Reset(); err == nil {
+			loaded, err = false, x.Rebuild()
 		}
-		return false, x.Rebuild()
+	}
+	if err == nil {
+		r.Failed = append(r.Failed, e)
 	}
 	return loaded, err
 }

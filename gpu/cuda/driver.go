@@ -70,6 +70,9 @@ func Open(library string) (*Driver, error) {
 		d.functions[name] = f
 	}
 	if e := d.call("open", "cuInit", 0); e != nil {
+		if e.Class == gpu.NotInitialized {
+			e.Why += ": the driver finds no device that this process may use; see that its kernel module is loaded and /dev/nvidia0 is there"
+		}
 		return nil, e
 	}
 	var a arguments

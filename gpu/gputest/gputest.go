@@ -29,7 +29,8 @@ const ScriptVariable = "ESPERSIM_STUB_SCRIPT"
 // are found from the caller's folder; headers in that of this package are, too.
 func Build(t testing.TB, folder, source string, without ...string) string {
 	t.Helper()
-	out := filepath.Join(folder, "stub-"+strings.Join(append([]string{"all"}, without...), "-")+".so")
+	name := strings.TrimSuffix(filepath.Base(source), ".c")
+	out := filepath.Join(folder, strings.Join(append([]string{name}, without...), "-")+".so")
 	built.Lock()
 	defer built.Unlock()
 	key := source + " " + filepath.Base(out)

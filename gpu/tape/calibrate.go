@@ -32,14 +32,14 @@ type Median struct {
 	Least    time.Duration `json:"least_ns"`
 	Median   time.Duration `json:"median_ns"`
 	Most     time.Duration `json:"most_ns"`
-	Units    float64       `json:"units"` // that the model of package simulated counts
+	Units    int64         `json:"units"` // that the model of package simulated counts
 	UnitNS   int64         `json:"unit_ns"`
 }
 
 // units is what the model counts for a launch: 5 for a pass over memory, and 1 for a
-// million operations.
-func units(f footprint, batch int) float64 {
-	return float64(5*f.Passes) + float64(f.Flops*int64(batch))/1e6
+// million operations; at least 1.
+func units(f footprint, batch int) int64 {
+	return max(5*int64(f.Passes)+(f.Flops*int64(batch)+5e5)/1e6, 1)
 }
 
 // Calibrate sums a tape up. The length of a unit is the median of the programs': one
@@ -78,10 +78,8 @@ func (t *Tape) Calibrate() (*Calibration, error) {
 		slices.Sort(took[k])
 		m.Launches, m.Least, m.Most = len(took[k]), took[k][0], took[k][len(took[k])-1]
 		m.Median = took[k][len(took[k])/2]
-		if m.Units > 0 {
-			m.UnitNS = int64(float64(m.Median) / m.Units)
-			lengths = append(lengths, m.UnitNS)
-		}
+		m.UnitNS = int64(m.Median) / m.Units
+		lengths = append(lengths, m.UnitNS)
 		kept = append(kept, m)
 	}
 	c.Kernels = kept

@@ -266,3 +266,13 @@ func (p *Player) Events(after uint64) ([]gpu.Event, uint64, error) {
 	}
 	return nil, p.next, nil
 }
+
+// Watched says whether the device was sampled at all.
+func (p *Player) Watched() bool {
+	for i := range p.t.records {
+		if p.t.records[i].Op == "sample" {
+			return true
+		}
+	}
+	return false
+}

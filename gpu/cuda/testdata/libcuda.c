@@ -120,6 +120,7 @@ static struct context {
 } stub_contexts[64];
 static int stub_made;
 static __thread struct context *stub_current;
+static long long stub_launches; /* in it */
 
 struct block {
 	char *bytes;
@@ -143,6 +144,7 @@ result cuCtxCreate_v2(struct context **made, unsigned flags, int device) {
 		return invalid_device;
 	*made = stub_current = &stub_contexts[stub_made++ % 64];
 	stub_current->alive = 1;
+	stub_launches = 0;
 	return 0;
 }
 
@@ -287,8 +289,6 @@ result cuModuleGetFunction(const struct kernel **f, void *module, const char *na
 		}
 	return not_found;
 }
-
-static long long stub_launches;
 
 result cuLaunchKernel(const struct kernel *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream, void **a, void **extra) {
 	ANSWER(cuLaunchKernel);
