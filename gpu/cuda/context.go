@@ -30,8 +30,8 @@ type Context struct {
 	next      uint64
 	slices    map[gpu.Slice]uint64 // addresses
 	modules   map[gpu.Module]*module
-	used      int64
-	free      int64 // as the driver said last
+	taken     map[uint64]int64 // bytes by address
+	used      int64            // their sum
 	limit     time.Duration
 	lost      *gpu.Error // why every call fails
 }
@@ -80,7 +80,7 @@ func (x *Context) create(op string) *gpu.Error {
 	var a arguments
 	defer a.release()
 	x.handle, x.code, x.lost, x.used = 0, 0, nil, 0
-	x.functions, x.slices, x.modules = map[string]uintptr{}, map[gpu.Slice]uint64{}, map[gpu.Module]*module{}
+	x.functions, x.slices, x.modules, x.taken = map[string]uintptr{}, map[gpu.Slice]uint64{}, map[gpu.Module]*module{}, map[uint64]int64{}
 	var handle uintptr
 	if e := x.d.call(op, "cuCtxCreate_v2", pointer(&a, &handle), 0, uintptr(x.device)); e != nil {
 		return x.keep(e)
@@ -167,10 +167,14 @@ func (x *Context) take(op string, bytes int64) (uint64, *gpu.Error) {
 	if e := x.d.call(op, "cuMemAlloc_v2", pointer(&a, &address), uintptr(max(bytes, 4))); e != nil {
 		return 0, x.keep(e)
 	}
+	x.taken[address] = max(bytes, 4)
+	x.used += x.taken[address]
 	return address, nil
 }
 
 func (x *Context) give(op string, address uint64) *gpu.Error {
+	x.used -= x.taken[address]
+	delete(x.taken, address)
 	if e := x.d.call(op, "cuMemFree_v2", uintptr(address)); e != nil {
 		return x.keep(e)
 	}
@@ -266,7 +270,7 @@ func (x *Context) prepare(l *gpu.Lowering) *gpu.Error {
 		if x.functions[s.Kernel] != 0 {
 			continue
 		}
-		name := append([]byte(s.Kernel), 0)
+		name := append([]byte(kernels.Prefix+s.Kernel), 0)
 		var f uintptr
 		if e := x.d.call("load", "cuModuleGetFunction", pointer(&a, &f), x.code, pointer(&a, &name[0])); e != nil {
 			return x.keep(e)

@@ -283,13 +283,16 @@ func TestStickyErrors(t *testing.T) {
 // A device that is lost fails everything, and no context brings it back.
 func TestLost(t *testing.T) {
 	s, x := context(t)
+	if _, err := x.Alloc(100); err != nil {
+		t.Fatal(err)
+	}
 	s.Write("fail * 46 1 1000000")
 	_, err := x.Alloc(1)
 	wants(t, err, gpu.OffBus, "(CUDA 46)")
 	if err := x.Rebuild(); gpu.Advice(err) != gpu.RestartNode {
 		t.Errorf("%v", err)
 	}
-	if used, limit := x.Memory(); used != 0 || limit != 85520809984 {
+	if used, limit := x.Memory(); used != 100 || limit != 85520809984 {
 		t.Errorf("%d of %d", used, limit)
 	}
 }

@@ -7,16 +7,17 @@
  * both are compiled with -ffp-contract=off.
  *
  * Arguments are pointers first, then counts, of which the first is that of the
- * threads, then factors. kernels.go has the table.
+ * threads, then factors. kernels.go has the table. In PTX, a name such as add is an
+ * instruction's; so all have a prefix there.
  *
  * What a number is not a number for is not promised to have the same bits.
  */
 #ifdef __CUDA__
-#define KERNEL extern "C" __attribute__((global)) void
+#define KERNEL(name) extern "C" __attribute__((global)) void esper_##name
 #define DEVICE static __attribute__((device)) inline
 #define THREAD (__nvvm_read_ptx_sreg_ctaid_x() * __nvvm_read_ptx_sreg_ntid_x() + __nvvm_read_ptx_sreg_tid_x())
 #else
-#define KERNEL static void
+#define KERNEL(name) static void esper_##name
 #define DEVICE static inline
 static unsigned kernels_thread;
 #define THREAD kernels_thread
@@ -31,7 +32,7 @@ typedef unsigned int count;
 	return
 
 /* y = x·wᵀ + b: each sum from its bias on, from left to right. */
-KERNEL dense(float *y, const float *x, const float *w, const float *b, count n, count in, count out) {
+KERNEL(dense)(float *y, const float *x, const float *w, const float *b, count n, count in, count out) {
 	BEGIN;
 	const float *row = x + (unsigned long long)(i / out) * in;
 	const float *weights = w + (unsigned long long)(i % out) * in;
@@ -43,7 +44,7 @@ KERNEL dense(float *y, const float *x, const float *w, const float *b, count n, 
 
 /* The gradients of dense: of a weight over the samples, in their order; a sample
  * with no gradient adds nothing, not even a zero. */
-KERNEL dense_back_weights(float *g, const float *d, const float *x, count n, count in, count out, count batch) {
+KERNEL(dense_back_weights)(float *g, const float *d, const float *x, count n, count in, count out, count batch) {
 	BEGIN;
 	const count o = i / in, k = i % in;
 	float sum = g[i];
@@ -55,7 +56,7 @@ KERNEL dense_back_weights(float *g, const float *d, const float *x, count n, cou
 	g[i] = sum;
 }
 
-KERNEL dense_back_bias(float *g, const float *d, count n, count out, count batch) {
+KERNEL(dense_back_bias)(float *g, const float *d, count n, count out, count batch) {
 	BEGIN;
 	float sum = g[i];
 	for (count s = 0; s < batch; s++) {
@@ -66,7 +67,7 @@ KERNEL dense_back_bias(float *g, const float *d, count n, count out, count batch
 	g[i] = sum;
 }
 
-KERNEL dense_back_input(float *dx, const float *d, const float *w, count n, count in, count out) {
+KERNEL(dense_back_input)(float *dx, const float *d, const float *w, count n, count in, count out) {
 	BEGIN;
 	const count s = i / in, k = i % in;
 	float sum = dx[i];
@@ -79,59 +80,59 @@ KERNEL dense_back_input(float *dx, const float *d, const float *w, count n, coun
 }
 
 /* The host network's relu makes 0 of what is not above it. */
-KERNEL relu(float *y, const float *x, count n) {
+KERNEL(relu)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i];
 	y[i] = v > 0 ? v : 0;
 }
 
-KERNEL relu_back(float *dx, const float *d, const float *y, count n) {
+KERNEL(relu_back)(float *dx, const float *d, const float *y, count n) {
 	BEGIN;
 	if (y[i] > 0)
 		dx[i] = dx[i] + d[i];
 }
 
 /* A grafted kernel's relu makes 0 of what is below it: −0 stays. */
-KERNEL floor_zero(float *y, const float *x, count n) {
+KERNEL(floor_zero)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i];
 	y[i] = v < 0 ? 0 : v;
 }
 
-KERNEL floor_zero_back(float *d, const float *y, count n) {
+KERNEL(floor_zero_back)(float *d, const float *y, count n) {
 	BEGIN;
 	if (y[i] <= 0)
 		d[i] = 0;
 }
 
 /* y = x + alpha·f, and x itself where alpha is 0. */
-KERNEL blend(float *y, const float *x, const float *f, count n, float alpha) {
+KERNEL(blend)(float *y, const float *x, const float *f, count n, float alpha) {
 	BEGIN;
 	y[i] = alpha == 0 ? x[i] : x[i] + alpha * f[i];
 }
 
-KERNEL times(float *y, const float *x, count n, float factor) {
+KERNEL(times)(float *y, const float *x, count n, float factor) {
 	BEGIN;
 	y[i] = factor * x[i];
 }
 
-KERNEL add(float *y, const float *x, count n) {
+KERNEL(add)(float *y, const float *x, count n) {
 	BEGIN;
 	y[i] = y[i] + x[i];
 }
 
-KERNEL copy(float *y, const float *x, count n) {
+KERNEL(copy)(float *y, const float *x, count n) {
 	BEGIN;
 	y[i] = x[i];
 }
 
-KERNEL fill(float *y, count n, float value) {
+KERNEL(fill)(float *y, count n, float value) {
 	BEGIN;
 	y[i] = value;
 }
 
 /* Stochastic gradient descent with momentum; the gradient is used up. */
-KERNEL sgd(float *p, float *m, float *g, count n, float rate, float momentum) {
+KERNEL(sgd)(float *p, float *m, float *g, count n, float rate, float momentum) {
 	BEGIN;
 	const float v = momentum * m[i] + g[i];
 	m[i] = v;
@@ -203,7 +204,7 @@ DEVICE float logarithm(float x) {
 /* Softmax and cross-entropy of a sample: the gradient at its logits, its part of the
  * loss, and 1 where the greatest logit is the label's. A label is a whole number in a
  * float. */
-KERNEL score(float *d, float *loss, float *right, const float *logits, const float *labels, count n, count classes, float scale) {
+KERNEL(score)(float *d, float *loss, float *right, const float *logits, const float *labels, count n, count classes, float scale) {
 	BEGIN;
 	const float *row = logits + (unsigned long long)i * classes;
 	float *g = d + (unsigned long long)i * classes;
@@ -227,7 +228,7 @@ KERNEL score(float *d, float *loss, float *right, const float *logits, const flo
 
 /* out[0] is the scaled sum of the losses, out[1] the number of right answers: by one
  * thread, in the order of the samples. */
-KERNEL total(float *out, const float *loss, const float *right, count n, count batch, float scale) {
+KERNEL(total)(float *out, const float *loss, const float *right, count n, count batch, float scale) {
 	BEGIN;
 	float sum = 0, answers = 0;
 	for (count s = 0; s < batch; s++) {
@@ -239,40 +240,40 @@ KERNEL total(float *out, const float *loss, const float *right, count n, count b
 }
 
 /* The other operations of compiled kernels. */
-KERNEL scale_columns(float *y, const float *x, const float *g, count n, count out) {
+KERNEL(scale_columns)(float *y, const float *x, const float *g, count n, count out) {
 	BEGIN;
 	y[i] = x[i] * g[i % out];
 }
 
-KERNEL multiply(float *y, const float *x, const float *z, count n) {
+KERNEL(multiply)(float *y, const float *x, const float *z, count n) {
 	BEGIN;
 	y[i] = x[i] * z[i];
 }
 
-KERNEL reciprocal(float *y, const float *x, count n) {
+KERNEL(reciprocal)(float *y, const float *x, count n) {
 	BEGIN;
 	y[i] = 1.0f / x[i];
 }
 
-KERNEL leaky(float *y, const float *x, count n) {
+KERNEL(leaky)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i];
 	y[i] = v < 0 ? v * 0.125f : v;
 }
 
-KERNEL clip(float *y, const float *x, count n) {
+KERNEL(clip)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i];
 	y[i] = v < -1 ? -1 : v > 1 ? 1 : v;
 }
 
-KERNEL softsign(float *y, const float *x, count n) {
+KERNEL(softsign)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i];
 	y[i] = v / (1.0f + (v < 0 ? -v : v));
 }
 
-KERNEL gate(float *y, const float *x, count n) {
+KERNEL(gate)(float *y, const float *x, count n) {
 	BEGIN;
 	const float v = x[i] * 0.25f + 0.5f;
 	y[i] = v < 0 ? 0 : v > 1 ? 1 : v;
@@ -287,7 +288,7 @@ DEVICE float root(float x) {
 #endif
 }
 
-KERNEL norm(float *y, const float *x, count n, count in) {
+KERNEL(norm)(float *y, const float *x, count n, count in) {
 	BEGIN;
 	const float *row = x + (unsigned long long)i * in;
 	float *to = y + (unsigned long long)i * in;

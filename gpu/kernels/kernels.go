@@ -19,6 +19,9 @@ import (
 //go:embed kernels.ptx
 var PTX string
 
+// Prefix is what the names of the PTX's entries begin with.
+const Prefix = "esper_"
+
 // A Kernel is a row of the table: what it takes.
 type Kernel struct {
 	Name                   string

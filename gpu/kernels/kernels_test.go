@@ -28,7 +28,7 @@ func TestPTXIsOfItsSource(t *testing.T) {
 // Every kernel of the table is in the PTX with its arguments, and there is no other;
 // nothing is contracted, flushed or approximated.
 func TestTable(t *testing.T) {
-	entry := regexp.MustCompile(`(?s)\.visible \.entry ([a-z_]+)\((.*?)\)`)
+	entry := regexp.MustCompile(`(?s)\.visible \.entry esper_([a-z_]+)\((.*?)\)`)
 	var names []string
 	for _, m := range entry.FindAllStringSubmatch(kernels.PTX, -1) {
 		k, ok := kernels.Find(m[1])
@@ -43,8 +43,13 @@ func TestTable(t *testing.T) {
 			}
 		}
 	}
-	if len(names) != len(kernels.Table()) {
-		t.Errorf("%d kernels are in the PTX: %v", len(names), names)
+	if n := strings.Count(kernels.PTX, ".entry"); len(names) != len(kernels.Table()) || n != len(names) {
+		t.Errorf("%d of %d kernels are in the PTX: %v", len(names), n, names)
+	}
+	for i, b := range []byte(kernels.PTX) {
+		if b > 126 {
+			t.Fatalf("the PTX has the byte %d at %d, and is to be ASCII", b, i)
+		}
 	}
 	for i, k := range kernels.Table() {
 		if i < len(names) && names[i] != k.Name {

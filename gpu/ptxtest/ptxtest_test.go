@@ -8,7 +8,7 @@ import (
 	"github.com/esper-sim/espersim/gpu/ptxtest"
 )
 
-const head = ".visible .entry f(\n.param .u64 f_param_0,\n.param .u32 f_param_1\n)\n{\n"
+const head = ".visible .entry esper_f(\n.param .u64 f_param_0,\n.param .u32 f_param_1\n)\n{\n"
 
 // What is not understood, contracts or approximates is refused, with its line.
 func TestRefuses(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/kernels"
 )
 
 // known are the instructions that there are. Of those on floats only the ones that
@@ -80,7 +81,7 @@ func (m *Module) Run(l *gpu.Lowering, out, in []float32) error {
 }
 
 func (m *Module) step(mem memory, s *gpu.KernelStep) error {
-	e := m.entries[s.Kernel]
+	e := m.entries[kernels.Prefix+s.Kernel]
 	if e == nil {
 		return fmt.Errorf("ptx: there is no entry %s", s.Kernel)
 	}

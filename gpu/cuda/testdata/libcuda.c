@@ -263,7 +263,7 @@ result cuModuleUnload(void *module) {
 #define U(i) (*(count *)a[i])
 #define F(i) (*(float *)a[i])
 #define ROW(name, threads, ...) \
-	static void stub_##name(void **a) { name(__VA_ARGS__); }
+	static void stub_##name(void **a) { esper_##name(__VA_ARGS__); }
 #include "kernels.h"
 #undef ROW
 
@@ -272,7 +272,7 @@ static const struct kernel {
 	int threads; /* the argument with their number */
 	void (*run)(void **a);
 } stub_kernels[] = {
-#define ROW(name, threads, ...) {#name, threads, stub_##name},
+#define ROW(name, threads, ...) {"esper_" #name, threads, stub_##name},
 #include "kernels.h"
 };
 
