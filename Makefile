@@ -3,7 +3,7 @@ GO ?= go
 BIN := bin/espersim
 SHELL := bash
 
-.PHONY: help run test verify bench soak explore generate fuzz disk-oracle build sweep-short mutants planted
+.PHONY: help run test verify bench soak explore generate ptx fuzz disk-oracle build sweep-short mutants planted
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,8 +18,10 @@ run: build ## show what espersim is for: a log that loses data, and one that doe
 	@scripts/demo.sh $(BIN)
 
 test: build ## all tests, and every scenario twice
+	@scripts/ensure.sh cc
 	@scripts/ensure.sh protoc python || echo "going on: the tests that need it say that they were skipped" >&2
 	@$(GO) test ./...
+	@scripts/devices.sh
 	@$(BIN) run scenarios/ --twice --whole
 
 verify: build ## what a commit must pass: formatting, vet, generated code, tests, determinism
@@ -54,6 +56,10 @@ generate: ## generated code and schemas
 	@scripts/ensure.sh protoc || true
 	@$(GO) run ./contracts/build/python
 	@$(GO) run ./cmd/espersim scenario schema > scenarios/schema.json.new && mv scenarios/schema.json.new scenarios/schema.json
+
+ptx: ## the kernels of gpu/kernels as PTX
+	@scripts/ensure.sh clang
+	@scripts/ptx.sh
 
 fuzz: ## fuzz every decoder for a while (FUZZTIME=30s)
 	@scripts/ensure.sh go

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that what a target needs is there: go; with "cc" a C compiler for
-# the race detector; with "protoc" the generator of the Python stubs; with
-# "python" the protobuf library that Go is compared with.
+# the race detector and the stubs of NVIDIA's libraries; with "clang" the one that
+# makes PTX; with "protoc" the generator of the Python stubs; with "python" the
+# protobuf library that Go is compared with.
 set -euo pipefail
 need() {
   command -v "$1" >/dev/null && return 0
@@ -22,6 +23,7 @@ for what in "$@"; do
       fi
       ;;
     cc) need gcc gcc ;;
+    clang) need clang-14 clang-14 ;;
     protoc)
       need protoc protobuf-compiler
       # Only recommended by the package, and protoc knows no Timestamp without.

@@ -11,6 +11,10 @@ unformatted=$(gofmt -l $(git ls-files '*.go'))
 echo '== vet'
 go vet ./...
 
+echo '== without cgo'
+CGO_ENABLED=0 go build ./...
+CGO_ENABLED=0 go vet ./gpu/...
+
 echo '== generated code'
 make -s generate
 git diff --exit-code -- contracts scenarios/schema.json

@@ -16,6 +16,7 @@ import "fmt"
 // A pass is used again for the next minibatch and allocates nothing then.
 type Pass struct {
 	m      *Model
+	size   int // the greatest batch
 	batch  int
 	x      []float32
 	labels []uint8
@@ -30,7 +31,7 @@ type Pass struct {
 
 // NewPass makes a pass for minibatches of up to batch samples.
 func (m *Model) NewPass(batch int) *Pass {
-	p := &Pass{m: m, grads: make([]float32, len(m.Params)), stop: -1}
+	p := &Pass{m: m, size: batch, grads: make([]float32, len(m.Params)), stop: -1}
 	for _, n := range m.nodes {
 		p.values = append(p.values, make([]float32, batch*n.out))
 		p.deltas = append(p.deltas, make([]float32, batch*n.out))

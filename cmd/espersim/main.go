@@ -64,7 +64,7 @@ Exit codes: 0 clean, 1 an invariant was violated, 2 usage or bad input,
 	group(root)
 	root.AddCommand(
 		newRun(), newReplay(), newScenario(), newTrace(), newWAL(), newModel(), newContracts(),
-		newFaults(), newRoles(), newInvariants(), newSweep(), newShrink(), newExplore(), newDebug(), newCheck(),
+		newFaults(), newRoles(), newInvariants(), newSweep(), newShrink(), newExplore(), newDebug(), newCheck(), newGPU(),
 	)
 	return root
 }
