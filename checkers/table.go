@@ -44,7 +44,7 @@ var catalogue = []Invariant{
 	{ID: "T2", Statement: "a checkpoint holds host, optimizer, Tamiyo and Kasmina state of one epoch", Source: "H9 13"},
 	{ID: "T3", Statement: "at the end of a rollback every core participant stands at the same checkpoint and generation, or none has moved; it ends once, and no step runs across generations", Source: "01.2"},
 	{ID: "T4", Statement: "at most one rollback is active, and one that was aborted is not hurried; nobody stays PREPARED beyond its deadline, and the prepared and fenced do no work", Source: "01.2"},
-	{ID: "T5", Statement: "a learning rate changes by the learning-rate controller only: by a command or a restored checkpoint", Source: "01.3"},
+	{ID: "T5", Statement: "a learning rate changes by the learning-rate controller only: by a command, at once or in a warm-up of ten epochs, or a restored checkpoint, which brings back the changes that are remembered as well; new parameters are led to it from a thousandth", Source: "01.3"},
 	{ID: "T6", Statement: "epochs start in order, except after a rollback, where the generation rises", Source: "HLD 9.1"},
 	{ID: "T7", Statement: "a silent Tamiyo delays an epoch by at most 2 s", Source: "01.1"},
 	{ID: "W1", Statement: "an entry that was acknowledged as durable is there after every crash", Source: "HLD 8.3"},

@@ -78,6 +78,8 @@ var probes = []Probe{
 	{"tolaria/config-decided", "Tolaria has decided from when on a revision is in force"},
 	{"tolaria/emergency-checkpoint", "a checkpoint is taken early, for a seed breaks its isolation"},
 	{"tolaria/foreign-rate", "the optimizer had a rate that the learning-rate controller has not set"},
+	{"tolaria/warm-up", "a learning rate is led to the ordered one, epoch by epoch"},
+	{"tolaria/warm-up-restored", "a rollback brings back a learning rate in the middle of its warm-up"},
 	{"tolaria/without-auxiliaries", "a rollback is decided without the auxiliaries, of which too few say yes"},
 	{"urabrask/before-verdict", "a verdict is reached, and not in the log yet"},
 	{"urabrask/comprehensive", "a verdict on a kernel that is to serve for long is reached"},

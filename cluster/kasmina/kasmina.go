@@ -432,7 +432,7 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}
-			if !k.shielded(m.Step, m.LayerId) {
+			if !k.shielded(m.Step, m.LayerId, m.LearningRate) {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}

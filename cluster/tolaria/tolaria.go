@@ -28,6 +28,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/lineage"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/rates"
 	"github.com/esper-sim/espersim/contracts/canon"
 	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
@@ -38,6 +39,7 @@ import (
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -71,7 +73,9 @@ type tolaria struct {
 	job   *job.Job
 	o     Options
 	host  *lineage.Host
-	rates rates
+	rates rates.Controller
+	guard *breaker.Breaker      // of the rates' integrity
+	told  *statev2.RateSnapshot // the newest change that was declared
 	box   *outbox.Box
 	desk  *command.Desk
 	store *store
@@ -166,7 +170,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if t.host, err = lineage.NewHost(j); err != nil {
 			return nil, err
 		}
-		t.rates.set(j.LearningRate)
+		t.rates = rates.New(j.LearningRate)
 		if t.breaker, err = breaker.New(breaker.Settings{Owner: Subsystem, Name: "kasmina", Failures: 3,
 			Recovery: 2 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
@@ -175,8 +179,8 @@ func New(j *job.Job, o Options) actor.Constructor {
 			Recovery: 10 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
 		}
-		guard, _ := breaker.Find(Subsystem, "lr_integrity")
-		if t.rates.guard, err = breaker.New(guard, t.tripped); err != nil {
+		row, _ := breaker.Find(Subsystem, "lr_integrity")
+		if t.guard, err = breaker.New(row, t.tripped); err != nil {
 			return nil, err
 		}
 		t.fwd.Step, t.fwd.Settled = &t.fref, &t.settled
@@ -193,8 +197,8 @@ func (t *tolaria) tripped(tr breaker.Transition) {
 	switch tr.ID {
 	case t.silence.Settings().ID():
 		name = t.silence
-	case t.rates.guard.Settings().ID():
-		name = t.rates.guard
+	case t.guard.Settings().ID():
+		name = t.guard
 	}
 	t.env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: name.Settings().Name, From: tr.From.String(), To: tr.To.String()})
 	if tr.To == breaker.Open {
@@ -352,7 +356,7 @@ const healthyFor = 30 * time.Second
 func (t *tolaria) healthy() {
 	if t.mode == eventsv2.RunMode_CONSERVATIVE && t.env.Clock.Monotonic()-t.inBudget >= healthyFor {
 		t.mode = eventsv2.RunMode_NORMAL
-		t.rates.guard.Reset(t.env.Clock.Monotonic())
+		t.guard.Reset(t.env.Clock.Monotonic())
 		t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: "CONSERVATIVE", To: "NORMAL", Reason: "boundaries keep their budget"})
 	}
 }

@@ -2372,6 +2372,7 @@ type GradientSet struct {
 	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
 	KernelArtifactId string                 `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
 	Parameters       []uint64               `protobuf:"fixed64,3,rep,packed,name=parameters,proto3" json:"parameters,omitempty"`
+	LearningRate     float64                `protobuf:"fixed64,4,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"` // at which they will be applied
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2427,6 +2428,99 @@ func (x *GradientSet) GetParameters() []uint64 {
 	return nil
 }
 
+func (x *GradientSet) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+// RateFact is the learning-rate controller after a change, or after it was
+// restored.
+type RateFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // the first that is trained at the rate
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	LearningRate  float64                `protobuf:"fixed64,3,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	Snapshots     uint32                 `protobuf:"varint,4,opt,name=snapshots,proto3" json:"snapshots,omitempty"`                             // changes that it remembers
+	HistorySha256 []byte                 `protobuf:"bytes,5,opt,name=history_sha256,json=historySha256,proto3" json:"history_sha256,omitempty"` // of the encoded RateState that holds them alone
+	Restored      bool                   `protobuf:"varint,6,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateFact) Reset() {
+	*x = RateFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateFact) ProtoMessage() {}
+
+func (x *RateFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateFact.ProtoReflect.Descriptor instead.
+func (*RateFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RateFact) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RateFact) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RateFact) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+func (x *RateFact) GetSnapshots() uint32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+func (x *RateFact) GetHistorySha256() []byte {
+	if x != nil {
+		return x.HistorySha256
+	}
+	return nil
+}
+
+func (x *RateFact) GetRestored() bool {
+	if x != nil {
+		return x.Restored
+	}
+	return false
+}
+
 // GradientFact is declared by Kasmina when it holds the gradients of a layer in
 // a step, and when it refuses them.
 type GradientFact struct {
@@ -2441,7 +2535,7 @@ type GradientFact struct {
 
 func (x *GradientFact) Reset() {
 	*x = GradientFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2547,7 @@ func (x *GradientFact) String() string {
 func (*GradientFact) ProtoMessage() {}
 
 func (x *GradientFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2560,7 @@ func (x *GradientFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientFact.ProtoReflect.Descriptor instead.
 func (*GradientFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GradientFact) GetStep() *v21.StepRef {
@@ -2513,7 +2607,7 @@ type KernelFaultFact struct {
 
 func (x *KernelFaultFact) Reset() {
 	*x = KernelFaultFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +2619,7 @@ func (x *KernelFaultFact) String() string {
 func (*KernelFaultFact) ProtoMessage() {}
 
 func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +2632,7 @@ func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KernelFaultFact.ProtoReflect.Descriptor instead.
 func (*KernelFaultFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *KernelFaultFact) GetSeed() *v2.SeedRef {
@@ -2595,7 +2689,7 @@ type SampleFact struct {
 
 func (x *SampleFact) Reset() {
 	*x = SampleFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2701,7 @@ func (x *SampleFact) String() string {
 func (*SampleFact) ProtoMessage() {}
 
 func (x *SampleFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +2714,7 @@ func (x *SampleFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFact.ProtoReflect.Descriptor instead.
 func (*SampleFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SampleFact) GetStep() uint64 {
@@ -2656,7 +2750,7 @@ type DrawnExperience struct {
 
 func (x *DrawnExperience) Reset() {
 	*x = DrawnExperience{}
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2762,7 @@ func (x *DrawnExperience) String() string {
 func (*DrawnExperience) ProtoMessage() {}
 
 func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +2775,7 @@ func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawnExperience.ProtoReflect.Descriptor instead.
 func (*DrawnExperience) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DrawnExperience) GetReportId() string {
@@ -2718,7 +2812,7 @@ type ChoiceFact struct {
 
 func (x *ChoiceFact) Reset() {
 	*x = ChoiceFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2824,7 @@ func (x *ChoiceFact) String() string {
 func (*ChoiceFact) ProtoMessage() {}
 
 func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2837,7 @@ func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChoiceFact.ProtoReflect.Descriptor instead.
 func (*ChoiceFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ChoiceFact) GetVersion() string {
@@ -2787,7 +2881,7 @@ type RewardFact struct {
 
 func (x *RewardFact) Reset() {
 	*x = RewardFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2893,7 @@ func (x *RewardFact) String() string {
 func (*RewardFact) ProtoMessage() {}
 
 func (x *RewardFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2906,7 @@ func (x *RewardFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RewardFact.ProtoReflect.Descriptor instead.
 func (*RewardFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RewardFact) GetTemplateId() string {
@@ -2850,7 +2944,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +2956,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +2969,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Note) GetKind() string {
@@ -3105,13 +3199,23 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x03 \x03(\x06R\n" +
 	"parameters\x12\x1a\n" +
-	"\breleased\x18\x04 \x01(\bR\breleased\"\x8c\x01\n" +
+	"\breleased\x18\x04 \x01(\bR\breleased\"\xb1\x01\n" +
 	"\vGradientSet\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x03 \x03(\x06R\n" +
-	"parameters\"\xa1\x01\n" +
+	"parameters\x12#\n" +
+	"\rlearning_rate\x18\x04 \x01(\x01R\flearningRate\"\xc6\x01\n" +
+	"\bRateFact\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12#\n" +
+	"\rlearning_rate\x18\x03 \x01(\x01R\flearningRate\x12\x1c\n" +
+	"\tsnapshots\x18\x04 \x01(\rR\tsnapshots\x12%\n" +
+	"\x0ehistory_sha256\x18\x05 \x01(\fR\rhistorySha256\x12\x1a\n" +
+	"\brestored\x18\x06 \x01(\bR\brestored\"\xa1\x01\n" +
 	"\fGradientFact\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x122\n" +
@@ -3224,7 +3328,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -3256,39 +3360,40 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*PruningFact)(nil),      // 27: esper.evidence.v2.PruningFact
 	(*RegistrationFact)(nil), // 28: esper.evidence.v2.RegistrationFact
 	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
-	(*GradientFact)(nil),     // 30: esper.evidence.v2.GradientFact
-	(*KernelFaultFact)(nil),  // 31: esper.evidence.v2.KernelFaultFact
-	(*SampleFact)(nil),       // 32: esper.evidence.v2.SampleFact
-	(*DrawnExperience)(nil),  // 33: esper.evidence.v2.DrawnExperience
-	(*ChoiceFact)(nil),       // 34: esper.evidence.v2.ChoiceFact
-	(*RewardFact)(nil),       // 35: esper.evidence.v2.RewardFact
-	(*Note)(nil),             // 36: esper.evidence.v2.Note
-	(*v2.SeedRef)(nil),       // 37: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 38: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 39: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 40: esper.training.v2.StepEffect
+	(*RateFact)(nil),         // 30: esper.evidence.v2.RateFact
+	(*GradientFact)(nil),     // 31: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 32: esper.evidence.v2.KernelFaultFact
+	(*SampleFact)(nil),       // 33: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 34: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 35: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 36: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 37: esper.evidence.v2.Note
+	(*v2.SeedRef)(nil),       // 38: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 39: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 40: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 41: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	37, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	38, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	38, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	38, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	39, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	39, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	40, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	40, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	41, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	37, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	38, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	37, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	37, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	38, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	38, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	40, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
 	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	37, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	33, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	38, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	40, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	34, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
 	20, // [20:20] is the sub-list for method output_type
 	20, // [20:20] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
@@ -3307,7 +3412,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
