@@ -82,7 +82,7 @@ var catalogue = []Invariant{
 	{ID: "I12", Statement: "who asks for a design, a compilation or a policy is answered with what is so, and refused what breaks a rule; a job goes the way of its states, and passes by every check", Source: "05, 06, 07"},
 	{ID: "L4", Statement: "every field report that the bus took becomes one experience or one logged rejection of Simic's, and is acknowledged no sooner", Source: "HLD 9.1", Liveness: true},
 	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4, and has a reason; a cautious Jace synchronizes", Source: "11.1"},
-	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, only after a GO, within floors, at most 5 % a cycle and 50 % overall", Source: "12"},
+	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, in no pause and no rollback, only after a GO, within floors, at most 5 % a cycle and 50 % overall, none after one of a later version; what is masked of the host network is zero; a cycle goes its way and begins with a checkpoint", Source: "12"},
 }
 
 var facts = []trace.Kind{trace.FactDeclared}

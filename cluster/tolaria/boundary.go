@@ -257,6 +257,7 @@ func (t *tolaria) tamiyoPart(m *trainingv2.StatePart) error {
 // next epoch begins.
 func (t *tolaria) gathered() error {
 	if t.shot != nil {
+		id := t.shot.id
 		if err := t.saveShot(); err != nil {
 			return err
 		}
@@ -264,6 +265,11 @@ func (t *tolaria) gathered() error {
 			t.enter(crossing)
 			t.env.Clock.SetTimer("cross", t.serial, time.Second)
 			return nil
+		}
+		if t.saved == id {
+			if err := t.applyMask(id); err != nil {
+				return err
+			}
 		}
 	}
 	t.epoch, t.member = t.next, t.joined

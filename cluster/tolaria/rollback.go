@@ -385,6 +385,7 @@ func (t *tolaria) own() error {
 	rb.restored = true
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, "")
 	t.tellRates(m.Epoch, true)
+	t.unmasked()
 	rb.stage, rb.turn, rb.since, rb.attempt = following, 0, t.env.Clock.Monotonic(), 0
 	return t.push()
 }

@@ -255,6 +255,7 @@ func (t *tolaria) validated() error {
 		t.wish(&wish{reason: "the accuracy collapsed", severity: "MAJOR"})
 	}
 	t.bestAcc = max(t.bestAcc, t.accuracy)
+	t.costOfMask()
 	if t.want != nil || t.freeze != "" {
 		// The boundary waits: what is wanted comes first, and validation again
 		// after it.

@@ -10,6 +10,7 @@
 //   - snapshot.go: checkpoints.
 //   - rollback.go, votes.go: the coordinator of rollbacks.
 //   - journal.go: what must survive a crash.
+//   - mask.go: channels of the host that are pruned.
 //   - config.go: from which boundary on a revision of the configuration is in
 //     force.
 //
@@ -38,6 +39,7 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
@@ -131,6 +133,7 @@ type tolaria struct {
 	conf    configuration
 	reports int64
 
+	masks  masks
 	pause  pauseState
 	freeze string // the notice that froze, or is about to
 	rb     *rollback
@@ -270,6 +273,8 @@ func (t *tolaria) Receive(from actor.ID, m canon.Message) error {
 		return t.queried(from, m)
 	case *trainingv2.CheckpointQuery:
 		t.info(from, m)
+	case *pruningv2.PruningMask:
+		t.ordered(from, m)
 	case *operationsv2.ConfigSeal:
 		t.seal(m)
 	case *telemetryv2.EmergencyNotice:

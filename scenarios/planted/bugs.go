@@ -379,6 +379,12 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I9", role: "tolaria", bug: "does not look at the version of a mask", file: "pruning/host.yaml", make: func() *hooks {
+		return onReceive(func(m *pruningv2.PruningMask) canon.Message {
+			m.Version = 0
+			return m
+		})
+	}},
 	{id: "I9", role: "emrakul", bug: "leaves out that a cycle is validated", file: "pruning/crashes.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.PruningFact, pass func(canon.Message)) {
 			if f.State != "VALIDATING" {

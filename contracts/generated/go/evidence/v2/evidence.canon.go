@@ -4980,6 +4980,8 @@ var schemaOfPruningFact = canon.Schema{
 		{Number: 5, Name: "epoch", Wire: 0, Elem: 2},
 		{Number: 6, Name: "ratio", Wire: 1, Elem: 2},
 		{Number: 7, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 8, Name: "units", Wire: 2, Elem: 2, List: true},
+		{Number: 9, Name: "version", Wire: 0, Elem: 2},
 	},
 }
 
@@ -5016,6 +5018,15 @@ func (m *PruningFact) CanonicalSize() int {
 	if len(m.Reason) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Reason))
 	}
+	if len(m.Units) != 0 {
+		n += 1 * len(m.Units)
+		for _, v := range m.Units {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.Version != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Version))
+	}
 	return n
 }
 
@@ -5035,6 +5046,19 @@ func (m *PruningFact) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Version != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Version))
+		i--
+		b[i] = 0x48
+	}
+	if len(m.Units) != 0 {
+		for k := len(m.Units) - 1; k >= 0; k-- {
+			at := m.Units[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x42
+		}
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -5194,6 +5218,31 @@ func (m *PruningFact) ParseCanonical(b []byte) error {
 	} else {
 		m.Reason = ""
 	}
+	m.Units = m.Units[:0]
+	for tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(8, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Units)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningFact.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Version = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = 0
+	}
 	if tag != canon.End {
 		return schemaOfPruningFact.Unexpected(b, tag, i)
 	}
@@ -5232,6 +5281,133 @@ func (m *PruningFact) IdentityHash(h uint64) uint64 {
 	if len(m.Reason) != 0 {
 		h = canon.Mix(h, 7)
 		h = canon.MixString(h, m.Reason)
+	}
+	if len(m.Units) != 0 {
+		h = canon.Mix(h, 8|uint64(len(m.Units))<<32)
+		for _, v := range m.Units {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.Version != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.Version)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfMaskedUnit = canon.Schema{
+	Name: "esper.evidence.v2.MaskedUnit",
+	Fields: []canon.Field{
+		{Number: 1, Name: "layer_id", Wire: 0, Elem: 2},
+		{Number: 2, Name: "channel", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *MaskedUnit) FullName() string { return schemaOfMaskedUnit.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *MaskedUnit) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.LayerId != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.LayerId))
+	}
+	if m.Channel != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Channel))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *MaskedUnit) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *MaskedUnit) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Channel != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Channel))
+		i--
+		b[i] = 0x10
+	}
+	if m.LayerId != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.LayerId))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *MaskedUnit) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedUnit.Fail(1, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedUnit.Fail(1, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedUnit.Fail(1, canon.ExplicitZero, i)
+		}
+		m.LayerId = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LayerId = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedUnit.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedUnit.Fail(2, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedUnit.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Channel = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Channel = 0
+	}
+	if tag != canon.End {
+		return schemaOfMaskedUnit.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *MaskedUnit) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.LayerId != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.LayerId)))
+	}
+	if m.Channel != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Channel)))
 	}
 	return canon.Mix(h, 0)
 }

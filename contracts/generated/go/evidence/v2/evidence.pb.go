@@ -2213,6 +2213,8 @@ type PruningFact struct {
 	Epoch          int64                  `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Ratio          float64                `protobuf:"fixed64,6,opt,name=ratio,proto3" json:"ratio,omitempty"`
 	Reason         string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Units          []*MaskedUnit          `protobuf:"bytes,8,rep,name=units,proto3" json:"units,omitempty"` // of state MASKED, at a host network: all that are masked
+	Version        uint64                 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2296,6 +2298,73 @@ func (x *PruningFact) GetReason() string {
 	return ""
 }
 
+func (x *PruningFact) GetUnits() []*MaskedUnit {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *PruningFact) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// MaskedUnit is one channel of a graft layer.
+type MaskedUnit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LayerId       int32                  `protobuf:"varint,1,opt,name=layer_id,json=layerId,proto3" json:"layer_id,omitempty"`
+	Channel       int32                  `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskedUnit) Reset() {
+	*x = MaskedUnit{}
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskedUnit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskedUnit) ProtoMessage() {}
+
+func (x *MaskedUnit) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskedUnit.ProtoReflect.Descriptor instead.
+func (*MaskedUnit) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *MaskedUnit) GetLayerId() int32 {
+	if x != nil {
+		return x.LayerId
+	}
+	return 0
+}
+
+func (x *MaskedUnit) GetChannel() int32 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
 // RegistrationFact says which parameters an owner may train from here on, or no
 // longer may. Parameters are named by stable hashes of path, shape and type.
 type RegistrationFact struct {
@@ -2310,7 +2379,7 @@ type RegistrationFact struct {
 
 func (x *RegistrationFact) Reset() {
 	*x = RegistrationFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[23]
+	mi := &file_evidence_evidence_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2391,7 @@ func (x *RegistrationFact) String() string {
 func (*RegistrationFact) ProtoMessage() {}
 
 func (x *RegistrationFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[23]
+	mi := &file_evidence_evidence_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2404,7 @@ func (x *RegistrationFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationFact.ProtoReflect.Descriptor instead.
 func (*RegistrationFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{23}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RegistrationFact) GetSeed() *v2.SeedRef {
@@ -2379,7 +2448,7 @@ type GradientSet struct {
 
 func (x *GradientSet) Reset() {
 	*x = GradientSet{}
-	mi := &file_evidence_evidence_proto_msgTypes[24]
+	mi := &file_evidence_evidence_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2460,7 @@ func (x *GradientSet) String() string {
 func (*GradientSet) ProtoMessage() {}
 
 func (x *GradientSet) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[24]
+	mi := &file_evidence_evidence_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2473,7 @@ func (x *GradientSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientSet.ProtoReflect.Descriptor instead.
 func (*GradientSet) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{24}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GradientSet) GetSeed() *v2.SeedRef {
@@ -2451,7 +2520,7 @@ type RateFact struct {
 
 func (x *RateFact) Reset() {
 	*x = RateFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2532,7 @@ func (x *RateFact) String() string {
 func (*RateFact) ProtoMessage() {}
 
 func (x *RateFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2545,7 @@ func (x *RateFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateFact.ProtoReflect.Descriptor instead.
 func (*RateFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RateFact) GetEpoch() int64 {
@@ -2535,7 +2604,7 @@ type GradientFact struct {
 
 func (x *GradientFact) Reset() {
 	*x = GradientFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2547,7 +2616,7 @@ func (x *GradientFact) String() string {
 func (*GradientFact) ProtoMessage() {}
 
 func (x *GradientFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2560,7 +2629,7 @@ func (x *GradientFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientFact.ProtoReflect.Descriptor instead.
 func (*GradientFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GradientFact) GetStep() *v21.StepRef {
@@ -2607,7 +2676,7 @@ type KernelFaultFact struct {
 
 func (x *KernelFaultFact) Reset() {
 	*x = KernelFaultFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2688,7 @@ func (x *KernelFaultFact) String() string {
 func (*KernelFaultFact) ProtoMessage() {}
 
 func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2701,7 @@ func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KernelFaultFact.ProtoReflect.Descriptor instead.
 func (*KernelFaultFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KernelFaultFact) GetSeed() *v2.SeedRef {
@@ -2689,7 +2758,7 @@ type SampleFact struct {
 
 func (x *SampleFact) Reset() {
 	*x = SampleFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2770,7 @@ func (x *SampleFact) String() string {
 func (*SampleFact) ProtoMessage() {}
 
 func (x *SampleFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2783,7 @@ func (x *SampleFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFact.ProtoReflect.Descriptor instead.
 func (*SampleFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SampleFact) GetStep() uint64 {
@@ -2750,7 +2819,7 @@ type DrawnExperience struct {
 
 func (x *DrawnExperience) Reset() {
 	*x = DrawnExperience{}
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2762,7 +2831,7 @@ func (x *DrawnExperience) String() string {
 func (*DrawnExperience) ProtoMessage() {}
 
 func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2775,7 +2844,7 @@ func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawnExperience.ProtoReflect.Descriptor instead.
 func (*DrawnExperience) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DrawnExperience) GetReportId() string {
@@ -2812,7 +2881,7 @@ type ChoiceFact struct {
 
 func (x *ChoiceFact) Reset() {
 	*x = ChoiceFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +2893,7 @@ func (x *ChoiceFact) String() string {
 func (*ChoiceFact) ProtoMessage() {}
 
 func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +2906,7 @@ func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChoiceFact.ProtoReflect.Descriptor instead.
 func (*ChoiceFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ChoiceFact) GetVersion() string {
@@ -2881,7 +2950,7 @@ type RewardFact struct {
 
 func (x *RewardFact) Reset() {
 	*x = RewardFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +2962,7 @@ func (x *RewardFact) String() string {
 func (*RewardFact) ProtoMessage() {}
 
 func (x *RewardFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +2975,7 @@ func (x *RewardFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RewardFact.ProtoReflect.Descriptor instead.
 func (*RewardFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RewardFact) GetTemplateId() string {
@@ -2944,7 +3013,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_evidence_evidence_proto_msgTypes[32]
+	mi := &file_evidence_evidence_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3025,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[32]
+	mi := &file_evidence_evidence_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3038,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Note) GetKind() string {
@@ -3184,7 +3253,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x05check\x18\x04 \x01(\tR\x05check\x12\x16\n" +
 	"\x06passed\x18\x05 \x01(\bR\x06passed\x12%\n" +
 	"\x0eweights_sha256\x18\x06 \x01(\fR\rweightsSha256\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xd3\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xa2\x02\n" +
 	"\vPruningFact\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1c\n" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x14\n" +
@@ -3192,7 +3261,13 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05ratio\x18\x06 \x01(\x01R\x05ratio\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xad\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x123\n" +
+	"\x05units\x18\b \x03(\v2\x1d.esper.evidence.v2.MaskedUnitR\x05units\x12\x18\n" +
+	"\aversion\x18\t \x01(\x04R\aversion\"A\n" +
+	"\n" +
+	"MaskedUnit\x12\x19\n" +
+	"\blayer_id\x18\x01 \x01(\x05R\alayerId\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\x05R\achannel\"\xad\x01\n" +
 	"\x10RegistrationFact\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
@@ -3328,7 +3403,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -3358,47 +3433,49 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*ConfigFact)(nil),       // 25: esper.evidence.v2.ConfigFact
 	(*PolicyFact)(nil),       // 26: esper.evidence.v2.PolicyFact
 	(*PruningFact)(nil),      // 27: esper.evidence.v2.PruningFact
-	(*RegistrationFact)(nil), // 28: esper.evidence.v2.RegistrationFact
-	(*GradientSet)(nil),      // 29: esper.evidence.v2.GradientSet
-	(*RateFact)(nil),         // 30: esper.evidence.v2.RateFact
-	(*GradientFact)(nil),     // 31: esper.evidence.v2.GradientFact
-	(*KernelFaultFact)(nil),  // 32: esper.evidence.v2.KernelFaultFact
-	(*SampleFact)(nil),       // 33: esper.evidence.v2.SampleFact
-	(*DrawnExperience)(nil),  // 34: esper.evidence.v2.DrawnExperience
-	(*ChoiceFact)(nil),       // 35: esper.evidence.v2.ChoiceFact
-	(*RewardFact)(nil),       // 36: esper.evidence.v2.RewardFact
-	(*Note)(nil),             // 37: esper.evidence.v2.Note
-	(*v2.SeedRef)(nil),       // 38: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 39: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 40: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 41: esper.training.v2.StepEffect
+	(*MaskedUnit)(nil),       // 28: esper.evidence.v2.MaskedUnit
+	(*RegistrationFact)(nil), // 29: esper.evidence.v2.RegistrationFact
+	(*GradientSet)(nil),      // 30: esper.evidence.v2.GradientSet
+	(*RateFact)(nil),         // 31: esper.evidence.v2.RateFact
+	(*GradientFact)(nil),     // 32: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 33: esper.evidence.v2.KernelFaultFact
+	(*SampleFact)(nil),       // 34: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 35: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 36: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 37: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 38: esper.evidence.v2.Note
+	(*v2.SeedRef)(nil),       // 39: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 40: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 41: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 42: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	38, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	39, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	39, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	39, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	40, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	40, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	40, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	41, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	41, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	42, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	10, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	38, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	12, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	38, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	38, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	40, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
-	29, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	38, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	40, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	34, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	28, // 13: esper.evidence.v2.PruningFact.units:type_name -> esper.evidence.v2.MaskedUnit
+	39, // 14: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 15: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 16: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	30, // 17: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
+	39, // 18: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	41, // 19: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	35, // 20: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -3412,7 +3489,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
