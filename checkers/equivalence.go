@@ -29,7 +29,7 @@ type equivalence struct {
 	grafts [32]byte // what Kasmina's state is then
 	bounds map[int64]*LineageEpoch
 	gen    uint32
-	mask   *Mask  // that comes into force in the epoch that starts next
+	mask   *Mask // that comes into force in the epoch that starts next
 	masked position
 	asked  string // the checkpoint that the last boundary asked for
 
