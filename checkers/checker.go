@@ -168,6 +168,14 @@ type LineageEpoch struct {
 	ValidationLoss float64
 	Commands       []LineageCommand
 	Full           []bool // one a step: the kernels took part
+	Mask           *Mask  // that came into force at the boundary into it; nil: none did
+}
+
+// Mask is what is masked of the host network.
+type Mask struct {
+	Key      string
+	Version  uint64
+	Channels [][2]int32 // layer and channel
 }
 
 // LineageCommand is an adaptation that changed what was trained.

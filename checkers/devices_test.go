@@ -49,9 +49,9 @@ func (p *tape) device(node string, s evidencev2.DeviceStep, class string) {
 
 // goes has the lead ask for a step, and some members answer.
 func (p *tape) goes(step int64, members int) {
-	p.sent("lead", "w-1", &evidencev2.Note{Kind: "go", Numbers: []int64{1, step}})
+	p.sent("lead", "w-1", &trainingv2.FleetNote{Kind: "go", Generation: 1, Number: step})
 	for i := range members {
-		p.sent(fmt.Sprint("w-", i+1), "lead", &evidencev2.Note{Kind: "sum", Numbers: []int64{1, step, 1}})
+		p.sent(fmt.Sprint("w-", i+1), "lead", &trainingv2.FleetNote{Kind: "sum", Generation: 1, Number: step, Values: []int64{1}})
 	}
 }
 
@@ -207,7 +207,7 @@ func TestDevices(t *testing.T) {
 				p.event(trace.NodeCrashed, "lead", nil)
 			}
 			p.wait(10 * time.Minute)
-			p.sent("w-1", "lead", &evidencev2.Note{Kind: "alive", Numbers: []int64{1, 0}})
+			p.sent("w-1", "lead", &trainingv2.FleetNote{Kind: "alive", Generation: 1})
 		}},
 		"a state that no calm run has": {"G3", func(p *tape, guilty bool) {
 			p.befalls("w-1", "failed: off-bus")

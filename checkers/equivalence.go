@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"strings"
 
 	assetsv2 "github.com/esper-sim/espersim/contracts/generated/go/assets/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
@@ -28,6 +29,8 @@ type equivalence struct {
 	grafts [32]byte // what Kasmina's state is then
 	bounds map[int64]*LineageEpoch
 	gen    uint32
+	mask   *Mask // that comes into force in the epoch that starts next
+	masked position
 	asked  string // the checkpoint that the last boundary asked for
 
 	library string // whom kernels are asked of
@@ -105,13 +108,20 @@ func (c *equivalence) Observe(e *Event, j *Judge) {
 		c.boundary(f)
 	case *evidencev2.EpochFact:
 		c.epoch(e, f, j)
+	case *evidencev2.PruningFact:
+		if f.State == "MASKED" && f.Subsystem == "tolaria" {
+			c.mask, c.masked = &Mask{Key: strings.Clone(f.IdempotencyKey), Version: f.Version}, position{epoch: f.Epoch, gen: c.gen, known: true}
+			for _, u := range f.Units {
+				c.mask.Channels = append(c.mask.Channels, [2]int32{u.LayerId, u.Channel})
+			}
+		}
 	case *evidencev2.CheckpointFact:
 		if f.Action == evidencev2.CheckpointAction_CHECKPOINT_EVICTED {
 			c.replay.Forget(f.Epoch + 1)
 		}
 	case *evidencev2.RollbackFact:
 		if f.Step == evidencev2.RollbackStep_RB_RESTORED && f.Subsystem == "tolaria" {
-			c.open, c.gen, c.after.known = false, f.Generation, false
+			c.open, c.gen, c.after.known, c.mask = false, f.Generation, false, nil
 			clear(c.bounds)
 			if err := c.replay.Return(f.Epoch); err != nil {
 				c.broken = fmt.Errorf("rollback %s: %w", f.RollbackId, err)
@@ -173,6 +183,9 @@ func (c *equivalence) epoch(e *Event, f *evidencev2.EpochFact, j *Judge) {
 		// Without Tolaria's word it is a promise that was never kept: Kasmina
 		// crosses for good with the first step of the epoch.
 		c.cur.Commands, c.cur.ValidationLoss = b.Commands, b.ValidationLoss
+	}
+	if c.cur.Mask = nil; c.mask != nil && c.masked.epoch == f.Epoch {
+		c.cur.Mask, c.mask = c.mask, nil
 	}
 	got, err := c.replay.Epoch(&c.cur)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/gpu"
 	"github.com/esper-sim/espersim/sim/trace"
 )
@@ -52,7 +53,7 @@ func (c *fleet) Observe(e *Event, j *Judge) {
 			c.device = true
 		}
 	case trace.MessageSent:
-		if m, ok := e.Mail.Payload.(*evidencev2.Note); ok && len(m.Numbers) >= 2 {
+		if m, ok := e.Mail.Payload.(*trainingv2.FleetNote); ok {
 			c.note(e, m)
 		}
 	case trace.FactDeclared:
@@ -62,15 +63,15 @@ func (c *fleet) Observe(e *Event, j *Judge) {
 	}
 }
 
-func (c *fleet) note(e *Event, m *evidencev2.Note) {
+func (c *fleet) note(e *Event, m *trainingv2.FleetNote) {
 	switch m.Kind {
 	case "go", "begin":
-		if m.Kind != c.asked || m.Numbers[0] != c.gen || m.Numbers[1] != c.step {
-			c.asked, c.gen, c.step, c.since, c.seq, c.lead = m.Kind, m.Numbers[0], m.Numbers[1], e.At, e.Seq, e.Node
+		if m.Kind != c.asked || int64(m.Generation) != c.gen || m.Number != c.step {
+			c.asked, c.gen, c.step, c.since, c.seq, c.lead = m.Kind, int64(m.Generation), m.Number, e.At, e.Seq, e.Node
 			clear(c.gave)
 		}
 	case "sum":
-		if m.Numbers[0] == c.gen && m.Numbers[1] == c.step {
+		if int64(m.Generation) == c.gen && m.Number == c.step {
 			c.gave[e.Node] = true
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
 	pausev2 "github.com/esper-sim/espersim/contracts/generated/go/pause/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/sim/trace"
@@ -148,6 +149,42 @@ func TestTheLibraryAndTheLimits(t *testing.T) {
 			p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{CheckpointId: "c", Epoch: 4})
 			p.fact("tolaria", &evidencev2.RollbackFact{Step: evidencev2.RollbackStep_RB_RESTORED, Subsystem: "tolaria", CheckpointId: "c", Epoch: 4})
 			p.rate("tolaria", pick(guilty, 0.01, 0.02))
+		}},
+		"a warm-up that is none": {"T5", func(p *tape, guilty bool) {
+			p.rate("tolaria", 0.02)
+			p.command(&adaptationv2.AdaptationCommand{CommandId: "lr", Command: &adaptationv2.AdaptationCommand_LrUpdate{
+				LrUpdate: &adaptationv2.LearningRateUpdate{GroupRates: []*adaptationv2.LearningRateGroup{{LearningRate: 0.03}}, ApplyWarmup: true}}})
+			p.fact("tolaria", &evidencev2.CommandFact{CommandId: "lr", Subsystem: "tolaria", Status: "APPLIED", Epoch: 4})
+			p.sent("tolaria", "kasmina", &trainingv2.BackwardRequest{Step: step(5, 0, 1), LearningRate: pick(guilty, 0.03, 0.022)})
+		}},
+		"a history with a change too many": {"T5", func(p *tape, guilty bool) {
+			told := func(restored bool, h ...*statev2.RateSnapshot) {
+				sum := sha256.Sum256((&statev2.RateState{History: h}).AppendCanonical(nil))
+				last := h[len(h)-1]
+				p.fact("tolaria", &evidencev2.RateFact{Epoch: last.Epoch, Generation: last.Generation, LearningRate: last.LearningRate,
+					Snapshots: uint32(len(h)), HistorySha256: sum[:], Restored: restored})
+			}
+			h := []*statev2.RateSnapshot{{Generation: 1, LearningRate: 0.02, Cause: "job"}, {Epoch: 4, Generation: 1, LearningRate: 0.03, Cause: "lr"}}
+			told(false, h[0])
+			p.sent("tolaria", "kasmina", &trainingv2.BoundaryRequest{CheckpointId: "c", Epoch: 3})
+			p.command(&adaptationv2.AdaptationCommand{CommandId: "lr", Command: &adaptationv2.AdaptationCommand_LrUpdate{
+				LrUpdate: &adaptationv2.LearningRateUpdate{GroupRates: []*adaptationv2.LearningRateGroup{{LearningRate: 0.03}}}}})
+			p.fact("tolaria", &evidencev2.CommandFact{CommandId: "lr", Subsystem: "tolaria", Status: "APPLIED", Epoch: 4, Generation: 1})
+			told(false, h...)
+			p.fact("tolaria", &evidencev2.RollbackFact{Step: evidencev2.RollbackStep_RB_RESTORED, Subsystem: "tolaria", CheckpointId: "c", Epoch: 3})
+			if guilty {
+				h[1].LearningRate = 0.02 // the rate is back, and what led to it is not
+				told(true, h...)
+			} else {
+				told(true, h[0])
+			}
+		}},
+		"a kernel that is trained as if it were old": {"T5", func(p *tape, guilty bool) {
+			seed := &telemetryv2.SeedRef{LayerId: 1, SeedId: 1}
+			p.fact("kasmina", &evidencev2.StageFact{Seed: seed, To: telemetryv2.SeedStage_GERMINATED, Cause: evidencev2.StageCause_BY_COMMAND, Epoch: 4})
+			p.sent("tolaria", "kasmina", &trainingv2.BackwardRequest{Step: step(6, 0, 1), LearningRate: 0.02})
+			p.fact("kasmina", &evidencev2.GradientFact{Step: step(6, 0, 1), LayerId: 1, Held: true,
+				Sets: []*evidencev2.GradientSet{{Seed: seed, LearningRate: pick(guilty, 0.02, 0.02*(0.001+0.999*0.2))}}})
 		}},
 		"a verdict of somebody else": {"I1", func(p *tape, guilty bool) {
 			p.verdict(pick(guilty, "tezzeret", "urabrask"), "r", blueprintv2.KernelStatus_VALIDATED, true, assetsv2.AssetStatus_STORED)

@@ -9,21 +9,36 @@ import (
 	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
 // pruning judges I9 by what is sent: the statistics say which structures there
 // are, the verdicts which cycles may go on, the masks what is masked. That a
 // mask is applied at the load of a checkpoint is its participant's claim: both
-// must be declared in one handler.
+// must be declared in one handler, where training going on from the checkpoint that
+// was saved counts as its load. That the host network is masked shows in what
+// Tolaria sends: what is masked is zero, forth and back, until another mask comes into
+// force or a rollback undoes it.
 type pruning struct {
 	there    map[string]map[string]*pruningv2.PruningTarget // by participant
+	latest   map[string]*pruningv2.PruningTarget            // that were told of last, by whomever
 	verdicts map[string]bool                                // cycles with a GO that arrived
 	masks    map[string]*pruningv2.PruningMask              // by participant: sent last
 	older    map[string]map[string]*pruningv2.PruningMask   // by participant and key
 	gone     map[string]bool                                // by participant and key: taken back
 	loaded   map[string]uint64                              // by node: the event in which it loaded
+	host     map[string]*masked                             // by node that masks the network that it trains
 	cycle    cycle
+}
+
+// masked is what a host network has masked, by layer.
+type masked struct {
+	units   map[int32][]int32
+	marks   map[string]map[int32][]int32 // by checkpoint
+	version uint64                       // of the newest mask
+	holds   string                       // the pause or the rollback that is under way
+	seq     uint64
 }
 
 // cycle is where the coordinator says that it stands.
@@ -89,7 +104,7 @@ func (c *cycle) idle() bool { return slices.Contains(cycleSteps[c.state], "COLLE
 
 func newPruning(Params) Checker {
 	return &pruning{there: map[string]map[string]*pruningv2.PruningTarget{}, verdicts: map[string]bool{}, masks: map[string]*pruningv2.PruningMask{},
-		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{},
+		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{}, host: map[string]*masked{},
 		cycle: cycle{begun: map[int64]bool{}, idled: map[int64]uint64{}, made: map[int64]bool{}}}
 }
 
@@ -111,15 +126,24 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 			for _, t := range m.Candidates {
 				all[structureOf(t)] = &pruningv2.PruningTarget{ParameterId: t.ParameterId, Structure: t.Structure, Index: t.Index, Redundancy: t.Redundancy}
 			}
-			c.there[e.Node] = all
+			c.there[e.Node], c.latest = all, all
 		case *pruningv2.PruningValidation:
 			if m.Verdict == pruningv2.PruningVerdict_GO || m.Verdict == pruningv2.PruningVerdict_CONDITIONAL_GO {
 				c.verdicts[m.IdempotencyKey] = true
 			}
 		}
 	case trace.MessageSent:
-		if m, ok := e.Mail.Payload.(*pruningv2.PruningMask); ok {
+		switch m := e.Mail.Payload.(type) {
+		case *pruningv2.PruningMask:
 			c.mask(e, m, j)
+		case *trainingv2.BoundaryRequest:
+			if h := c.host[e.Node]; h != nil && m.CheckpointId != "" {
+				h.marks[strings.Clone(m.CheckpointId)] = h.units
+			}
+		case *trainingv2.ForwardRequest:
+			c.zero(e, m.LayerId, m.Width, m.Activations, j)
+		case *trainingv2.BackwardRequest:
+			c.zero(e, m.LayerId, m.Width, m.Gradients, j)
 		}
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
@@ -127,6 +151,22 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 			if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
 				c.cycle.saved(f.Epoch)
 				c.missed(f.Epoch, j)
+				c.loaded[e.Node] = e.Cause
+			}
+		case *evidencev2.PauseFact:
+			if h := c.hostOf(f.Subsystem, e.Node); h != nil {
+				h.hold(f.State == "PAUSED", "a pause", e.Seq)
+			}
+		case *evidencev2.RollbackFact:
+			if h := c.hostOf(f.Subsystem, e.Node); h != nil {
+				switch f.Step {
+				case evidencev2.RollbackStep_RB_STARTED, evidencev2.RollbackStep_RB_COMMITTED:
+					h.hold(true, "a rollback", e.Seq)
+				case evidencev2.RollbackStep_RB_DONE, evidencev2.RollbackStep_RB_ABORTED, evidencev2.RollbackStep_RB_FAILED:
+					h.hold(false, "a rollback", e.Seq)
+				case evidencev2.RollbackStep_RB_RESTORED:
+					h.units = h.marks[f.CheckpointId]
+				}
 			}
 		case *evidencev2.PruningFact:
 			switch f.State {
@@ -221,6 +261,9 @@ func (c *pruning) mask(e *Event, m *pruningv2.PruningMask, j *Judge) {
 		return
 	}
 	all, was := c.there[e.Peer], map[string]bool{}
+	if all == nil {
+		all = c.latest // who masks need not be who has measured
+	}
 	for _, t := range last.GetTargets() {
 		was[structureOf(t)] = true
 	}
@@ -244,7 +287,7 @@ func (c *pruning) mask(e *Event, m *pruningv2.PruningMask, j *Judge) {
 		case known == nil:
 			bad(fmt.Sprintf("names %s, which is not there", structureOf(t)))
 			return
-		case known.Redundancy < 0.95:
+		case known.Redundancy < 0.95 && !was[structureOf(t)]: // what is masked already was redundant then
 			bad(fmt.Sprintf("masks %s, whose redundancy is %.2f", structureOf(t), known.Redundancy))
 			return
 		}
@@ -265,6 +308,8 @@ func (c *pruning) mask(e *Event, m *pruningv2.PruningMask, j *Judge) {
 	switch {
 	case added > 0 && m.Epoch < 31:
 		bad(fmt.Sprintf("is for epoch %d", m.Epoch))
+	case m.Version > 0 && m.Version <= last.GetVersion():
+		bad(fmt.Sprintf("is of version %d, and the one before it of %d", m.Version, last.GetVersion()))
 	case added > 0 && !c.verdicts[m.IdempotencyKey]:
 		bad("is sent without a GO")
 	case float64(added) > 0.05*n:
@@ -291,12 +336,78 @@ func (c *pruning) masked(e *Event, f *evidencev2.PruningFact, j *Judge) {
 		j.Violate("I9", e.Node, fmt.Sprintf("it applies the mask %s, which nobody has sent", f.IdempotencyKey))
 	case c.gone[e.Node+"\x00"+f.IdempotencyKey]:
 		j.Violate("I9", e.Node, fmt.Sprintf("it applies the mask %s, which was taken back", f.IdempotencyKey))
+	case f.Subsystem == "tolaria" && !c.inForce(e, f, j):
 	default:
 		if key, back := strings.CutSuffix(f.IdempotencyKey, ":back"); back {
 			c.gone[e.Node+"\x00"+key] = true
 		}
 		j.Judged("I9")
 	}
+}
+
+// hostOf is what a node has masked that trains a host network; nil for others.
+func (c *pruning) hostOf(subsystem, node string) *masked {
+	if subsystem != "tolaria" {
+		return nil
+	}
+	if c.host[node] == nil {
+		c.host[node] = &masked{marks: map[string]map[int32][]int32{}}
+	}
+	return c.host[node]
+}
+
+func (h *masked) hold(on bool, what string, seq uint64) {
+	if on {
+		h.holds, h.seq = what, seq
+	} else if h.holds == what {
+		h.holds = ""
+	}
+}
+
+// inForce judges that a mask comes into force in the host network where it may: in
+// no pause and no rollback, after none of a later version, and whole.
+func (c *pruning) inForce(e *Event, f *evidencev2.PruningFact, j *Judge) bool {
+	h, m := c.hostOf(f.Subsystem, e.Node), c.older[e.Node][f.IdempotencyKey]
+	bad := func(how string, seqs ...uint64) bool {
+		j.Violate("I9", e.Node, fmt.Sprintf("the mask %s comes into force %s", f.IdempotencyKey, how), seqs...)
+		return false
+	}
+	distinct := map[string]bool{}
+	for _, t := range m.Targets {
+		distinct[structureOf(t)] = true
+	}
+	switch {
+	case h.holds != "":
+		return bad("in "+h.holds, h.seq)
+	case f.Version != m.Version || f.Version > 0 && f.Version < h.version:
+		return bad(fmt.Sprintf("as version %d; it was sent as %d, and there was version %d", f.Version, m.Version, h.version))
+	case len(f.Units) != len(distinct):
+		return bad(fmt.Sprintf("with %d channels; it has %d structures", len(f.Units), len(distinct)))
+	case f.Epoch < 31:
+		return bad(fmt.Sprintf("in epoch %d", f.Epoch))
+	}
+	h.version, h.units = f.Version, map[int32][]int32{}
+	for _, u := range f.Units {
+		h.units[u.LayerId] = append(h.units[u.LayerId], u.Channel)
+	}
+	return true
+}
+
+// zero judges that what a host network sends of masked channels is zero.
+func (c *pruning) zero(e *Event, layer, width int32, values []float32, j *Judge) {
+	h := c.host[e.Node]
+	if h == nil || len(h.units[layer]) == 0 || width <= 0 {
+		return
+	}
+	for _, u := range h.units[layer] {
+		for i := int(u); i < len(values); i += int(width) {
+			if values[i] != 0 {
+				j.Violate("I9", e.Node, fmt.Sprintf("channel %d of graft layer %d is masked, and it sends %v", u, layer, values[i]))
+				return
+			}
+		}
+	}
+	j.Judged("I9")
 }
 
 func (*pruning) Finish(*Judge) {}

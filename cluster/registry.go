@@ -266,7 +266,7 @@ var roles = map[string]Role{
 		Make:    func(_ *job.Job, o any) actor.Constructor { return fleet.NewWorker(*o.(*fleet.WorkerOptions)) },
 	},
 	"sparse": {
-		Doc:      "a client in the place of Kasmina: has structures by the hundred, and masks them when it loads a checkpoint",
+		Doc:      "a client in the place of a network: has structures of all kinds by the hundred, and masks them when it loads a checkpoint",
 		Callback: true,
 		Options:  func() any { return client.SparseDefaults() },
 		Make:     func(j *job.Job, o any) actor.Constructor { return client.NewSparse(j, *o.(*client.SparseOptions)) },

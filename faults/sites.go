@@ -24,6 +24,7 @@ var sites = []Site{
 	{"tamiyo/repeat-signal", "the decision of an epoch boundary is sent twice"},
 	{"tolaria/ask-twice", "a request at the epoch boundary is sent twice"},
 	{"tolaria/checkpoint-early", "a checkpoint is taken at a boundary where none is due"},
+	{"tolaria/costly-mask", "a mask of the host network is told to cost accuracy"},
 	{"tolaria/slow-boundary", "assembling the state of the run for Tamiyo takes five times as long"},
 	{"wal/rotate-early", "a segment ends before it is full"},
 	{"wal/seal-early", "a mark that vouches for what is durable is written after a sync"},

@@ -150,6 +150,9 @@ func (c *commander) order(newest *trainingv2.CheckpointInfo) *order {
 	switch what {
 	case "rate":
 		rate("default", 0.02+0.001*float64(c.count%5))
+	case "warm-rate":
+		rate("default", 0.025+0.001*float64(c.count%5))
+		o.m.GetLrUpdate().ApplyWarmup = true
 	case "other-config": // the hash is that of what somebody else had checked
 		change("rhythm", "checkpoint-every: 3\n", "checkpoint-every: 4\n")
 	case "rhythm":
@@ -218,4 +221,4 @@ func (c *commander) order(newest *trainingv2.CheckpointInfo) *order {
 
 // orders is the order in which mixed goes through the kinds of commands.
 var orders = []string{"rate", "used-nonce", "other-config", "rhythm", "cull", "unknown-change", "other-layer", "forged", "bad-config", "old",
-	"germinate", "unknown-subsystem", "rate", "too-fast", "bare", "unknown-group", "early", "unknown-checkpoint", "other-run", "rollback", "over"}
+	"germinate", "unknown-subsystem", "rate", "too-fast", "bare", "unknown-group", "early", "unknown-checkpoint", "other-run", "warm-rate", "rollback", "over"}

@@ -118,7 +118,7 @@ func (m *emrakul) ask() {
 	}
 	switch n.State {
 	case collecting:
-		m.env.Net.Send(actor.ID(m.o.Participant), &pruningv2.StatisticsRequest{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId}, o("statistics/"+n.IdempotencyKey))
+		m.env.Net.Send(m.measures, &pruningv2.StatisticsRequest{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId}, o("statistics/"+n.IdempotencyKey))
 	case analysing:
 		l := limitsOf(n.Epoch)
 		for i, s := range w.shards {
@@ -133,7 +133,7 @@ func (m *emrakul) ask() {
 		m.env.Net.Send(m.job.Urabrask, &pruningv2.PruningValidation{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId, Phase: limitsOf(n.Epoch).phase,
 			Targets: w.targets, Ratio: w.ratio, Deadline: timestamppb.New(m.env.Clock.Now().Add(m.o.Validate))}, o("validate/"+n.IdempotencyKey))
 	case applying, rollingBack:
-		m.env.Net.Send(actor.ID(m.o.Participant), n.Mask, o(strings.ToLower(n.State)+"/"+n.IdempotencyKey))
+		m.env.Net.Send(m.masks, n.Mask, o(strings.ToLower(n.State)+"/"+n.IdempotencyKey))
 	}
 	w.attempt++
 }
@@ -183,7 +183,7 @@ func (m *emrakul) waitsFor(state, key string) bool {
 
 // collected takes the statistics, and has them analysed.
 func (m *emrakul) collected(from actor.ID, x *pruningv2.StatisticsReply) {
-	if from != actor.ID(m.o.Participant) || !m.waitsFor(collecting, x.IdempotencyKey) {
+	if from != m.measures || !m.waitsFor(collecting, x.IdempotencyKey) {
 		return
 	}
 	m.work.all = nil
@@ -257,18 +257,20 @@ func (m *emrakul) validated(from actor.ID, x *pruningv2.PruningValidation) {
 	n := m.now
 	m.step(&statev2.PruningRecord{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId, Epoch: n.Epoch, State: applying,
 		Mask: &pruningv2.PruningMask{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId, Epoch: n.Epoch, Targets: targets,
-			Ratio: float64(len(targets)) / float64(len(m.work.all)), ValidationId: n.IdempotencyKey}})
+			Ratio: float64(len(targets)) / float64(len(m.work.all)), ValidationId: n.IdempotencyKey, Version: m.applied.GetVersion() + 1}})
 }
 
 // outcome takes a participant's word on a mask.
 func (m *emrakul) outcome(from actor.ID, x *pruningv2.PruningOutcome) {
-	if from != actor.ID(m.o.Participant) {
+	if from != m.masks {
 		return
 	}
 	switch {
 	case m.waitsFor(applying, x.IdempotencyKey) && x.Applied:
 		m.to(monitoring, "")
 	case m.waitsFor(applying, x.IdempotencyKey):
+		m.withdraw(x.Reason)
+	case m.waitsFor(monitoring, x.IdempotencyKey) && !x.Applied:
 		m.withdraw(x.Reason)
 	case m.waitsFor(monitoring, x.IdempotencyKey) && x.AccuracyDrop > m.o.Drop:
 		m.withdraw(fmt.Sprintf("the accuracy drops by %.3f", x.AccuracyDrop))
@@ -282,6 +284,6 @@ func (m *emrakul) outcome(from actor.ID, x *pruningv2.PruningOutcome) {
 func (m *emrakul) withdraw(why string) {
 	n := m.now
 	back := &pruningv2.PruningMask{IdempotencyKey: n.IdempotencyKey + ":back", CheckpointId: n.CheckpointId, Epoch: n.Epoch,
-		Targets: m.before.GetTargets(), Ratio: m.before.GetRatio(), ValidationId: m.before.GetValidationId()}
+		Targets: m.before.GetTargets(), Ratio: m.before.GetRatio(), ValidationId: m.before.GetValidationId(), Version: m.applied.GetVersion() + 1}
 	m.step(&statev2.PruningRecord{IdempotencyKey: n.IdempotencyKey, CheckpointId: n.CheckpointId, Epoch: n.Epoch, State: rollingBack, Mask: back, Reason: why})
 }

@@ -1,7 +1,7 @@
 // Package emrakul coordinates the pruning of checkpoints: statistics from the
-// participant that holds the structures, analysis by Elesh's workers, a verdict
-// of Urabrask's, and masks that the participant applies when it loads a
-// checkpoint.
+// participant that holds the structures, which is Kasmina, analysis by Elesh's
+// workers, a verdict of Urabrask's, and masks, which Tolaria applies when training
+// goes on from a checkpoint.
 //
 //	IDLE → COLLECTING → ANALYSING → AGGREGATING → VALIDATING → APPLYING → MONITORING → IDLE
 //
@@ -48,7 +48,7 @@ const Subsystem = "emrakul"
 
 // Options of Emrakul.
 type Options struct {
-	Participant string        `set:"participant" doc:"node that has the structures; empty: Kasmina"`
+	Participant string        `set:"participant" doc:"node that measures the structures and masks them; empty: Kasmina measures, Tolaria masks"`
 	Workers     int           `set:"workers" doc:"workers: elesh-1 and so on"`
 	Collect     time.Duration `set:"collect" doc:"longest that the statistics may take"`
 	Analyse     time.Duration `set:"analyse" doc:"longest that the analysis may take, all workers together"`
@@ -72,6 +72,8 @@ type emrakul struct {
 	o   Options
 	in  *inbox.Box
 
+	measures, masks actor.ID // who has the structures, and who masks them
+
 	back *auxiliary.Party
 
 	log     *wal.Log
@@ -90,8 +92,9 @@ type emrakul struct {
 // New makes the constructor of Emrakul.
 func New(j *job.Job, o Options) actor.Constructor {
 	return func(env actor.Env) (actor.Actor, error) {
+		measures, masks := actor.ID(o.Participant), actor.ID(o.Participant)
 		if o.Participant == "" {
-			o.Participant = string(j.Kasmina)
+			measures, masks = j.Kasmina, j.Tolaria
 		}
 		o.Workers = max(o.Workers, 1)
 		// Three failures in a row (card 12), which the table of the companions
@@ -99,7 +102,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		b, err := breaker.New(breaker.Settings{Owner: Subsystem, Name: "cycle", Failures: 3, Recovery: time.Minute, Probes: 1, Successes: 1}, func(t breaker.Transition) {
 			env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: t.ID, From: t.From.String(), To: t.To.String()})
 		})
-		m := &emrakul{env: env, job: j, o: o, breaker: b, in: inbox.New(env, j.Oona, Subsystem, 16, "system.events.epoch")}
+		m := &emrakul{measures: measures, masks: masks, env: env, job: j, o: o, breaker: b, in: inbox.New(env, j.Oona, Subsystem, 16, "system.events.epoch")}
 		m.back = auxiliary.New(env, j.Tolaria, Subsystem, m.goBack)
 		return m, err
 	}

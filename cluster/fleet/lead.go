@@ -11,6 +11,7 @@ import (
 	"github.com/esper-sim/espersim/contracts/canon"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/gpu"
 )
 
@@ -117,7 +118,7 @@ func (l *lead) Receive(from actor.ID, m canon.Message) error {
 		case m.Name == "deadline" && m.Arg == l.serial && l.phase != gathering:
 			l.late()
 		}
-	case *evidencev2.Note:
+	case *trainingv2.FleetNote:
 		l.heard(from, m)
 	}
 	return nil
@@ -133,29 +134,29 @@ func (l *lead) host(id actor.ID) *host {
 }
 
 // heard takes in what a worker says.
-func (l *lead) heard(from actor.ID, m *evidencev2.Note) {
+func (l *lead) heard(from actor.ID, m *trainingv2.FleetNote) {
 	h := l.host(from)
 	h.heard = l.env.Clock.Monotonic()
 	switch m.Kind {
 	case alive:
-		life := number(m, 4)
+		life := value(m, 2)
 		again := h.life != 0 && life != h.life
-		h.devices, h.usable, h.life = number(m, 2), number(m, 3), life
+		h.devices, h.usable, h.life = value(m, 0), value(m, 1), life
 		if h.member && l.phase != gathering && again {
 			l.interrupt(h, "it began anew")
 		}
 	case ready:
-		if l.phase == starting && h.member && !h.done && number(m, 0) == l.generation {
+		if l.phase == starting && h.member && !h.done && int64(m.Generation) == l.generation {
 			l.answered(h)
 		}
 	case sum:
-		if l.phase == running && h.member && !h.done && number(m, 0) == l.generation && number(m, 1) == l.step {
-			l.total += number(m, 2)
+		if l.phase == running && h.member && !h.done && int64(m.Generation) == l.generation && m.Number == l.step {
+			l.total += value(m, 0)
 			l.answered(h)
 		}
 	case broke:
-		if h.member && number(m, 0) == l.generation && l.phase != gathering {
-			l.interrupt(h, strings.Clone(strings.Join(m.Words, " ")))
+		if h.member && int64(m.Generation) == l.generation && l.phase != gathering {
+			l.interrupt(h, strings.Clone(m.Reason))
 		}
 	}
 }
@@ -197,7 +198,7 @@ func (l *lead) next() {
 }
 
 // ask asks all members, and waits for so long.
-func (l *lead) ask(m *evidencev2.Note, limit time.Duration) {
+func (l *lead) ask(m *trainingv2.FleetNote, limit time.Duration) {
 	l.waits = 0
 	for _, h := range l.hosts {
 		if !h.member {
@@ -207,7 +208,7 @@ func (l *lead) ask(m *evidencev2.Note, limit time.Duration) {
 		l.waits++
 		o := m
 		if m.Kind == begin {
-			o = note(begin, l.generation, l.step, h.first, number(m, 2))
+			o = note(begin, l.generation, l.step, h.first, value(m, 0))
 		}
 		l.env.Net.Send(h.id, o, actor.SendOptions{Key: fmt.Sprint(m.Kind, "/", l.generation, "/", l.step)})
 	}

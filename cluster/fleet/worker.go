@@ -8,8 +8,8 @@ import (
 	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/journal"
 	"github.com/esper-sim/espersim/contracts/canon"
-	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
 	"github.com/esper-sim/espersim/gpu"
 )
 
@@ -38,14 +38,14 @@ const (
 	broke = "broke" // worker: a device failed, in words
 )
 
-func note(kind string, generation, step int64, more ...int64) *evidencev2.Note {
-	return &evidencev2.Note{Kind: kind, Numbers: append([]int64{generation, step}, more...)}
+func note(kind string, generation, step int64, more ...int64) *trainingv2.FleetNote {
+	return &trainingv2.FleetNote{Kind: kind, Generation: uint32(generation), Number: step, Values: more}
 }
 
-// number is a number of a message, or 0.
-func number(m *evidencev2.Note, i int) int64 {
-	if i < len(m.Numbers) {
-		return m.Numbers[i]
+// value is a value of a message, or 0.
+func value(m *trainingv2.FleetNote, i int) int64 {
+	if i < len(m.Values) {
+		return m.Values[i]
 	}
 	return 0
 }
@@ -102,8 +102,8 @@ func (w *worker) beat() {
 	w.env.Clock.SetTimer("beat", 0, w.o.Beat)
 }
 
-func (w *worker) send(m *evidencev2.Note) {
-	w.env.Net.Send(actor.ID(w.o.Lead), m, actor.SendOptions{Key: fmt.Sprint(m.Kind, "/", m.Numbers)})
+func (w *worker) send(m *trainingv2.FleetNote) {
+	w.env.Net.Send(actor.ID(w.o.Lead), m, actor.SendOptions{Key: fmt.Sprint(m.Kind, "/", m.Generation, "/", m.Number)})
 }
 
 // Receive implements actor.Actor.
@@ -122,7 +122,7 @@ func (w *worker) Receive(from actor.ID, m canon.Message) error {
 				g.Open()
 			}
 		}
-	case *evidencev2.Note:
+	case *trainingv2.FleetNote:
 		if from == actor.ID(w.o.Lead) {
 			w.order(m)
 		}
@@ -136,11 +136,11 @@ func (w *worker) Receive(from actor.ID, m canon.Message) error {
 }
 
 // order does what the lead says.
-func (w *worker) order(m *evidencev2.Note) {
-	generation, step := number(m, 0), number(m, 1)
+func (w *worker) order(m *trainingv2.FleetNote) {
+	generation, step := int64(m.Generation), m.Number
 	switch {
 	case m.Kind == begin && generation > w.generation:
-		w.generation, w.first, w.ranks = generation, number(m, 2), number(m, 3)
+		w.generation, w.first, w.ranks = generation, value(m, 0), value(m, 1)
 		w.load()
 		w.env.Clock.Work(gpu.Restore, int(w.o.Restore/(300*time.Microsecond)))
 		w.send(note(ready, generation, step))
@@ -154,7 +154,7 @@ func (w *worker) order(m *evidencev2.Note) {
 		}
 		w.generation = 0
 		r := note(broke, generation, step)
-		r.Words = []string{err.Error()}
+		r.Reason = err.Error()
 		w.send(r)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"sort"
 
 	"github.com/esper-sim/espersim/cluster/kernel"
+	"github.com/esper-sim/espersim/cluster/rates"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
 	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
@@ -85,6 +86,7 @@ type Slot struct {
 	Stage         Stage
 	Kernel        *trainer.Kernel // nil unless the slot is occupied
 	CommandID     string          // of the command that germinated it
+	Since         int64           // the epoch in which its parameters were new
 	EpochsInStage int64
 	StepsInStage  int64 // settled FULL steps
 	Alpha         uint32
@@ -223,7 +225,7 @@ func (b *Bed) Settle(full bool, rate float32) {
 			continue
 		}
 		if learns(s.Stage) || s.reconstruct {
-			s.Kernel.Step(rate)
+			s.Kernel.Step(b.Rate(s, rate))
 		}
 		if s.reconstruct {
 			// A running mean with a power of two, exact in its own way.
@@ -237,6 +239,10 @@ func (b *Bed) Settle(full bool, rate float32) {
 		}
 	}
 }
+
+// Rate is the rate at which a slot's kernel is trained where the controller's is
+// rate: its parameters are new, and are led to that.
+func (b *Bed) Rate(s *Slot, rate float32) float32 { return rates.Fresh(rate, b.Epoch-s.Since) }
 
 // Change is one change of a slot's stage.
 type Change struct {
@@ -334,7 +340,7 @@ func (b *Bed) Apply(c Command) ([]Change, error) {
 		s.CommandID, s.EmbargoUntil, s.Gate, s.Violations = c.ID, 0, 0, 0
 		changes = append(changes, Change{c.Ref, Dormant, Germinated, c.KernelID, c.ID})
 		if ok {
-			s.Kernel = made
+			s.Kernel, s.Since = made, b.Epoch
 		} else {
 			changes = append(changes, b.cull(s, c.ID, c.KernelID))
 		}
@@ -434,7 +440,7 @@ func (b *Bed) Save(m *statev2.KasminaState) {
 			StepsInStage: s.StepsInStage, AlphaMilli: s.Alpha,
 			EmbargoUntilEpoch: s.EmbargoUntil, Ready: s.Ready, GateScore: s.Gate,
 			BestValidationLoss: s.Best, BestEpoch: s.BestEpoch,
-			IsolationViolations: s.Violations, CommandId: s.CommandID,
+			IsolationViolations: s.Violations, CommandId: s.CommandID, GerminatedEpoch: s.Since,
 		}
 		if k := s.Kernel; k != nil {
 			row.Kernel = &statev2.KernelState{
@@ -481,7 +487,7 @@ func (b *Bed) Restore(m *statev2.KasminaState) error {
 			EpochsInStage: row.EpochsInStage, StepsInStage: row.StepsInStage,
 			Alpha: row.AlphaMilli, EmbargoUntil: row.EmbargoUntilEpoch, Ready: row.Ready,
 			Gate: row.GateScore, Best: row.BestValidationLoss, BestEpoch: row.BestEpoch,
-			Violations: row.IsolationViolations,
+			Violations: row.IsolationViolations, Since: row.GerminatedEpoch,
 		}
 		s.Failing = s.Stage == Evaluating && !s.Ready && s.EpochsInStage >= b.rules.EvaluatePatience
 		if k := row.Kernel; k != nil {

@@ -97,7 +97,7 @@ func plain(ids []trainer.TensorID) (list []uint64) {
 
 // isolated says whether the gradients that a layer's seeds hold are theirs alone.
 // It notes those that are not.
-func (k *kasmina) isolated(step *trainingv2.StepRef, layer int32) bool {
+func (k *kasmina) isolated(step *trainingv2.StepRef, layer int32, rate float64) bool {
 	i := k.isolation
 	sets := k.bed.Gradients(layer)
 	for n := range sets {
@@ -116,7 +116,8 @@ func (k *kasmina) isolated(step *trainingv2.StepRef, layer int32) bool {
 		f.Step, f.LayerId, f.Held = step, layer, len(guilty) == 0
 		f.Sets = f.Sets[:0]
 		for _, g := range sets {
-			f.Sets = append(f.Sets, &evidencev2.GradientSet{Seed: g.Ref.Proto(), KernelArtifactId: g.KernelID, Parameters: plain(g.IDs)})
+			f.Sets = append(f.Sets, &evidencev2.GradientSet{Seed: g.Ref.Proto(), KernelArtifactId: g.KernelID, Parameters: plain(g.IDs),
+				LearningRate: float64(k.bed.Rate(k.bed.Slot(g.Ref), float32(rate)))})
 		}
 		k.env.Facts.Record(f)
 	}
@@ -135,7 +136,7 @@ func (k *kasmina) isolated(step *trainingv2.StepRef, layer int32) bool {
 
 // shielded does what needs a layer's gradients under the breaker: it says
 // whether they were taken and are isolated.
-func (k *kasmina) shielded(step *trainingv2.StepRef, layer int32) bool {
+func (k *kasmina) shielded(step *trainingv2.StepRef, layer int32, rate float64) bool {
 	if len(k.bed.Gradients(layer)) == 0 {
 		return true
 	}
@@ -145,7 +146,7 @@ func (k *kasmina) shielded(step *trainingv2.StepRef, layer int32) bool {
 		k.env.Probe.Reached("kasmina/isolation-open")
 		return false
 	}
-	ok = k.isolated(step, layer)
+	ok = k.isolated(step, layer, rate)
 	g.Done(k.env.Clock.Monotonic(), ticket, ok)
 	return ok
 }

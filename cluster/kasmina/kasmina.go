@@ -7,6 +7,7 @@
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
 //   - isolation.go: whose each parameter is, and that gradients stay apart.
 //   - launch.go: kernels on a device, and what if that fails.
+//   - sketch.go: how important what passes through the layers is.
 //   - evict.go: kernels that failed, and are not used again.
 //   - library.go: kernels from the asset library, and what becomes of bad ones.
 //   - pause.go: identity for a while, and what it costs.
@@ -37,6 +38,7 @@ import (
 	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -85,6 +87,7 @@ type kasmina struct {
 	losses  float64 // the validation loss that it was told last
 
 	isolation *isolation
+	sketch    *sketch
 	evicted   evictions
 	device    *device.Guard
 	programs  map[int32]*launch
@@ -122,7 +125,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if err != nil {
 			return nil, err
 		}
-		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m, guard), programs: map[int32]*launch{}}
+		k := &kasmina{env: env, job: j, o: o, grafts: m.Grafts(), crossed: -1, isolation: newIsolation(m, guard), sketch: newSketch(m), programs: map[int32]*launch{}}
 		k.device = device.New(env, device.Options{Limit: launchLimit, Segment: o.Segment, Timeout: o.Timeout})
 		k.bed = graft.New(k.grafts, j.Slots, k.catalogue(), j.Rules)
 		if k.library, err = assets.New(env, j.Urza, j.Key[:]); err != nil {
@@ -186,6 +189,8 @@ func (k *kasmina) receive(from actor.ID, m canon.Message) error {
 		return k.backward(from, m)
 	case *trainingv2.BoundaryRequest:
 		return k.cross(from, m)
+	case *pruningv2.StatisticsRequest:
+		k.statistics(from, m)
 	case *busv2.PublishAck:
 		k.box.Acked(m)
 	case *busv2.Delivery:
@@ -491,11 +496,12 @@ func (k *kasmina) backward(from actor.ID, m *trainingv2.BackwardRequest) error {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}
-			if !k.shielded(m.Step, m.LayerId) {
+			if !k.shielded(m.Step, m.LayerId, m.LearningRate) {
 				l.status, out.Status = trainingv2.ReplyStatus_PAUSED, trainingv2.ReplyStatus_PAUSED
 				break
 			}
 			l.back, k.step.rate = true, float32(m.LearningRate)
+			k.sketch.note(m.LayerId, l.out, m.Gradients)
 			every := k.conf.Int(config.TelemetryEvery, k.o.TelemetryEvery)
 			if k.step.whole() && every > 0 && int(r.step)%every == 0 {
 				for _, s := range k.bed.Slots() {

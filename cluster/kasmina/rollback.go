@@ -101,6 +101,7 @@ func (k *kasmina) decided(m *rollbackv2.RollbackDecision) error {
 
 // restore takes the state that was offered.
 func (k *kasmina) restore() {
+	k.sketch.forget()
 	o := k.part.offer
 	data, _ := k.save(o.bed)
 	k.env.Clock.Work(gpu.Restore, (len(data)+4095)/4096)

@@ -20,6 +20,7 @@ type Host struct {
 	FullSteps  uint64
 	OrderSum   [32]byte // running hash over the order of every epoch
 
+	mask   *statev2.HostMask // in force; nil: none
 	job    *job.Job
 	data   *trainer.Data
 	held   *trainer.Data
@@ -96,6 +97,7 @@ func (h *Host) Save(m *statev2.HostState, epoch int64) {
 	m.Momentum = append(m.Momentum[:0], h.Model.Momentum...)
 	m.GlobalStep, m.FullSteps, m.Epoch = h.GlobalStep, h.FullSteps, epoch
 	m.SampleOrderSha256 = append(m.SampleOrderSha256[:0], h.OrderSum[:]...)
+	m.Mask = h.mask
 }
 
 // Restore replaces the state. On an error it is as it was.
@@ -106,8 +108,44 @@ func (h *Host) Restore(m *statev2.HostState) error {
 	if err := h.Model.Load(m.Weights, m.Momentum); err != nil {
 		return err
 	}
+	if err := h.SetMask(m.Mask); err != nil {
+		return err
+	}
 	h.Pass.Drop()
 	h.GlobalStep, h.FullSteps = m.GlobalStep, m.FullSteps
 	copy(h.OrderSum[:], m.SampleOrderSha256)
+	return nil
+}
+
+// Mask is what is masked; nil is nothing.
+func (h *Host) Mask() *statev2.HostMask { return h.mask }
+
+// SetMask replaces what is masked. The host keeps m. An error means that it does not
+// fit the network, and nothing has changed.
+func (h *Host) SetMask(m *statev2.HostMask) error {
+	by := map[int][]int32{}
+	for _, g := range h.Model.Grafts() {
+		by[g.Layer] = nil
+	}
+	for _, c := range m.GetChannels() {
+		list, ok := by[int(c.LayerId)]
+		if !ok || c.Channel < 0 {
+			return fmt.Errorf("a mask has channel %d of graft layer %d, which is not there", c.Channel, c.LayerId)
+		}
+		by[int(c.LayerId)] = append(list, c.Channel)
+	}
+	for _, g := range h.Model.Grafts() {
+		for _, c := range by[g.Layer] {
+			if int(c) >= g.Width {
+				return fmt.Errorf("a mask has channel %d of graft layer %d, which has %d", c, g.Layer, g.Width)
+			}
+		}
+	}
+	for _, g := range h.Model.Grafts() {
+		if err := h.Model.Mask(g.Layer, by[g.Layer]); err != nil {
+			return err
+		}
+	}
+	h.mask = m
 	return nil
 }

@@ -33,7 +33,8 @@ type Epoch struct {
 	Joined         bool // Kasmina crossed the boundary into the epoch
 	ValidationLoss float64
 	Commands       []Command
-	Full           []bool // one a step: the kernels took part
+	Full           []bool            // one a step: the kernels took part
+	Mask           *statev2.HostMask // that came into force at the boundary into it; nil: none did
 }
 
 // Operations that are no commands of Tamiyo's, but change the grafts at a
@@ -126,6 +127,11 @@ func (r *Replay) Epoch(e *Epoch) (Digests, error) {
 		}
 	} else if len(e.Commands) > 0 {
 		return Digests{}, fmt.Errorf("epoch %d has commands, and Kasmina did not cross into it", e.Epoch)
+	}
+	if e.Mask != nil {
+		if err := r.host.SetMask(e.Mask); err != nil {
+			return Digests{}, fmt.Errorf("epoch %d: %w", e.Epoch, err)
+		}
 	}
 	r.host.Begin(e.Epoch, e.Generation)
 	rate := float32(e.LearningRate)
@@ -268,7 +274,7 @@ func (r *Replay) Export() *statev2.ModelExport {
 	for _, e := range r.epochs {
 		next = e.Epoch + 1
 		m := &statev2.LineageEpoch{Epoch: e.Epoch, Generation: e.Generation, LearningRate: e.LearningRate,
-			Joined: e.Joined, ValidationLoss: e.ValidationLoss}
+			Joined: e.Joined, ValidationLoss: e.ValidationLoss, Mask: e.Mask}
 		for _, c := range e.Commands {
 			m.Commands = append(m.Commands, &statev2.LineageCommand{CommandId: c.ID, Operation: c.Operation,
 				Seed: &telemetryv2.SeedRef{LayerId: c.Layer, SeedId: c.Seed}, KernelArtifactId: c.Kernel})
@@ -337,7 +343,7 @@ func Verify(j *job.Job, x *statev2.ModelExport) error {
 		r.Learn(k.KernelArtifactId, k.Binary)
 	}
 	for _, m := range x.Lineage.Epochs {
-		e := &Epoch{Epoch: m.Epoch, Generation: m.Generation, LearningRate: m.LearningRate, Joined: m.Joined, ValidationLoss: m.ValidationLoss}
+		e := &Epoch{Epoch: m.Epoch, Generation: m.Generation, LearningRate: m.LearningRate, Joined: m.Joined, ValidationLoss: m.ValidationLoss, Mask: m.Mask}
 		for _, c := range m.Commands {
 			e.Commands = append(e.Commands, Command{c.CommandId, c.Seed.GetLayerId(), c.Seed.GetSeedId(), c.Operation, c.KernelArtifactId})
 		}

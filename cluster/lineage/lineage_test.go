@@ -57,7 +57,11 @@ func TestEverythingInALineageCounts(t *testing.T) {
 		t.Fatal("the same lineage leads to other bytes")
 	}
 	for name, change := range map[string]func(s []Epoch) []Epoch{
-		"a graft":        func(s []Epoch) []Epoch { s[2].Commands = nil; return s },
+		"a graft": func(s []Epoch) []Epoch { s[2].Commands = nil; return s },
+		"a mask": func(s []Epoch) []Epoch {
+			s[2].Mask = &statev2.HostMask{IdempotencyKey: "m", Channels: []*statev2.MaskedChannel{{LayerId: 1, Channel: 3}}}
+			return s
+		},
 		"a rate":         func(s []Epoch) []Epoch { s[2].LearningRate = 0.02; return s },
 		"a generation":   func(s []Epoch) []Epoch { s[4].Generation = 1; return s },
 		"an identity":    func(s []Epoch) []Epoch { s[4].Full[3] = false; return s },

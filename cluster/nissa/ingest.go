@@ -3,7 +3,6 @@ package nissa
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,21 +33,53 @@ func newBook(limit, points int) *book {
 		watch: watch{seeds: map[string]uint32{}, health: map[string]*vitals{}, contracts: map[string]schemas{}}}
 }
 
-// seen knows which entries of the bus were taken: all up to an offset, and some
-// after it. The event ids of late ones are known, too: a publisher whose
-// acknowledgement was lost for long may have got its event into the bus twice.
+// seen knows which entries of the bus were taken: by their offsets, for a start reads
+// the whole log, and may be handed an entry again that it read long before; and the
+// newest by their event ids, for a publisher whose acknowledgement was lost for long
+// may have got its event into the bus twice.
 type seen struct {
 	topics map[string]*taken
 	ids    map[string]bool
 	order  []string
 }
 
-type taken struct {
-	upTo  int64
-	after map[int64]bool
+// taken is the offsets of a topic that were taken, as runs from the first to the last
+// of each, in their order.
+type taken [][2]int64
+
+// has says whether an offset was taken, and else behind how many runs it is.
+func (t taken) has(offset int64) (at int, ok bool) {
+	at, _ = slices.BinarySearchFunc(t, offset, func(r [2]int64, o int64) int { return cmp.Compare(r[1], o) })
+	return at, at < len(t) && t[at][0] <= offset
 }
 
-const rememberedIDs = 8192
+// add takes an offset that was not taken.
+func (t taken) add(offset int64) taken {
+	at, _ := t.has(offset)
+	joins, meets := at > 0 && t[at-1][1]+1 == offset, at < len(t) && t[at][0]-1 == offset
+	switch {
+	case joins && meets:
+		t[at-1][1] = t[at][1]
+		return slices.Delete(t, at, at+1)
+	case joins:
+		t[at-1][1] = offset
+		return t
+	case meets:
+		t[at][0] = offset
+		return t
+	}
+	if t = slices.Insert(t, at, [2]int64{offset, offset}); len(t) > mostRuns {
+		// A gap that nothing will fill: it was trimmed.
+		t[1][0] = t[0][0]
+		t = slices.Delete(t, 0, 1)
+	}
+	return t
+}
+
+const (
+	rememberedIDs = 8192
+	mostRuns      = 4096
+)
 
 func newSeen() seen { return seen{topics: map[string]*taken{}, ids: map[string]bool{}} }
 
@@ -56,28 +87,15 @@ func newSeen() seen { return seen{topics: map[string]*taken{}, ids: map[string]b
 func (s *seen) first(topic string, offset int64, event string) bool {
 	t := s.topics[topic]
 	if t == nil {
-		t = &taken{upTo: offset - 1, after: map[int64]bool{}}
+		t = new(taken)
 		s.topics[topic] = t
 	}
-	if t.after[offset] || s.ids[event] {
+	if _, again := t.has(offset); again {
 		return false
 	}
-	// Below the first that it saw there may be older ones, which a reading of
-	// the log brings: they are known by their ids alone.
-	if offset > t.upTo {
-		t.after[offset] = true
-		for t.after[t.upTo+1] {
-			t.upTo++
-			delete(t.after, t.upTo)
-		}
-	}
-	if len(t.after) > rememberedIDs {
-		// A gap that nothing will fill: it was trimmed.
-		low := int64(math.MaxInt64)
-		for o := range t.after {
-			low = min(low, o)
-		}
-		t.upTo = low - 1
+	*t = t.add(offset)
+	if s.ids[event] {
+		return false
 	}
 	s.ids[event] = true
 	s.order = append(s.order, event)

@@ -83,7 +83,7 @@ func (t *tamiyo) order(a Action, by choice, epoch int64, risk Risk, loss float64
 	case SetRate:
 		name = "LR"
 		c.Command = &adaptationv2.AdaptationCommand_LrUpdate{LrUpdate: &adaptationv2.LearningRateUpdate{
-			PolicyName: t.policy.Version(),
+			PolicyName: t.policy.Version(), ApplyWarmup: a.Warm,
 			GroupRates: []*adaptationv2.LearningRateGroup{{ParamGroup: "default", LearningRate: a.Rate}}}}
 	case SetRhythm:
 		name = "ARCH"

@@ -63,6 +63,7 @@ type Action struct {
 	Op     adaptationv2.SeedOperation
 	Kernel string
 	Rate   float64
+	Warm   bool // the rate is led to, and not set at once
 	Full   bool // of a rollback: the full tier
 	Every  int
 	Reason string
@@ -256,7 +257,8 @@ func (busy) Decide(v *View) []Action {
 		if v.Epoch%6 == 0 {
 			rate = v.LearningRate * 1.1
 		}
-		actions = append(actions, Action{Kind: SetRate, Rate: min(max(rate, 0.005), 0.05), Reason: "busy"})
+		rate = min(max(rate, 0.005), 0.05)
+		actions = append(actions, Action{Kind: SetRate, Rate: rate, Warm: rate > v.LearningRate, Reason: "busy"})
 	}
 	if v.Epoch%10 == 9 {
 		actions = append(actions, Action{Kind: SetRhythm, Every: 3 + int(v.Epoch/10%2), Reason: "busy"})

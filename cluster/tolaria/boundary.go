@@ -36,7 +36,7 @@ func (t *tolaria) assemble() error {
 	}
 	p.Epoch, p.SourceSubsystem = t.epoch, Subsystem
 	p.Timestamp = timestamppb.New(t.env.Clock.Now())
-	p.TrainingMetrics = &systemstatev2.TrainingMetrics{Loss: t.val, LearningRate: t.rates.rate, GlobalStep: int64(t.host.GlobalStep)}
+	p.TrainingMetrics = &systemstatev2.TrainingMetrics{Loss: t.val, LearningRate: t.rates.Rate, GlobalStep: int64(t.host.GlobalStep)}
 	p.ModelState = &systemstatev2.ModelState{ModelVersion: t.job.Graph.Name, ParameterCount: int64(len(t.host.Model.Params))}
 	p.SeedStates = p.SeedStates[:0]
 	for i := range t.seeds {
@@ -100,6 +100,8 @@ func (t *tolaria) apply(decided bool) error {
 	if err := t.obeyDue(); err != nil {
 		return err
 	}
+	t.rates.Enter(t.next, t.gen)
+	t.tellRates(t.next, false)
 	spent := t.env.Clock.Monotonic() - t.assembled
 	t.env.Facts.Record(&evidencev2.DecisionFact{Epoch: t.epoch, Generation: t.gen, Fallback: !decided,
 		WaitedNs: int64(waited), BoundaryNs: int64(spent)})
@@ -110,7 +112,7 @@ func (t *tolaria) apply(decided bool) error {
 	}
 	w, o := trainer.Digest(t.host.Model.Params), trainer.Digest(t.host.Model.Momentum)
 	t.env.Facts.Record(&evidencev2.EpochFact{Epoch: t.epoch, Generation: t.gen, WeightsSha256: w[:], OptimizerSha256: o[:],
-		SampleOrderSha256: t.host.OrderSum[:], GlobalStep: t.host.GlobalStep, LearningRate: t.rates.rate,
+		SampleOrderSha256: t.host.OrderSum[:], GlobalStep: t.host.GlobalStep, LearningRate: t.rates.Rate,
 		ValidationLoss: t.val, KasminaJoined: t.member})
 	if err := t.announce(eventsv2.EpochPhase_COMPLETED, t.epoch); err != nil {
 		return err
@@ -255,6 +257,7 @@ func (t *tolaria) tamiyoPart(m *trainingv2.StatePart) error {
 // next epoch begins.
 func (t *tolaria) gathered() error {
 	if t.shot != nil {
+		id := t.shot.id
 		if err := t.saveShot(); err != nil {
 			return err
 		}
@@ -262,6 +265,11 @@ func (t *tolaria) gathered() error {
 			t.enter(crossing)
 			t.env.Clock.SetTimer("cross", t.serial, time.Second)
 			return nil
+		}
+		if t.saved == id {
+			if err := t.applyMask(id); err != nil {
+				return err
+			}
 		}
 	}
 	t.epoch, t.member = t.next, t.joined

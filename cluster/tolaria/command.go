@@ -46,9 +46,6 @@ func accepts(c *adaptationv2.AdaptationCommand) error {
 		if len(arm.LrUpdate.GroupRates) > 1 {
 			return errors.New("default and host are one parameter group; it has two rates")
 		}
-		if arm.LrUpdate.ApplyWarmup {
-			return errors.New("a rate is set at once; there is no warm-up")
-		}
 		return nil
 	case *adaptationv2.AdaptationCommand_ArchChange:
 		_, err := architecture(arm.ArchChange)
@@ -121,8 +118,11 @@ func (t *tolaria) obey(c *command.Command, epoch int64) {
 	switch arm := c.M.Command.(type) {
 	case *adaptationv2.AdaptationCommand_LrUpdate:
 		rate := arm.LrUpdate.GroupRates[0].LearningRate
-		effect = fmt.Sprintf("learning rate %v→%v", t.rates.rate, rate)
-		t.rates.set(rate)
+		effect = fmt.Sprintf("learning rate %v→%v", t.rates.Rate, rate)
+		if arm.LrUpdate.ApplyWarmup {
+			effect += ", warming up"
+		}
+		t.rates.Order(rate, epoch, t.gen, c.M.CommandId, arm.LrUpdate.ApplyWarmup)
 	case *adaptationv2.AdaptationCommand_ArchChange:
 		r, err := architecture(arm.ArchChange)
 		if err != nil {

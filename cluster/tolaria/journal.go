@@ -21,6 +21,7 @@ const (
 	stepAborted   = "ABORTED"
 	stepFailed    = "FAILED"
 	stepConfig    = "CONFIG"  // no rollback: a revision of the configuration is in force from an epoch on
+	stepMask      = "MASK"    // no rollback: a mask is about to come into force
 	stepPresent   = "PRESENT" // no rollback: the generation, for a log that is cut
 )
 
@@ -105,6 +106,8 @@ func (j *journal) note(m *statev2.CoordinatorRecord) {
 		j.began = true
 	case stepConfig:
 		j.t.conf.since = &operationsv2.ConfigDecision{Revision: m.ConfigRevision, Epoch: m.Epoch, RollbackGeneration: m.Generation}
+	case stepMask:
+		j.t.masks.newest = m.Mask
 	case stepPresent:
 		j.t.gen = max(j.t.gen, m.Generation)
 		j.began = true
@@ -144,7 +147,7 @@ func (j *journal) step(m *statev2.CoordinatorRecord) error {
 	if err == nil {
 		err = j.log.Sync()
 	}
-	if errors.Is(err, actor.ErrNoSpace) && (m.Step == stepStarted || m.Step == stepConfig) {
+	if errors.Is(err, actor.ErrNoSpace) && (m.Step == stepStarted || m.Step == stepConfig || m.Step == stepMask) {
 		return errFull
 	}
 	if err != nil {
@@ -213,6 +216,13 @@ func (j *journal) trim() error {
 	}
 	if d := j.t.conf.since; d != nil {
 		at, err := j.append(&statev2.CoordinatorRecord{Step: stepConfig, ConfigRevision: d.Revision, Epoch: d.Epoch, Generation: d.RollbackGeneration})
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		lsn = min(lsn, at)
+	}
+	if m := j.t.masks.newest; m != nil {
+		at, err := j.append(&statev2.CoordinatorRecord{Step: stepMask, Mask: m})
 		if err != nil {
 			return nil //nolint:nilerr // as above
 		}

@@ -121,6 +121,7 @@ func (t *tolaria) recover() error {
 			return t.stop("no checkpoint can be restored")
 		}
 		t.next = 0
+		t.tellRates(0, false)
 		return t.cross()
 	}
 	t.phase = recovering
@@ -365,7 +366,7 @@ func (t *tolaria) own() error {
 	if err := t.host.Restore(&m); err != nil {
 		return fmt.Errorf("tolaria: checkpoint %s: %w", rb.ckpt.ID, err)
 	}
-	t.rates.set(m.LearningRate)
+	t.rates.Restore(&m)
 	t.val, t.best = m.ValidationLoss, m.BestValidationLoss
 	if m.CheckpointEvery > 0 {
 		t.every = int(m.CheckpointEvery)
@@ -383,6 +384,8 @@ func (t *tolaria) own() error {
 	t.breaker.Reset(t.env.Clock.Monotonic())
 	rb.restored = true
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, "")
+	t.tellRates(m.Epoch, true)
+	t.unmasked()
 	rb.stage, rb.turn, rb.since, rb.attempt = following, 0, t.env.Clock.Monotonic(), 0
 	return t.push()
 }

@@ -35,7 +35,8 @@ type snapshot struct {
 func (t *tolaria) newSnapshot() *snapshot {
 	var m statev2.HostState
 	t.host.Save(&m, t.next)
-	m.LearningRate, m.BestValidationLoss, m.ValidationLoss = t.rates.rate, t.best, t.val
+	t.rates.Save(&m)
+	m.BestValidationLoss, m.ValidationLoss = t.best, t.val
 	m.CheckpointEvery = int32(t.every)
 	s := &snapshot{id: fmt.Sprintf("ckpt-%d-%d", t.next, t.gen), epoch: t.next, gen: t.gen, host: m.AppendCanonical(nil)}
 	t.env.Clock.Work(gpu.Snapshot, (len(s.host)+4095)/4096)

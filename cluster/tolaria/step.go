@@ -96,7 +96,7 @@ func (t *tolaria) sendForward() {
 		n = t.host.HeldOut()
 	}
 	t.fwd.LayerId, t.fwd.Batch, t.fwd.Width = t.layer, int32(n), int32(len(t.fwd.Activations)/n)
-	t.fwd.Training, t.fwd.LearningRate = !t.validating, t.rates.group
+	t.fwd.Training, t.fwd.LearningRate = !t.validating, t.rates.Group
 	t.env.Net.Send(t.job.Kasmina, &t.fwd, actor.SendOptions{Key: t.stepKey('f', t.layer), Attempt: t.attempt})
 }
 
@@ -104,7 +104,7 @@ func (t *tolaria) sendBackward() {
 	for _, l := range t.waits {
 		t.bwd.LayerId, t.bwd.Batch = l, int32(t.job.Batch)
 		t.bwd.Gradients = t.host.Pass.Gradient(int(l))
-		t.bwd.Width, t.bwd.LearningRate = int32(len(t.bwd.Gradients)/t.job.Batch), t.rates.group
+		t.bwd.Width, t.bwd.LearningRate = int32(len(t.bwd.Gradients)/t.job.Batch), t.rates.Group
 		t.env.Net.Send(t.job.Kasmina, &t.bwd, actor.SendOptions{Key: t.stepKey('b', l), Attempt: t.attempt})
 	}
 }
@@ -201,14 +201,14 @@ func (t *tolaria) without() error {
 		}
 		return t.validated()
 	}
-	t.host.Identity(int(t.step), float32(t.rates.group))
+	t.host.Identity(int(t.step), float32(t.rates.Group))
 	return t.settle(trainingv2.StepEffect_IDENTITY)
 }
 
 // full ends a step that Kasmina took part in, forward and backward.
 func (t *tolaria) full() error {
 	t.answered()
-	t.host.Full(float32(t.rates.group))
+	t.host.Full(float32(t.rates.Group))
 	t.ref.put(&t.lastFull)
 	t.settled.LastFull = &t.lastFull
 	return t.settle(trainingv2.StepEffect_FULL)
@@ -222,7 +222,7 @@ func (t *tolaria) settle(effect trainingv2.StepEffect) error {
 	loss := float64(mean)
 	f := &t.stepFact
 	t.ref.put(f.Step)
-	f.Effect, f.LearningRate, f.Loss = effect, t.rates.group, loss
+	f.Effect, f.LearningRate, f.Loss = effect, t.rates.Group, loss
 	f.GlobalStep, f.FullSteps = t.host.GlobalStep, t.host.FullSteps
 	t.env.Facts.Record(f)
 	t.trained += float64(loss-t.trained) / float64(t.step+1)
@@ -255,6 +255,7 @@ func (t *tolaria) validated() error {
 		t.wish(&wish{reason: "the accuracy collapsed", severity: "MAJOR"})
 	}
 	t.bestAcc = max(t.bestAcc, t.accuracy)
+	t.costOfMask()
 	if t.want != nil || t.freeze != "" {
 		// The boundary waits: what is wanted comes first, and validation again
 		// after it.

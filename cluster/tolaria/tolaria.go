@@ -10,6 +10,7 @@
 //   - snapshot.go: checkpoints.
 //   - rollback.go, votes.go: the coordinator of rollbacks.
 //   - journal.go: what must survive a crash.
+//   - mask.go: channels of the host that are pruned.
 //   - config.go: from which boundary on a revision of the configuration is in
 //     force.
 //
@@ -28,6 +29,7 @@ import (
 	"github.com/esper-sim/espersim/cluster/job"
 	"github.com/esper-sim/espersim/cluster/lineage"
 	"github.com/esper-sim/espersim/cluster/outbox"
+	"github.com/esper-sim/espersim/cluster/rates"
 	"github.com/esper-sim/espersim/contracts/canon"
 	"github.com/esper-sim/espersim/contracts/durations"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
@@ -37,7 +39,9 @@ import (
 	localv2 "github.com/esper-sim/espersim/contracts/generated/go/local/v2"
 	operationalv2 "github.com/esper-sim/espersim/contracts/generated/go/operational/v2"
 	operationsv2 "github.com/esper-sim/espersim/contracts/generated/go/operations/v2"
+	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	rollbackv2 "github.com/esper-sim/espersim/contracts/generated/go/rollback/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 	systemstatev2 "github.com/esper-sim/espersim/contracts/generated/go/system_state/v2"
 	telemetryv2 "github.com/esper-sim/espersim/contracts/generated/go/telemetry/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -71,7 +75,9 @@ type tolaria struct {
 	job   *job.Job
 	o     Options
 	host  *lineage.Host
-	rates rates
+	rates rates.Controller
+	guard *breaker.Breaker      // of the rates' integrity
+	told  *statev2.RateSnapshot // the newest change that was declared
 	box   *outbox.Box
 	desk  *command.Desk
 	store *store
@@ -127,6 +133,7 @@ type tolaria struct {
 	conf    configuration
 	reports int64
 
+	masks  masks
 	pause  pauseState
 	freeze string // the notice that froze, or is about to
 	rb     *rollback
@@ -166,7 +173,7 @@ func New(j *job.Job, o Options) actor.Constructor {
 		if t.host, err = lineage.NewHost(j); err != nil {
 			return nil, err
 		}
-		t.rates.set(j.LearningRate)
+		t.rates = rates.New(j.LearningRate)
 		if t.breaker, err = breaker.New(breaker.Settings{Owner: Subsystem, Name: "kasmina", Failures: 3,
 			Recovery: 2 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
@@ -175,8 +182,8 @@ func New(j *job.Job, o Options) actor.Constructor {
 			Recovery: 10 * time.Second, Probes: 1, Successes: 1}, t.tripped); err != nil {
 			return nil, err
 		}
-		guard, _ := breaker.Find(Subsystem, "lr_integrity")
-		if t.rates.guard, err = breaker.New(guard, t.tripped); err != nil {
+		row, _ := breaker.Find(Subsystem, "lr_integrity")
+		if t.guard, err = breaker.New(row, t.tripped); err != nil {
 			return nil, err
 		}
 		t.fwd.Step, t.fwd.Settled = &t.fref, &t.settled
@@ -193,8 +200,8 @@ func (t *tolaria) tripped(tr breaker.Transition) {
 	switch tr.ID {
 	case t.silence.Settings().ID():
 		name = t.silence
-	case t.rates.guard.Settings().ID():
-		name = t.rates.guard
+	case t.guard.Settings().ID():
+		name = t.guard
 	}
 	t.env.Facts.Record(&evidencev2.BreakerFact{Subsystem: Subsystem, Breaker: name.Settings().Name, From: tr.From.String(), To: tr.To.String()})
 	if tr.To == breaker.Open {
@@ -266,6 +273,8 @@ func (t *tolaria) Receive(from actor.ID, m canon.Message) error {
 		return t.queried(from, m)
 	case *trainingv2.CheckpointQuery:
 		t.info(from, m)
+	case *pruningv2.PruningMask:
+		t.ordered(from, m)
 	case *operationsv2.ConfigSeal:
 		t.seal(m)
 	case *telemetryv2.EmergencyNotice:
@@ -352,7 +361,7 @@ const healthyFor = 30 * time.Second
 func (t *tolaria) healthy() {
 	if t.mode == eventsv2.RunMode_CONSERVATIVE && t.env.Clock.Monotonic()-t.inBudget >= healthyFor {
 		t.mode = eventsv2.RunMode_NORMAL
-		t.rates.guard.Reset(t.env.Clock.Monotonic())
+		t.guard.Reset(t.env.Clock.Monotonic())
 		t.env.Facts.Record(&evidencev2.ModeFact{Subsystem: Subsystem, From: "CONSERVATIVE", To: "NORMAL", Reason: "boundaries keep their budget"})
 	}
 }

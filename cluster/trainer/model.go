@@ -25,6 +25,7 @@ type Model struct {
 	nodes  []compiled
 	grafts []Graft
 	inputs int
+	masks  [][]int32 // by graft: channels that are masked
 }
 
 // compiled is a node ready to be computed: node indices instead of names.
@@ -65,6 +66,7 @@ func NewModel(g *Graph, seed uint64) (*Model, error) {
 		index[n.Name], width[n.Name] = i, c.out
 	}
 	m.Params, m.Momentum = make([]float32, total), make([]float32, total)
+	m.masks = make([][]int32, len(m.grafts))
 	for i, c := range m.nodes {
 		if c.op == OpDense {
 			draw(m.Params[c.weights:c.weights+c.out*c.in], keyed(seed, hashString(g.Layers[i].Name), 2), c.in)

@@ -83,6 +83,7 @@ func (p *Pass) Forward() (layer int, activations []float32) {
 			}
 		case OpGraft:
 			copy(out, in)
+			p.mask(n, out)
 			p.stop = i
 			return p.m.grafts[n.graft].Layer, out
 		}
@@ -103,7 +104,18 @@ func (p *Pass) Put(y []float32) error {
 		return fmt.Errorf("graft layer gave %d numbers; want %d", len(y), len(out))
 	}
 	copy(out, y)
+	p.mask(&p.m.nodes[p.stop], out)
 	return nil
+}
+
+// mask makes zero of what is masked at a graft layer's exit: what its kernels say of
+// it is nobody's.
+func (p *Pass) mask(n *compiled, v []float32) {
+	for _, c := range p.m.masks[n.graft] {
+		for i := int(c); i < len(v); i += n.out {
+			v[i] = 0
+		}
+	}
 }
 
 // score computes the mean cross-entropy of the logits, the number of right
@@ -156,6 +168,9 @@ func (p *Pass) Backward() {
 	for i := len(p.m.nodes) - 1; i >= 0; i-- {
 		n := &p.m.nodes[i]
 		d := p.deltas[i][:p.batch*n.out]
+		if n.op == OpGraft {
+			p.mask(n, d)
+		}
 		switch n.op {
 		case OpDense:
 			var din []float32

@@ -110,7 +110,7 @@ var Direct = []string{
 	"esper.pruning.v2.StatisticsRequest",
 	"esper.pruning.v2.StructuralAnalysisDecision",
 	"esper.pruning.v2.StructuralAnalysisRequest",
-	"esper.evidence.v2.Note", // between a fleet's lead and its hosts
+	"esper.training.v2.FleetNote",
 }
 
 type route struct{ topic, payloadType string }

@@ -11,7 +11,7 @@ import (
 type Version struct{ Major, Minor uint32 }
 
 // Newest is the version that this program was compiled with.
-var Newest = Version{Major: 2, Minor: 2}
+var Newest = Version{Major: 2, Minor: 3}
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 

@@ -387,6 +387,12 @@ var bugs = []planted{
 			return true
 		})
 	}},
+	{id: "I9", role: "tolaria", bug: "does not look at the version of a mask", file: "pruning/host.yaml", make: func() *hooks {
+		return onReceive(func(m *pruningv2.PruningMask) canon.Message {
+			m.Version = 0
+			return m
+		})
+	}},
 	{id: "I9", role: "emrakul", bug: "leaves out that a cycle is validated", file: "pruning/crashes.yaml", make: func() *hooks {
 		return onFact(func(f *evidencev2.PruningFact, pass func(canon.Message)) {
 			if f.State != "VALIDATING" {
@@ -1036,6 +1042,20 @@ var bugs = []planted{
 			}
 			return true
 		})
+	}},
+	{id: "T5", role: "kasmina", bug: "trains kernels that are new twice as fast as it should", file: "triad-calm.yaml", make: func() *hooks {
+		return onReceive(func(m *trainingv2.BackwardRequest) canon.Message {
+			m.LearningRate *= 2
+			return m
+		})
+	}},
+	{id: "T5", role: "tolaria", bug: "goes back, and remembers a change of the rate that is undone", file: "control/warm-up.yaml", make: func() *hooks {
+		return &hooks{record: func(m canon.Message, pass func(canon.Message)) {
+			if f, ok := m.(*evidencev2.RateFact); ok && f.Restored {
+				f.Snapshots++
+			}
+			pass(m)
+		}}
 	}},
 	{id: "T5", role: "tolaria", bug: "trains a little faster when an epoch has begun, and tells nobody", liar: true, file: "triad-calm.yaml", make: func() *hooks {
 		return onSend(func(m *trainingv2.BackwardRequest, _ *actor.SendOptions) bool {

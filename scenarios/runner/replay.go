@@ -40,6 +40,12 @@ func (r *replay) Epoch(e *checkers.LineageEpoch) (checkers.Digests, error) {
 	for _, c := range e.Commands {
 		r.e.Commands = append(r.e.Commands, lineage.Command{ID: c.ID, Layer: c.Layer, Seed: c.Seed, Operation: c.Operation, Kernel: c.Kernel})
 	}
+	if m := e.Mask; m != nil {
+		r.e.Mask = &statev2.HostMask{IdempotencyKey: m.Key, Version: m.Version}
+		for _, c := range m.Channels {
+			r.e.Mask.Channels = append(r.e.Mask.Channels, &statev2.MaskedChannel{LayerId: c[0], Channel: c[1]})
+		}
+	}
 	d, err := r.r.Epoch(&r.e)
 	return checkers.Digests{
 		Weights: d.Weights, Optimizer: d.Optimizer, SampleOrder: d.SampleOrder, Grafts: d.Grafts, GlobalStep: d.GlobalStep,

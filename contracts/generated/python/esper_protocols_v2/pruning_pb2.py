@@ -17,7 +17,7 @@ from esper_protocols_options import options_pb2 as options_dot_options__pb2
 from esper_protocols_v2 import telemetry_pb2 as v2_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10v2/pruning.proto\x12\x10\x65sper.pruning.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/telemetry.proto\"[\n\rPruningTarget\x12\x14\n\x0cparameter_id\x18\x01 \x01(\t\x12\x11\n\tstructure\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x12\n\nredundancy\x18\x04 \x01(\x01\"\x8d\x01\n\x0fImportanceStats\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x13\n\x0bsketch_seed\x18\x02 \x01(\x04\x12\x12\n\nsketch_ref\x18\x03 \x01(\t\x12\x0f\n\x07updates\x18\x04 \x01(\x03\x12)\n\x04seed\x18\x05 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\"\xec\x01\n\x19StructuralAnalysisRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12-\n\x05phase\x18\x03 \x01(\x0e\x32\x1e.esper.pruning.v2.PruningPhase\x12\x33\n\ncandidates\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x01\n\x1aStructuralAnalysisDecision\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\x30\n\x07targets\x18\x03 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x04 \x01(\x01\x12\x34\n\x11\x61nalysis_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eskipped_reason\x18\x06 \x01(\t\"\xa4\x02\n\x11PruningValidation\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12-\n\x05phase\x18\x03 \x01(\x0e\x32\x1e.esper.pruning.v2.PruningPhase\x12\x30\n\x07targets\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07verdict\x18\x07 \x01(\x0e\x32 .esper.pruning.v2.PruningVerdict\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xaa\x01\n\x0bPruningMask\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x30\n\x07targets\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12\x15\n\rvalidation_id\x18\x06 \x01(\t:\x04\xe8\xf4\x18\x02\"\x89\x01\n\x0ePruningOutcome\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x15\n\raccuracy_drop\x18\x05 \x01(\x01\x12\x0e\n\x06reason\x18\x06 \x01(\t:\x04\xe8\xf4\x18\x02\"I\n\x11StatisticsRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t:\x04\xe8\xf4\x18\x02\"\xbd\x01\n\x0fStatisticsReply\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x33\n\ncandidates\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\x30\n\x05stats\x18\x05 \x01(\x0b\x32!.esper.pruning.v2.ImportanceStats:\x04\xe8\xf4\x18\x02*h\n\x0cPruningPhase\x12\x1d\n\x19PRUNING_PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07MEASURE\x10\x01\x12\t\n\x05\x45\x41RLY\x10\x02\x12\n\n\x06MIDDLE\x10\x03\x12\x08\n\x04LATE\x10\x04\x12\x0b\n\x07MONITOR\x10\x05*X\n\x0ePruningVerdict\x12\x1f\n\x1bPRUNING_VERDICT_UNSPECIFIED\x10\x00\x12\x06\n\x02GO\x10\x01\x12\x12\n\x0e\x43ONDITIONAL_GO\x10\x02\x12\t\n\x05NO_GO\x10\x03\x42KZIgithub.com/esper-sim/espersim/contracts/generated/go/pruning/v2;pruningv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10v2/pruning.proto\x12\x10\x65sper.pruning.v2\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x12v2/telemetry.proto\"[\n\rPruningTarget\x12\x14\n\x0cparameter_id\x18\x01 \x01(\t\x12\x11\n\tstructure\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x12\n\nredundancy\x18\x04 \x01(\x01\"\x8d\x01\n\x0fImportanceStats\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x13\n\x0bsketch_seed\x18\x02 \x01(\x04\x12\x12\n\nsketch_ref\x18\x03 \x01(\t\x12\x0f\n\x07updates\x18\x04 \x01(\x03\x12)\n\x04seed\x18\x05 \x01(\x0b\x32\x1b.esper.telemetry.v2.SeedRef\"\xec\x01\n\x19StructuralAnalysisRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12-\n\x05phase\x18\x03 \x01(\x0e\x32\x1e.esper.pruning.v2.PruningPhase\x12\x33\n\ncandidates\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x01\n\x1aStructuralAnalysisDecision\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\x30\n\x07targets\x18\x03 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x04 \x01(\x01\x12\x34\n\x11\x61nalysis_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0eskipped_reason\x18\x06 \x01(\t\"\xa4\x02\n\x11PruningValidation\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12-\n\x05phase\x18\x03 \x01(\x0e\x32\x1e.esper.pruning.v2.PruningPhase\x12\x30\n\x07targets\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07verdict\x18\x07 \x01(\x0e\x32 .esper.pruning.v2.PruningVerdict\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xc1\x01\n\x0bPruningMask\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x30\n\x07targets\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\r\n\x05ratio\x18\x05 \x01(\x01\x12\x15\n\rvalidation_id\x18\x06 \x01(\t\x12\x15\n\x07version\x18\x07 \x01(\x04\x42\x04\xe0\xf3\x18\x03:\x04\xe8\xf4\x18\x02\"\x89\x01\n\x0ePruningOutcome\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\tsubsystem\x18\x02 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x08\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x15\n\raccuracy_drop\x18\x05 \x01(\x01\x12\x0e\n\x06reason\x18\x06 \x01(\t:\x04\xe8\xf4\x18\x02\"I\n\x11StatisticsRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t:\x04\xe8\xf4\x18\x02\"\xbd\x01\n\x0fStatisticsReply\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x33\n\ncandidates\x18\x04 \x03(\x0b\x32\x1f.esper.pruning.v2.PruningTarget\x12\x30\n\x05stats\x18\x05 \x01(\x0b\x32!.esper.pruning.v2.ImportanceStats:\x04\xe8\xf4\x18\x02*h\n\x0cPruningPhase\x12\x1d\n\x19PRUNING_PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07MEASURE\x10\x01\x12\t\n\x05\x45\x41RLY\x10\x02\x12\n\n\x06MIDDLE\x10\x03\x12\x08\n\x04LATE\x10\x04\x12\x0b\n\x07MONITOR\x10\x05*X\n\x0ePruningVerdict\x12\x1f\n\x1bPRUNING_VERDICT_UNSPECIFIED\x10\x00\x12\x06\n\x02GO\x10\x01\x12\x12\n\x0e\x43ONDITIONAL_GO\x10\x02\x12\t\n\x05NO_GO\x10\x03\x42KZIgithub.com/esper-sim/espersim/contracts/generated/go/pruning/v2;pruningv2b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_protocols_v2.pruning_pb2', globals())
@@ -25,6 +25,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'ZIgithub.com/esper-sim/espersim/contracts/generated/go/pruning/v2;pruningv2'
+  _PRUNINGMASK.fields_by_name['version']._options = None
+  _PRUNINGMASK.fields_by_name['version']._serialized_options = b'\340\363\030\003'
   _PRUNINGMASK._options = None
   _PRUNINGMASK._serialized_options = b'\350\364\030\002'
   _PRUNINGOUTCOME._options = None
@@ -33,10 +35,10 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _STATISTICSREQUEST._serialized_options = b'\350\364\030\002'
   _STATISTICSREPLY._options = None
   _STATISTICSREPLY._serialized_options = b'\350\364\030\002'
-  _PRUNINGPHASE._serialized_start=1719
-  _PRUNINGPHASE._serialized_end=1823
-  _PRUNINGVERDICT._serialized_start=1825
-  _PRUNINGVERDICT._serialized_end=1913
+  _PRUNINGPHASE._serialized_start=1742
+  _PRUNINGPHASE._serialized_end=1846
+  _PRUNINGVERDICT._serialized_start=1848
+  _PRUNINGVERDICT._serialized_end=1936
   _PRUNINGTARGET._serialized_start=146
   _PRUNINGTARGET._serialized_end=237
   _IMPORTANCESTATS._serialized_start=240
@@ -48,11 +50,11 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _PRUNINGVALIDATION._serialized_start=845
   _PRUNINGVALIDATION._serialized_end=1137
   _PRUNINGMASK._serialized_start=1140
-  _PRUNINGMASK._serialized_end=1310
-  _PRUNINGOUTCOME._serialized_start=1313
-  _PRUNINGOUTCOME._serialized_end=1450
-  _STATISTICSREQUEST._serialized_start=1452
-  _STATISTICSREQUEST._serialized_end=1525
-  _STATISTICSREPLY._serialized_start=1528
-  _STATISTICSREPLY._serialized_end=1717
+  _PRUNINGMASK._serialized_end=1333
+  _PRUNINGOUTCOME._serialized_start=1336
+  _PRUNINGOUTCOME._serialized_end=1473
+  _STATISTICSREQUEST._serialized_start=1475
+  _STATISTICSREQUEST._serialized_end=1548
+  _STATISTICSREPLY._serialized_start=1551
+  _STATISTICSREPLY._serialized_end=1740
 # @@protoc_insertion_point(module_scope)

@@ -4980,6 +4980,8 @@ var schemaOfPruningFact = canon.Schema{
 		{Number: 5, Name: "epoch", Wire: 0, Elem: 2},
 		{Number: 6, Name: "ratio", Wire: 1, Elem: 2},
 		{Number: 7, Name: "reason", Wire: 2, Elem: 2},
+		{Number: 8, Name: "units", Wire: 2, Elem: 2, List: true},
+		{Number: 9, Name: "version", Wire: 0, Elem: 2},
 	},
 }
 
@@ -5016,6 +5018,15 @@ func (m *PruningFact) CanonicalSize() int {
 	if len(m.Reason) != 0 {
 		n += 1 + canon.SizeSpan(len(m.Reason))
 	}
+	if len(m.Units) != 0 {
+		n += 1 * len(m.Units)
+		for _, v := range m.Units {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	if m.Version != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Version))
+	}
 	return n
 }
 
@@ -5035,6 +5046,19 @@ func (m *PruningFact) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Version != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Version))
+		i--
+		b[i] = 0x48
+	}
+	if len(m.Units) != 0 {
+		for k := len(m.Units) - 1; k >= 0; k-- {
+			at := m.Units[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x42
+		}
 	}
 	if len(m.Reason) != 0 {
 		i = canon.PutString(b, i, m.Reason)
@@ -5194,6 +5218,31 @@ func (m *PruningFact) ParseCanonical(b []byte) error {
 	} else {
 		m.Reason = ""
 	}
+	m.Units = m.Units[:0]
+	for tag == 0x42 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(8, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Units)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag == 0x48 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningFact.Fail(9, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningFact.Fail(9, canon.ExplicitZero, i)
+		}
+		m.Version = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = 0
+	}
 	if tag != canon.End {
 		return schemaOfPruningFact.Unexpected(b, tag, i)
 	}
@@ -5232,6 +5281,133 @@ func (m *PruningFact) IdentityHash(h uint64) uint64 {
 	if len(m.Reason) != 0 {
 		h = canon.Mix(h, 7)
 		h = canon.MixString(h, m.Reason)
+	}
+	if len(m.Units) != 0 {
+		h = canon.Mix(h, 8|uint64(len(m.Units))<<32)
+		for _, v := range m.Units {
+			h = v.IdentityHash(h)
+		}
+	}
+	if m.Version != 0 {
+		h = canon.Mix(h, 9)
+		h = canon.Mix(h, uint64(uint64(m.Version)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfMaskedUnit = canon.Schema{
+	Name: "esper.evidence.v2.MaskedUnit",
+	Fields: []canon.Field{
+		{Number: 1, Name: "layer_id", Wire: 0, Elem: 2},
+		{Number: 2, Name: "channel", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *MaskedUnit) FullName() string { return schemaOfMaskedUnit.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *MaskedUnit) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.LayerId != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.LayerId))
+	}
+	if m.Channel != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Channel))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *MaskedUnit) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *MaskedUnit) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Channel != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Channel))
+		i--
+		b[i] = 0x10
+	}
+	if m.LayerId != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.LayerId))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *MaskedUnit) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedUnit.Fail(1, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedUnit.Fail(1, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedUnit.Fail(1, canon.ExplicitZero, i)
+		}
+		m.LayerId = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LayerId = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedUnit.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedUnit.Fail(2, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedUnit.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Channel = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Channel = 0
+	}
+	if tag != canon.End {
+		return schemaOfMaskedUnit.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *MaskedUnit) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.LayerId != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.LayerId)))
+	}
+	if m.Channel != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Channel)))
 	}
 	return canon.Mix(h, 0)
 }
@@ -5430,6 +5606,7 @@ var schemaOfGradientSet = canon.Schema{
 		{Number: 1, Name: "seed", Wire: 2, Elem: 2},
 		{Number: 2, Name: "kernel_artifact_id", Wire: 2, Elem: 2},
 		{Number: 3, Name: "parameters", Wire: 2, Elem: 1},
+		{Number: 4, Name: "learning_rate", Wire: 1, Elem: 2},
 	},
 }
 
@@ -5454,6 +5631,9 @@ func (m *GradientSet) CanonicalSize() int {
 	if len(m.Parameters) != 0 {
 		n += 1 + canon.SizeSpan(8*len(m.Parameters))
 	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		n += 9
+	}
 	return n
 }
 
@@ -5473,6 +5653,11 @@ func (m *GradientSet) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
+		i--
+		b[i] = 0x21
 	}
 	if len(m.Parameters) != 0 {
 		end := i
@@ -5555,6 +5740,19 @@ func (m *GradientSet) ParseCanonical(b []byte) error {
 	} else {
 		m.Parameters = m.Parameters[:0]
 	}
+	if tag == 0x21 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfGradientSet.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfGradientSet.Fail(4, canon.ExplicitZero, i)
+		}
+		m.LearningRate = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LearningRate = 0
+	}
 	if tag != canon.End {
 		return schemaOfGradientSet.Unexpected(b, tag, i)
 	}
@@ -5579,6 +5777,230 @@ func (m *GradientSet) IdentityHash(h uint64) uint64 {
 		for _, v := range m.Parameters {
 			h = canon.Mix(h, uint64(uint64(v)))
 		}
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(math.Float64bits(m.LearningRate)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfRateFact = canon.Schema{
+	Name: "esper.evidence.v2.RateFact",
+	Fields: []canon.Field{
+		{Number: 1, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 2, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 3, Name: "learning_rate", Wire: 1, Elem: 2},
+		{Number: 4, Name: "snapshots", Wire: 0, Elem: 2},
+		{Number: 5, Name: "history_sha256", Wire: 2, Elem: 2},
+		{Number: 6, Name: "restored", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *RateFact) FullName() string { return schemaOfRateFact.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *RateFact) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		n += 9
+	}
+	if m.Snapshots != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Snapshots))
+	}
+	if len(m.HistorySha256) != 0 {
+		n += 1 + canon.SizeSpan(len(m.HistorySha256))
+	}
+	if m.Restored {
+		n += 2
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *RateFact) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *RateFact) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Restored {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Restored))
+		i--
+		b[i] = 0x30
+	}
+	if len(m.HistorySha256) != 0 {
+		i = canon.PutBytes(b, i, m.HistorySha256)
+		i--
+		b[i] = 0x2a
+	}
+	if m.Snapshots != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Snapshots))
+		i--
+		b[i] = 0x20
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
+		i--
+		b[i] = 0x19
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x10
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *RateFact) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateFact.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfRateFact.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfRateFact.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateFact.Fail(3, canon.ExplicitZero, i)
+		}
+		m.LearningRate = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LearningRate = 0
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(4, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfRateFact.Fail(4, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfRateFact.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Snapshots = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Snapshots = 0
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRateFact.Fail(5, canon.ExplicitZero, i)
+		}
+		m.HistorySha256 = b[at:n:n]
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.HistorySha256 = nil
+	}
+	if tag == 0x30 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateFact.Fail(6, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfRateFact.Fail(6, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfRateFact.Fail(6, canon.ExplicitZero, i)
+		}
+		m.Restored = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Restored = false
+	}
+	if tag != canon.End {
+		return schemaOfRateFact.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *RateFact) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.LearningRate)))
+	}
+	if m.Snapshots != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.Snapshots)))
+	}
+	if len(m.HistorySha256) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixBytes(h, m.HistorySha256)
+	}
+	if m.Restored {
+		h = canon.Mix(h, 6)
+		h = canon.Mix(h, uint64(canon.Bit(m.Restored)))
 	}
 	return canon.Mix(h, 0)
 }

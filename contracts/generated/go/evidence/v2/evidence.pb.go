@@ -2349,6 +2349,8 @@ type PruningFact struct {
 	Epoch          int64                  `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Ratio          float64                `protobuf:"fixed64,6,opt,name=ratio,proto3" json:"ratio,omitempty"`
 	Reason         string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Units          []*MaskedUnit          `protobuf:"bytes,8,rep,name=units,proto3" json:"units,omitempty"` // of state MASKED, at a host network: all that are masked
+	Version        uint64                 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2432,6 +2434,73 @@ func (x *PruningFact) GetReason() string {
 	return ""
 }
 
+func (x *PruningFact) GetUnits() []*MaskedUnit {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *PruningFact) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// MaskedUnit is one channel of a graft layer.
+type MaskedUnit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LayerId       int32                  `protobuf:"varint,1,opt,name=layer_id,json=layerId,proto3" json:"layer_id,omitempty"`
+	Channel       int32                  `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskedUnit) Reset() {
+	*x = MaskedUnit{}
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskedUnit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskedUnit) ProtoMessage() {}
+
+func (x *MaskedUnit) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskedUnit.ProtoReflect.Descriptor instead.
+func (*MaskedUnit) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *MaskedUnit) GetLayerId() int32 {
+	if x != nil {
+		return x.LayerId
+	}
+	return 0
+}
+
+func (x *MaskedUnit) GetChannel() int32 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
 // RegistrationFact says which parameters an owner may train from here on, or no
 // longer may. Parameters are named by stable hashes of path, shape and type.
 type RegistrationFact struct {
@@ -2446,7 +2515,7 @@ type RegistrationFact struct {
 
 func (x *RegistrationFact) Reset() {
 	*x = RegistrationFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[23]
+	mi := &file_evidence_evidence_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2527,7 @@ func (x *RegistrationFact) String() string {
 func (*RegistrationFact) ProtoMessage() {}
 
 func (x *RegistrationFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[23]
+	mi := &file_evidence_evidence_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2540,7 @@ func (x *RegistrationFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistrationFact.ProtoReflect.Descriptor instead.
 func (*RegistrationFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{23}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RegistrationFact) GetSeed() *v2.SeedRef {
@@ -2508,13 +2577,14 @@ type GradientSet struct {
 	Seed             *v2.SeedRef            `protobuf:"bytes,1,opt,name=seed,proto3" json:"seed,omitempty"`
 	KernelArtifactId string                 `protobuf:"bytes,2,opt,name=kernel_artifact_id,json=kernelArtifactId,proto3" json:"kernel_artifact_id,omitempty"`
 	Parameters       []uint64               `protobuf:"fixed64,3,rep,packed,name=parameters,proto3" json:"parameters,omitempty"`
+	LearningRate     float64                `protobuf:"fixed64,4,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"` // at which they will be applied
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GradientSet) Reset() {
 	*x = GradientSet{}
-	mi := &file_evidence_evidence_proto_msgTypes[24]
+	mi := &file_evidence_evidence_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2596,7 @@ func (x *GradientSet) String() string {
 func (*GradientSet) ProtoMessage() {}
 
 func (x *GradientSet) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[24]
+	mi := &file_evidence_evidence_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2609,7 @@ func (x *GradientSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientSet.ProtoReflect.Descriptor instead.
 func (*GradientSet) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{24}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GradientSet) GetSeed() *v2.SeedRef {
@@ -2563,6 +2633,99 @@ func (x *GradientSet) GetParameters() []uint64 {
 	return nil
 }
 
+func (x *GradientSet) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+// RateFact is the learning-rate controller after a change, or after it was
+// restored.
+type RateFact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // the first that is trained at the rate
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	LearningRate  float64                `protobuf:"fixed64,3,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	Snapshots     uint32                 `protobuf:"varint,4,opt,name=snapshots,proto3" json:"snapshots,omitempty"`                             // changes that it remembers
+	HistorySha256 []byte                 `protobuf:"bytes,5,opt,name=history_sha256,json=historySha256,proto3" json:"history_sha256,omitempty"` // of the encoded RateState that holds them alone
+	Restored      bool                   `protobuf:"varint,6,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateFact) Reset() {
+	*x = RateFact{}
+	mi := &file_evidence_evidence_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateFact) ProtoMessage() {}
+
+func (x *RateFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evidence_evidence_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateFact.ProtoReflect.Descriptor instead.
+func (*RateFact) Descriptor() ([]byte, []int) {
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RateFact) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RateFact) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RateFact) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+func (x *RateFact) GetSnapshots() uint32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+func (x *RateFact) GetHistorySha256() []byte {
+	if x != nil {
+		return x.HistorySha256
+	}
+	return nil
+}
+
+func (x *RateFact) GetRestored() bool {
+	if x != nil {
+		return x.Restored
+	}
+	return false
+}
+
 // GradientFact is declared by Kasmina when it holds the gradients of a layer in
 // a step, and when it refuses them.
 type GradientFact struct {
@@ -2577,7 +2740,7 @@ type GradientFact struct {
 
 func (x *GradientFact) Reset() {
 	*x = GradientFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2752,7 @@ func (x *GradientFact) String() string {
 func (*GradientFact) ProtoMessage() {}
 
 func (x *GradientFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[25]
+	mi := &file_evidence_evidence_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2765,7 @@ func (x *GradientFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GradientFact.ProtoReflect.Descriptor instead.
 func (*GradientFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{25}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GradientFact) GetStep() *v21.StepRef {
@@ -2649,7 +2812,7 @@ type KernelFaultFact struct {
 
 func (x *KernelFaultFact) Reset() {
 	*x = KernelFaultFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2824,7 @@ func (x *KernelFaultFact) String() string {
 func (*KernelFaultFact) ProtoMessage() {}
 
 func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[26]
+	mi := &file_evidence_evidence_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2837,7 @@ func (x *KernelFaultFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KernelFaultFact.ProtoReflect.Descriptor instead.
 func (*KernelFaultFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{26}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KernelFaultFact) GetSeed() *v2.SeedRef {
@@ -2731,7 +2894,7 @@ type SampleFact struct {
 
 func (x *SampleFact) Reset() {
 	*x = SampleFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +2906,7 @@ func (x *SampleFact) String() string {
 func (*SampleFact) ProtoMessage() {}
 
 func (x *SampleFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[27]
+	mi := &file_evidence_evidence_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +2919,7 @@ func (x *SampleFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleFact.ProtoReflect.Descriptor instead.
 func (*SampleFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{27}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SampleFact) GetStep() uint64 {
@@ -2792,7 +2955,7 @@ type DrawnExperience struct {
 
 func (x *DrawnExperience) Reset() {
 	*x = DrawnExperience{}
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +2967,7 @@ func (x *DrawnExperience) String() string {
 func (*DrawnExperience) ProtoMessage() {}
 
 func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[28]
+	mi := &file_evidence_evidence_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +2980,7 @@ func (x *DrawnExperience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawnExperience.ProtoReflect.Descriptor instead.
 func (*DrawnExperience) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{28}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DrawnExperience) GetReportId() string {
@@ -2854,7 +3017,7 @@ type ChoiceFact struct {
 
 func (x *ChoiceFact) Reset() {
 	*x = ChoiceFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3029,7 @@ func (x *ChoiceFact) String() string {
 func (*ChoiceFact) ProtoMessage() {}
 
 func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[29]
+	mi := &file_evidence_evidence_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3042,7 @@ func (x *ChoiceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChoiceFact.ProtoReflect.Descriptor instead.
 func (*ChoiceFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{29}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ChoiceFact) GetVersion() string {
@@ -2923,7 +3086,7 @@ type RewardFact struct {
 
 func (x *RewardFact) Reset() {
 	*x = RewardFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2935,7 +3098,7 @@ func (x *RewardFact) String() string {
 func (*RewardFact) ProtoMessage() {}
 
 func (x *RewardFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[30]
+	mi := &file_evidence_evidence_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2948,7 +3111,7 @@ func (x *RewardFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RewardFact.ProtoReflect.Descriptor instead.
 func (*RewardFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{30}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RewardFact) GetTemplateId() string {
@@ -2986,7 +3149,7 @@ type Note struct {
 
 func (x *Note) Reset() {
 	*x = Note{}
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3161,7 @@ func (x *Note) String() string {
 func (*Note) ProtoMessage() {}
 
 func (x *Note) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[31]
+	mi := &file_evidence_evidence_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3011,7 +3174,7 @@ func (x *Note) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Note.ProtoReflect.Descriptor instead.
 func (*Note) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{31}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Note) GetKind() string {
@@ -3059,7 +3222,7 @@ type DeviceFact struct {
 
 func (x *DeviceFact) Reset() {
 	*x = DeviceFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[32]
+	mi := &file_evidence_evidence_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3234,7 @@ func (x *DeviceFact) String() string {
 func (*DeviceFact) ProtoMessage() {}
 
 func (x *DeviceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[32]
+	mi := &file_evidence_evidence_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3247,7 @@ func (x *DeviceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceFact.ProtoReflect.Descriptor instead.
 func (*DeviceFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{32}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeviceFact) GetDevice() string {
@@ -3155,7 +3318,7 @@ type FleetFact struct {
 
 func (x *FleetFact) Reset() {
 	*x = FleetFact{}
-	mi := &file_evidence_evidence_proto_msgTypes[33]
+	mi := &file_evidence_evidence_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3330,7 @@ func (x *FleetFact) String() string {
 func (*FleetFact) ProtoMessage() {}
 
 func (x *FleetFact) ProtoReflect() protoreflect.Message {
-	mi := &file_evidence_evidence_proto_msgTypes[33]
+	mi := &file_evidence_evidence_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3343,7 @@ func (x *FleetFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetFact.ProtoReflect.Descriptor instead.
 func (*FleetFact) Descriptor() ([]byte, []int) {
-	return file_evidence_evidence_proto_rawDescGZIP(), []int{33}
+	return file_evidence_evidence_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FleetFact) GetStep() FleetStep {
@@ -3430,7 +3593,7 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\x05check\x18\x04 \x01(\tR\x05check\x12\x16\n" +
 	"\x06passed\x18\x05 \x01(\bR\x06passed\x12%\n" +
 	"\x0eweights_sha256\x18\x06 \x01(\fR\rweightsSha256\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xd3\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xa2\x02\n" +
 	"\vPruningFact\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1c\n" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x14\n" +
@@ -3438,20 +3601,36 @@ const file_evidence_evidence_proto_rawDesc = "" +
 	"\rcheckpoint_id\x18\x04 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05ratio\x18\x06 \x01(\x01R\x05ratio\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xad\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x123\n" +
+	"\x05units\x18\b \x03(\v2\x1d.esper.evidence.v2.MaskedUnitR\x05units\x12\x18\n" +
+	"\aversion\x18\t \x01(\x04R\aversion\"A\n" +
+	"\n" +
+	"MaskedUnit\x12\x19\n" +
+	"\blayer_id\x18\x01 \x01(\x05R\alayerId\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\x05R\achannel\"\xad\x01\n" +
 	"\x10RegistrationFact\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x03 \x03(\x06R\n" +
 	"parameters\x12\x1a\n" +
-	"\breleased\x18\x04 \x01(\bR\breleased\"\x8c\x01\n" +
+	"\breleased\x18\x04 \x01(\bR\breleased\"\xb1\x01\n" +
 	"\vGradientSet\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12,\n" +
 	"\x12kernel_artifact_id\x18\x02 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x03 \x03(\x06R\n" +
-	"parameters\"\xa1\x01\n" +
+	"parameters\x12#\n" +
+	"\rlearning_rate\x18\x04 \x01(\x01R\flearningRate\"\xc6\x01\n" +
+	"\bRateFact\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12#\n" +
+	"\rlearning_rate\x18\x03 \x01(\x01R\flearningRate\x12\x1c\n" +
+	"\tsnapshots\x18\x04 \x01(\rR\tsnapshots\x12%\n" +
+	"\x0ehistory_sha256\x18\x05 \x01(\fR\rhistorySha256\x12\x1a\n" +
+	"\brestored\x18\x06 \x01(\bR\brestored\"\xa1\x01\n" +
 	"\fGradientFact\x12.\n" +
 	"\x04step\x18\x01 \x01(\v2\x1a.esper.training.v2.StepRefR\x04step\x12\x19\n" +
 	"\blayer_id\x18\x02 \x01(\x05R\alayerId\x122\n" +
@@ -3607,7 +3786,7 @@ func file_evidence_evidence_proto_rawDescGZIP() []byte {
 }
 
 var file_evidence_evidence_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_evidence_evidence_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_evidence_evidence_proto_goTypes = []any{
 	(LogAction)(0),           // 0: esper.evidence.v2.LogAction
 	(StageCause)(0),          // 1: esper.evidence.v2.StageCause
@@ -3639,50 +3818,53 @@ var file_evidence_evidence_proto_goTypes = []any{
 	(*ConfigFact)(nil),       // 27: esper.evidence.v2.ConfigFact
 	(*PolicyFact)(nil),       // 28: esper.evidence.v2.PolicyFact
 	(*PruningFact)(nil),      // 29: esper.evidence.v2.PruningFact
-	(*RegistrationFact)(nil), // 30: esper.evidence.v2.RegistrationFact
-	(*GradientSet)(nil),      // 31: esper.evidence.v2.GradientSet
-	(*GradientFact)(nil),     // 32: esper.evidence.v2.GradientFact
-	(*KernelFaultFact)(nil),  // 33: esper.evidence.v2.KernelFaultFact
-	(*SampleFact)(nil),       // 34: esper.evidence.v2.SampleFact
-	(*DrawnExperience)(nil),  // 35: esper.evidence.v2.DrawnExperience
-	(*ChoiceFact)(nil),       // 36: esper.evidence.v2.ChoiceFact
-	(*RewardFact)(nil),       // 37: esper.evidence.v2.RewardFact
-	(*Note)(nil),             // 38: esper.evidence.v2.Note
-	(*DeviceFact)(nil),       // 39: esper.evidence.v2.DeviceFact
-	(*FleetFact)(nil),        // 40: esper.evidence.v2.FleetFact
-	(*v2.SeedRef)(nil),       // 41: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 42: esper.telemetry.v2.SeedStage
-	(*v21.StepRef)(nil),      // 43: esper.training.v2.StepRef
-	(v21.StepEffect)(0),      // 44: esper.training.v2.StepEffect
+	(*MaskedUnit)(nil),       // 30: esper.evidence.v2.MaskedUnit
+	(*RegistrationFact)(nil), // 31: esper.evidence.v2.RegistrationFact
+	(*GradientSet)(nil),      // 32: esper.evidence.v2.GradientSet
+	(*RateFact)(nil),         // 33: esper.evidence.v2.RateFact
+	(*GradientFact)(nil),     // 34: esper.evidence.v2.GradientFact
+	(*KernelFaultFact)(nil),  // 35: esper.evidence.v2.KernelFaultFact
+	(*SampleFact)(nil),       // 36: esper.evidence.v2.SampleFact
+	(*DrawnExperience)(nil),  // 37: esper.evidence.v2.DrawnExperience
+	(*ChoiceFact)(nil),       // 38: esper.evidence.v2.ChoiceFact
+	(*RewardFact)(nil),       // 39: esper.evidence.v2.RewardFact
+	(*Note)(nil),             // 40: esper.evidence.v2.Note
+	(*DeviceFact)(nil),       // 41: esper.evidence.v2.DeviceFact
+	(*FleetFact)(nil),        // 42: esper.evidence.v2.FleetFact
+	(*v2.SeedRef)(nil),       // 43: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 44: esper.telemetry.v2.SeedStage
+	(*v21.StepRef)(nil),      // 45: esper.training.v2.StepRef
+	(v21.StepEffect)(0),      // 46: esper.training.v2.StepEffect
 }
 var file_evidence_evidence_proto_depIdxs = []int32{
 	0,  // 0: esper.evidence.v2.LogFact.action:type_name -> esper.evidence.v2.LogAction
-	41, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	42, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
-	42, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
+	43, // 1: esper.evidence.v2.StageFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	44, // 2: esper.evidence.v2.StageFact.from:type_name -> esper.telemetry.v2.SeedStage
+	44, // 3: esper.evidence.v2.StageFact.to:type_name -> esper.telemetry.v2.SeedStage
 	1,  // 4: esper.evidence.v2.StageFact.cause:type_name -> esper.evidence.v2.StageCause
-	43, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
-	44, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
+	45, // 5: esper.evidence.v2.StepFact.step:type_name -> esper.training.v2.StepRef
+	46, // 6: esper.evidence.v2.StepFact.effect:type_name -> esper.training.v2.StepEffect
 	12, // 7: esper.evidence.v2.BoundaryFact.commands:type_name -> esper.evidence.v2.AppliedCommand
-	41, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	43, // 8: esper.evidence.v2.AppliedCommand.seed:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 9: esper.evidence.v2.CheckpointFact.action:type_name -> esper.evidence.v2.CheckpointAction
 	14, // 10: esper.evidence.v2.CheckpointFact.parts:type_name -> esper.evidence.v2.PartDigest
 	3,  // 11: esper.evidence.v2.RollbackFact.step:type_name -> esper.evidence.v2.RollbackStep
 	4,  // 12: esper.evidence.v2.BusFact.action:type_name -> esper.evidence.v2.BusAction
-	41, // 13: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	41, // 14: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
-	43, // 15: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
-	31, // 16: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
-	41, // 17: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
-	43, // 18: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
-	35, // 19: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
-	5,  // 20: esper.evidence.v2.DeviceFact.step:type_name -> esper.evidence.v2.DeviceStep
-	6,  // 21: esper.evidence.v2.FleetFact.step:type_name -> esper.evidence.v2.FleetStep
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	30, // 13: esper.evidence.v2.PruningFact.units:type_name -> esper.evidence.v2.MaskedUnit
+	43, // 14: esper.evidence.v2.RegistrationFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	43, // 15: esper.evidence.v2.GradientSet.seed:type_name -> esper.telemetry.v2.SeedRef
+	45, // 16: esper.evidence.v2.GradientFact.step:type_name -> esper.training.v2.StepRef
+	32, // 17: esper.evidence.v2.GradientFact.sets:type_name -> esper.evidence.v2.GradientSet
+	43, // 18: esper.evidence.v2.KernelFaultFact.seed:type_name -> esper.telemetry.v2.SeedRef
+	45, // 19: esper.evidence.v2.KernelFaultFact.step:type_name -> esper.training.v2.StepRef
+	37, // 20: esper.evidence.v2.SampleFact.draws:type_name -> esper.evidence.v2.DrawnExperience
+	5,  // 21: esper.evidence.v2.DeviceFact.step:type_name -> esper.evidence.v2.DeviceStep
+	6,  // 22: esper.evidence.v2.FleetFact.step:type_name -> esper.evidence.v2.FleetStep
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_evidence_evidence_proto_init() }
@@ -3696,7 +3878,7 @@ func file_evidence_evidence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evidence_evidence_proto_rawDesc), len(file_evidence_evidence_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1177,6 +1177,7 @@ var schemaOfPruningMask = canon.Schema{
 		{Number: 4, Name: "targets", Wire: 2, Elem: 2, List: true},
 		{Number: 5, Name: "ratio", Wire: 1, Elem: 2},
 		{Number: 6, Name: "validation_id", Wire: 2, Elem: 2},
+		{Number: 7, Name: "version", Wire: 0, Elem: 2},
 	},
 }
 
@@ -1213,6 +1214,9 @@ func (m *PruningMask) CanonicalSize() int {
 	if len(m.ValidationId) != 0 {
 		n += 1 + canon.SizeSpan(len(m.ValidationId))
 	}
+	if m.Version != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Version))
+	}
 	return n
 }
 
@@ -1232,6 +1236,11 @@ func (m *PruningMask) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Version != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Version))
+		i--
+		b[i] = 0x38
 	}
 	if len(m.ValidationId) != 0 {
 		i = canon.PutString(b, i, m.ValidationId)
@@ -1365,6 +1374,19 @@ func (m *PruningMask) ParseCanonical(b []byte) error {
 	} else {
 		m.ValidationId = ""
 	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfPruningMask.Fail(7, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfPruningMask.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Version = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = 0
+	}
 	if tag != canon.End {
 		return schemaOfPruningMask.Unexpected(b, tag, i)
 	}
@@ -1402,7 +1424,23 @@ func (m *PruningMask) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 6)
 		h = canon.MixString(h, m.ValidationId)
 	}
+	if m.Version != 0 {
+		h = canon.Mix(h, 7)
+		h = canon.Mix(h, uint64(uint64(m.Version)))
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *PruningMask) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Version != 0 {
+		n = max(n, 3)
+	}
+	return n
 }
 
 var schemaOfPruningOutcome = canon.Schema{

@@ -568,8 +568,11 @@ type PruningMask struct {
 	Targets        []*PruningTarget       `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty"` // all that are masked, those of earlier cycles included
 	Ratio          float64                `protobuf:"fixed64,5,opt,name=ratio,proto3" json:"ratio,omitempty"`   // of all structures, after this cycle
 	ValidationId   string                 `protobuf:"bytes,6,opt,name=validation_id,json=validationId,proto3" json:"validation_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// It rises with each mask that is put out or taken back; 0: not known. A mask
+	// does not come into force after one of a later version.
+	Version       uint64 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PruningMask) Reset() {
@@ -642,6 +645,13 @@ func (x *PruningMask) GetValidationId() string {
 		return x.ValidationId
 	}
 	return ""
+}
+
+func (x *PruningMask) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
 }
 
 // PruningOutcome says what became of a cycle at a participant.
@@ -903,14 +913,15 @@ const file_v2_pruning_proto_rawDesc = "" +
 	"\x05ratio\x18\x05 \x01(\x01R\x05ratio\x126\n" +
 	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12:\n" +
 	"\averdict\x18\a \x01(\x0e2 .esper.pruning.v2.PruningVerdictR\averdict\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"\xed\x01\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\x8d\x02\n" +
 	"\vPruningMask\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12#\n" +
 	"\rcheckpoint_id\x18\x02 \x01(\tR\fcheckpointId\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x129\n" +
 	"\atargets\x18\x04 \x03(\v2\x1f.esper.pruning.v2.PruningTargetR\atargets\x12\x14\n" +
 	"\x05ratio\x18\x05 \x01(\x01R\x05ratio\x12#\n" +
-	"\rvalidation_id\x18\x06 \x01(\tR\fvalidationId:\x04\xe8\xf4\x18\x02\"\xca\x01\n" +
+	"\rvalidation_id\x18\x06 \x01(\tR\fvalidationId\x12\x1e\n" +
+	"\aversion\x18\a \x01(\x04B\x04\xe0\xf3\x18\x03R\aversion:\x04\xe8\xf4\x18\x02\"\xca\x01\n" +
 	"\x0ePruningOutcome\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x1c\n" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x18\n" +

@@ -33,6 +33,8 @@ var schemaOfHostState = canon.Schema{
 		{Number: 8, Name: "best_validation_loss", Wire: 1, Elem: 2},
 		{Number: 9, Name: "validation_loss", Wire: 1, Elem: 2},
 		{Number: 10, Name: "checkpoint_every", Wire: 0, Elem: 2},
+		{Number: 11, Name: "rates", Wire: 2, Elem: 2},
+		{Number: 12, Name: "mask", Wire: 2, Elem: 2},
 	},
 }
 
@@ -78,6 +80,12 @@ func (m *HostState) CanonicalSize() int {
 	if m.CheckpointEvery != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.CheckpointEvery))
 	}
+	if m.Rates != nil {
+		n += 1 + canon.SizeSpan(m.Rates.CanonicalSize())
+	}
+	if m.Mask != nil {
+		n += 1 + canon.SizeSpan(m.Mask.CanonicalSize())
+	}
 	return n
 }
 
@@ -97,6 +105,18 @@ func (m *HostState) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Mask != nil {
+		at := m.Mask.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x62
+	}
+	if m.Rates != nil {
+		at := m.Rates.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x5a
 	}
 	if m.CheckpointEvery != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.CheckpointEvery))
@@ -312,6 +332,36 @@ func (m *HostState) ParseCanonical(b []byte) error {
 	} else {
 		m.CheckpointEvery = 0
 	}
+	if tag == 0x5a {
+		if m.Rates == nil {
+			m.Rates = new(RateState)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfHostState.Fail(11, canon.Reason(-n), at)
+		}
+		if err := m.Rates.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Rates = nil
+	}
+	if tag == 0x62 {
+		if m.Mask == nil {
+			m.Mask = new(HostMask)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfHostState.Fail(12, canon.Reason(-n), at)
+		}
+		if err := m.Mask.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Mask = nil
+	}
 	if tag != canon.End {
 		return schemaOfHostState.Unexpected(b, tag, i)
 	}
@@ -366,6 +416,661 @@ func (m *HostState) IdentityHash(h uint64) uint64 {
 	if m.CheckpointEvery != 0 {
 		h = canon.Mix(h, 10)
 		h = canon.Mix(h, uint64(uint64(m.CheckpointEvery)))
+	}
+	if m.Rates != nil {
+		h = canon.Mix(h, 11)
+		h = m.Rates.IdentityHash(h)
+	}
+	if m.Mask != nil {
+		h = canon.Mix(h, 12)
+		h = m.Mask.IdentityHash(h)
+	}
+	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *HostState) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Rates != nil {
+		n = max(n, 3)
+	}
+	if m.Mask != nil {
+		n = max(n, 3)
+	}
+	return n
+}
+
+var schemaOfHostMask = canon.Schema{
+	Name: "esper.state.v2.HostMask",
+	Fields: []canon.Field{
+		{Number: 1, Name: "idempotency_key", Wire: 2, Elem: 2},
+		{Number: 2, Name: "version", Wire: 0, Elem: 2},
+		{Number: 3, Name: "channels", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *HostMask) FullName() string { return schemaOfHostMask.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *HostMask) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.IdempotencyKey) != 0 {
+		n += 1 + canon.SizeSpan(len(m.IdempotencyKey))
+	}
+	if m.Version != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Version))
+	}
+	if len(m.Channels) != 0 {
+		n += 1 * len(m.Channels)
+		for _, v := range m.Channels {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *HostMask) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *HostMask) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Channels) != 0 {
+		for k := len(m.Channels) - 1; k >= 0; k-- {
+			at := m.Channels[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x1a
+		}
+	}
+	if m.Version != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Version))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.IdempotencyKey) != 0 {
+		i = canon.PutString(b, i, m.IdempotencyKey)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *HostMask) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfHostMask.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfHostMask.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfHostMask.Fail(1, canon.BadUTF8, at)
+		}
+		if m.IdempotencyKey != string(b[at:n]) {
+			m.IdempotencyKey = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.IdempotencyKey = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfHostMask.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfHostMask.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Version = v
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Version = 0
+	}
+	m.Channels = m.Channels[:0]
+	for tag == 0x1a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfHostMask.Fail(3, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Channels)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfHostMask.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *HostMask) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.IdempotencyKey) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.IdempotencyKey)
+	}
+	if m.Version != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Version)))
+	}
+	if len(m.Channels) != 0 {
+		h = canon.Mix(h, 3|uint64(len(m.Channels))<<32)
+		for _, v := range m.Channels {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfMaskedChannel = canon.Schema{
+	Name: "esper.state.v2.MaskedChannel",
+	Fields: []canon.Field{
+		{Number: 1, Name: "layer_id", Wire: 0, Elem: 2},
+		{Number: 2, Name: "channel", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *MaskedChannel) FullName() string { return schemaOfMaskedChannel.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *MaskedChannel) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.LayerId != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.LayerId))
+	}
+	if m.Channel != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Channel))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *MaskedChannel) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *MaskedChannel) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Channel != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Channel))
+		i--
+		b[i] = 0x10
+	}
+	if m.LayerId != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.LayerId))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *MaskedChannel) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedChannel.Fail(1, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedChannel.Fail(1, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedChannel.Fail(1, canon.ExplicitZero, i)
+		}
+		m.LayerId = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LayerId = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfMaskedChannel.Fail(2, canon.Reason(-n), i)
+		}
+		if r := canon.Int32(v); r != 0 {
+			return schemaOfMaskedChannel.Fail(2, r, i)
+		}
+		if v == 0 {
+			return schemaOfMaskedChannel.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Channel = int32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Channel = 0
+	}
+	if tag != canon.End {
+		return schemaOfMaskedChannel.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *MaskedChannel) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.LayerId != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.LayerId)))
+	}
+	if m.Channel != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Channel)))
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfRateState = canon.Schema{
+	Name: "esper.state.v2.RateState",
+	Fields: []canon.Field{
+		{Number: 1, Name: "ordered", Wire: 1, Elem: 2},
+		{Number: 2, Name: "warming", Wire: 0, Elem: 2},
+		{Number: 3, Name: "warm_up_rate", Wire: 1, Elem: 2},
+		{Number: 4, Name: "warm_up_epoch", Wire: 0, Elem: 2},
+		{Number: 5, Name: "history", Wire: 2, Elem: 2, List: true},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *RateState) FullName() string { return schemaOfRateState.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *RateState) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if math.Float64bits(m.Ordered) != 0 {
+		n += 9
+	}
+	if m.Warming {
+		n += 2
+	}
+	if math.Float64bits(m.WarmUpRate) != 0 {
+		n += 9
+	}
+	if m.WarmUpEpoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.WarmUpEpoch))
+	}
+	if len(m.History) != 0 {
+		n += 1 * len(m.History)
+		for _, v := range m.History {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *RateState) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *RateState) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.History) != 0 {
+		for k := len(m.History) - 1; k >= 0; k-- {
+			at := m.History[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x2a
+		}
+	}
+	if m.WarmUpEpoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.WarmUpEpoch))
+		i--
+		b[i] = 0x20
+	}
+	if math.Float64bits(m.WarmUpRate) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.WarmUpRate))
+		i--
+		b[i] = 0x19
+	}
+	if m.Warming {
+		i = canon.PutUvarint(b, i, canon.Bit(m.Warming))
+		i--
+		b[i] = 0x10
+	}
+	if math.Float64bits(m.Ordered) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.Ordered))
+		i--
+		b[i] = 0x09
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *RateState) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x09 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfRateState.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateState.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Ordered = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Ordered = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateState.Fail(2, canon.Reason(-n), i)
+		}
+		if v > 1 {
+			return schemaOfRateState.Fail(2, canon.BadBool, i)
+		}
+		if v == 0 {
+			return schemaOfRateState.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Warming = v != 0
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Warming = false
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfRateState.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateState.Fail(3, canon.ExplicitZero, i)
+		}
+		m.WarmUpRate = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.WarmUpRate = 0
+	}
+	if tag == 0x20 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateState.Fail(4, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateState.Fail(4, canon.ExplicitZero, i)
+		}
+		m.WarmUpEpoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.WarmUpEpoch = 0
+	}
+	m.History = m.History[:0]
+	for tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRateState.Fail(5, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.History)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
+	if tag != canon.End {
+		return schemaOfRateState.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *RateState) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if math.Float64bits(m.Ordered) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(math.Float64bits(m.Ordered)))
+	}
+	if m.Warming {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(canon.Bit(m.Warming)))
+	}
+	if math.Float64bits(m.WarmUpRate) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.WarmUpRate)))
+	}
+	if m.WarmUpEpoch != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.Mix(h, uint64(uint64(m.WarmUpEpoch)))
+	}
+	if len(m.History) != 0 {
+		h = canon.Mix(h, 5|uint64(len(m.History))<<32)
+		for _, v := range m.History {
+			h = v.IdentityHash(h)
+		}
+	}
+	return canon.Mix(h, 0)
+}
+
+var schemaOfRateSnapshot = canon.Schema{
+	Name: "esper.state.v2.RateSnapshot",
+	Fields: []canon.Field{
+		{Number: 1, Name: "epoch", Wire: 0, Elem: 2},
+		{Number: 2, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 3, Name: "learning_rate", Wire: 1, Elem: 2},
+		{Number: 4, Name: "cause", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *RateSnapshot) FullName() string { return schemaOfRateSnapshot.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *RateSnapshot) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		n += 9
+	}
+	if len(m.Cause) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Cause))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *RateSnapshot) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *RateSnapshot) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Cause) != 0 {
+		i = canon.PutString(b, i, m.Cause)
+		i--
+		b[i] = 0x22
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
+		i--
+		b[i] = 0x19
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x10
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *RateSnapshot) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateSnapshot.Fail(1, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateSnapshot.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfRateSnapshot.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfRateSnapshot.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfRateSnapshot.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x19 {
+		v, n := canon.Fixed64(b, i)
+		if n < 0 {
+			return schemaOfRateSnapshot.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfRateSnapshot.Fail(3, canon.ExplicitZero, i)
+		}
+		m.LearningRate = math.Float64frombits(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.LearningRate = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfRateSnapshot.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfRateSnapshot.Fail(4, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfRateSnapshot.Fail(4, canon.BadUTF8, at)
+		}
+		if m.Cause != string(b[at:n]) {
+			m.Cause = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Cause = ""
+	}
+	if tag != canon.End {
+		return schemaOfRateSnapshot.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *RateSnapshot) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	if math.Float64bits(m.LearningRate) != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(math.Float64bits(m.LearningRate)))
+	}
+	if len(m.Cause) != 0 {
+		h = canon.Mix(h, 4)
+		h = canon.MixString(h, m.Cause)
 	}
 	return canon.Mix(h, 0)
 }
@@ -594,6 +1299,7 @@ var schemaOfSlotState = canon.Schema{
 		{Number: 11, Name: "isolation_violations", Wire: 0, Elem: 2},
 		{Number: 12, Name: "command_id", Wire: 2, Elem: 2},
 		{Number: 13, Name: "best_epoch", Wire: 0, Elem: 2},
+		{Number: 14, Name: "germinated_epoch", Wire: 0, Elem: 2},
 	},
 }
 
@@ -648,6 +1354,9 @@ func (m *SlotState) CanonicalSize() int {
 	if m.BestEpoch != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.BestEpoch))
 	}
+	if m.GerminatedEpoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.GerminatedEpoch))
+	}
 	return n
 }
 
@@ -667,6 +1376,11 @@ func (m *SlotState) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.GerminatedEpoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.GerminatedEpoch))
+		i--
+		b[i] = 0x70
 	}
 	if m.BestEpoch != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.BestEpoch))
@@ -935,6 +1649,19 @@ func (m *SlotState) ParseCanonical(b []byte) error {
 	} else {
 		m.BestEpoch = 0
 	}
+	if tag == 0x70 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfSlotState.Fail(14, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfSlotState.Fail(14, canon.ExplicitZero, i)
+		}
+		m.GerminatedEpoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.GerminatedEpoch = 0
+	}
 	if tag != canon.End {
 		return schemaOfSlotState.Unexpected(b, tag, i)
 	}
@@ -998,6 +1725,10 @@ func (m *SlotState) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 13)
 		h = canon.Mix(h, uint64(uint64(m.BestEpoch)))
 	}
+	if m.GerminatedEpoch != 0 {
+		h = canon.Mix(h, 14)
+		h = canon.Mix(h, uint64(uint64(m.GerminatedEpoch)))
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -1009,6 +1740,9 @@ func (m *SlotState) MinorNeeded() uint32 {
 	}
 	if m.Kernel != nil {
 		n = max(n, m.Kernel.MinorNeeded())
+	}
+	if m.GerminatedEpoch != 0 {
+		n = max(n, 3)
 	}
 	return n
 }
@@ -1869,6 +2603,7 @@ var schemaOfLineageEpoch = canon.Schema{
 		{Number: 5, Name: "commands", Wire: 2, Elem: 2, List: true},
 		{Number: 6, Name: "effects", Wire: 2, Elem: 0},
 		{Number: 7, Name: "validation_loss", Wire: 1, Elem: 2},
+		{Number: 8, Name: "mask", Wire: 2, Elem: 2},
 	},
 }
 
@@ -1912,6 +2647,9 @@ func (m *LineageEpoch) CanonicalSize() int {
 	if math.Float64bits(m.ValidationLoss) != 0 {
 		n += 9
 	}
+	if m.Mask != nil {
+		n += 1 + canon.SizeSpan(m.Mask.CanonicalSize())
+	}
 	return n
 }
 
@@ -1931,6 +2669,12 @@ func (m *LineageEpoch) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Mask != nil {
+		at := m.Mask.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x42
 	}
 	if math.Float64bits(m.ValidationLoss) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.ValidationLoss))
@@ -2091,6 +2835,21 @@ func (m *LineageEpoch) ParseCanonical(b []byte) error {
 	} else {
 		m.ValidationLoss = 0
 	}
+	if tag == 0x42 {
+		if m.Mask == nil {
+			m.Mask = new(HostMask)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfLineageEpoch.Fail(8, canon.Reason(-n), at)
+		}
+		if err := m.Mask.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Mask = nil
+	}
 	if tag != canon.End {
 		return schemaOfLineageEpoch.Unexpected(b, tag, i)
 	}
@@ -2130,7 +2889,23 @@ func (m *LineageEpoch) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 7)
 		h = canon.Mix(h, uint64(math.Float64bits(m.ValidationLoss)))
 	}
+	if m.Mask != nil {
+		h = canon.Mix(h, 8)
+		h = m.Mask.IdentityHash(h)
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *LineageEpoch) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Mask != nil {
+		n = max(n, 3)
+	}
+	return n
 }
 
 var schemaOfLineage = canon.Schema{
@@ -2320,6 +3095,11 @@ func (m *Lineage) MinorNeeded() uint32 {
 	n := uint32(0)
 	if m == nil {
 		return n
+	}
+	if len(m.Epochs) != 0 {
+		for _, v := range m.Epochs {
+			n = max(n, v.MinorNeeded())
+		}
 	}
 	if len(m.Kernels) != 0 {
 		n = max(n, 2)
@@ -2681,6 +3461,9 @@ func (m *ModelExport) MinorNeeded() uint32 {
 	if m.Lineage != nil {
 		n = max(n, m.Lineage.MinorNeeded())
 	}
+	if m.Host != nil {
+		n = max(n, m.Host.MinorNeeded())
+	}
 	if m.Grafts != nil {
 		n = max(n, m.Grafts.MinorNeeded())
 	}
@@ -2976,6 +3759,7 @@ var schemaOfCoordinatorRecord = canon.Schema{
 		{Number: 11, Name: "event", Wire: 2, Elem: 2},
 		{Number: 12, Name: "published_event_id", Wire: 2, Elem: 2},
 		{Number: 13, Name: "config_revision", Wire: 0, Elem: 2},
+		{Number: 14, Name: "mask", Wire: 2, Elem: 2},
 	},
 }
 
@@ -3036,6 +3820,9 @@ func (m *CoordinatorRecord) CanonicalSize() int {
 	if m.ConfigRevision != 0 {
 		n += 1 + canon.SizeUvarint(uint64(m.ConfigRevision))
 	}
+	if m.Mask != nil {
+		n += 1 + canon.SizeSpan(m.Mask.CanonicalSize())
+	}
 	return n
 }
 
@@ -3055,6 +3842,12 @@ func (m *CoordinatorRecord) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Mask != nil {
+		at := m.Mask.BackwardCanonical(b[:i])
+		i = canon.PutUvarint(b, at, uint64(i-at))
+		i--
+		b[i] = 0x72
 	}
 	if m.ConfigRevision != 0 {
 		i = canon.PutUvarint(b, i, uint64(m.ConfigRevision))
@@ -3337,6 +4130,21 @@ func (m *CoordinatorRecord) ParseCanonical(b []byte) error {
 	} else {
 		m.ConfigRevision = 0
 	}
+	if tag == 0x72 {
+		if m.Mask == nil {
+			m.Mask = new(HostMask)
+		}
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfCoordinatorRecord.Fail(14, canon.Reason(-n), at)
+		}
+		if err := m.Mask.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Mask = nil
+	}
 	if tag != canon.End {
 		return schemaOfCoordinatorRecord.Unexpected(b, tag, i)
 	}
@@ -3400,6 +4208,10 @@ func (m *CoordinatorRecord) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 13)
 		h = canon.Mix(h, uint64(uint64(m.ConfigRevision)))
 	}
+	if m.Mask != nil {
+		h = canon.Mix(h, 14)
+		h = m.Mask.IdentityHash(h)
+	}
 	return canon.Mix(h, 0)
 }
 
@@ -3414,6 +4226,9 @@ func (m *CoordinatorRecord) MinorNeeded() uint32 {
 	}
 	if m.ConfigRevision != 0 {
 		n = max(n, 2)
+	}
+	if m.Mask != nil {
+		n = max(n, 3)
 	}
 	return n
 }
@@ -8150,4 +8965,16 @@ func (m *PruningRecord) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, uint64(uint64(m.Failures)))
 	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *PruningRecord) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Mask != nil {
+		n = max(n, m.Mask.MinorNeeded())
+	}
+	return n
 }

@@ -51,6 +51,8 @@ type HostState struct {
 	BestValidationLoss float64                `protobuf:"fixed64,8,opt,name=best_validation_loss,json=bestValidationLoss,proto3" json:"best_validation_loss,omitempty"`
 	ValidationLoss     float64                `protobuf:"fixed64,9,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`    // of the epoch before
 	CheckpointEvery    int32                  `protobuf:"varint,10,opt,name=checkpoint_every,json=checkpointEvery,proto3" json:"checkpoint_every,omitempty"` // epochs
+	Rates              *RateState             `protobuf:"bytes,11,opt,name=rates,proto3" json:"rates,omitempty"`                                             // unset: learning_rate, set at once
+	Mask               *HostMask              `protobuf:"bytes,12,opt,name=mask,proto3" json:"mask,omitempty"`                                               // in force; unset: nothing is masked
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -155,6 +157,282 @@ func (x *HostState) GetCheckpointEvery() int32 {
 	return 0
 }
 
+func (x *HostState) GetRates() *RateState {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+func (x *HostState) GetMask() *HostMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
+// HostMask is which channels of the host network are masked: what leaves the graft
+// layer there is zero, and so is the gradient.
+type HostMask struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // of the mask as it was ordered
+	Version        uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`                                    // of it; a mask does not follow one of a later version
+	Channels       []*MaskedChannel       `protobuf:"bytes,3,rep,name=channels,proto3" json:"channels,omitempty"`                                   // sorted by layer, then channel
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HostMask) Reset() {
+	*x = HostMask{}
+	mi := &file_v2_state_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostMask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostMask) ProtoMessage() {}
+
+func (x *HostMask) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostMask.ProtoReflect.Descriptor instead.
+func (*HostMask) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HostMask) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *HostMask) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *HostMask) GetChannels() []*MaskedChannel {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+// MaskedChannel is one channel of a graft layer.
+type MaskedChannel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LayerId       int32                  `protobuf:"varint,1,opt,name=layer_id,json=layerId,proto3" json:"layer_id,omitempty"`
+	Channel       int32                  `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"` // from 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskedChannel) Reset() {
+	*x = MaskedChannel{}
+	mi := &file_v2_state_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskedChannel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskedChannel) ProtoMessage() {}
+
+func (x *MaskedChannel) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskedChannel.ProtoReflect.Descriptor instead.
+func (*MaskedChannel) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MaskedChannel) GetLayerId() int32 {
+	if x != nil {
+		return x.LayerId
+	}
+	return 0
+}
+
+func (x *MaskedChannel) GetChannel() int32 {
+	if x != nil {
+		return x.Channel
+	}
+	return 0
+}
+
+// RateState is the learning-rate controller: what was ordered, how far a warm-up
+// has led to it, and the newest changes.
+type RateState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ordered       float64                `protobuf:"fixed64,1,opt,name=ordered,proto3" json:"ordered,omitempty"`                             // the rate that a command or the job asked for last
+	Warming       bool                   `protobuf:"varint,2,opt,name=warming,proto3" json:"warming,omitempty"`                              // it is led to, from the rate below, in equal steps an epoch
+	WarmUpRate    float64                `protobuf:"fixed64,3,opt,name=warm_up_rate,json=warmUpRate,proto3" json:"warm_up_rate,omitempty"`   // in force before the order
+	WarmUpEpoch   int64                  `protobuf:"varint,4,opt,name=warm_up_epoch,json=warmUpEpoch,proto3" json:"warm_up_epoch,omitempty"` // the first with the order
+	History       []*RateSnapshot        `protobuf:"bytes,5,rep,name=history,proto3" json:"history,omitempty"`                               // oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateState) Reset() {
+	*x = RateState{}
+	mi := &file_v2_state_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateState) ProtoMessage() {}
+
+func (x *RateState) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateState.ProtoReflect.Descriptor instead.
+func (*RateState) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RateState) GetOrdered() float64 {
+	if x != nil {
+		return x.Ordered
+	}
+	return 0
+}
+
+func (x *RateState) GetWarming() bool {
+	if x != nil {
+		return x.Warming
+	}
+	return false
+}
+
+func (x *RateState) GetWarmUpRate() float64 {
+	if x != nil {
+		return x.WarmUpRate
+	}
+	return 0
+}
+
+func (x *RateState) GetWarmUpEpoch() int64 {
+	if x != nil {
+		return x.WarmUpEpoch
+	}
+	return 0
+}
+
+func (x *RateState) GetHistory() []*RateSnapshot {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+// RateSnapshot is one change of the learning rate.
+type RateSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         int64                  `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // the first that is trained at it
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	LearningRate  float64                `protobuf:"fixed64,3,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	Cause         string                 `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"` // the id of a command, job, or warm-up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateSnapshot) Reset() {
+	*x = RateSnapshot{}
+	mi := &file_v2_state_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateSnapshot) ProtoMessage() {}
+
+func (x *RateSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateSnapshot.ProtoReflect.Descriptor instead.
+func (*RateSnapshot) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RateSnapshot) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RateSnapshot) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RateSnapshot) GetLearningRate() float64 {
+	if x != nil {
+		return x.LearningRate
+	}
+	return 0
+}
+
+func (x *RateSnapshot) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // KernelState is the parameters and the momentum of one grafted kernel.
 type KernelState struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -168,7 +446,7 @@ type KernelState struct {
 
 func (x *KernelState) Reset() {
 	*x = KernelState{}
-	mi := &file_v2_state_proto_msgTypes[1]
+	mi := &file_v2_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +458,7 @@ func (x *KernelState) String() string {
 func (*KernelState) ProtoMessage() {}
 
 func (x *KernelState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[1]
+	mi := &file_v2_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +471,7 @@ func (x *KernelState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KernelState.ProtoReflect.Descriptor instead.
 func (*KernelState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{1}
+	return file_v2_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *KernelState) GetKernelArtifactId() string {
@@ -238,15 +516,16 @@ type SlotState struct {
 	GateScore           float64                `protobuf:"fixed64,9,opt,name=gate_score,json=gateScore,proto3" json:"gate_score,omitempty"`
 	BestValidationLoss  float64                `protobuf:"fixed64,10,opt,name=best_validation_loss,json=bestValidationLoss,proto3" json:"best_validation_loss,omitempty"`
 	IsolationViolations uint32                 `protobuf:"varint,11,opt,name=isolation_violations,json=isolationViolations,proto3" json:"isolation_violations,omitempty"`
-	CommandId           string                 `protobuf:"bytes,12,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`  // of the adaptation that occupies the slot
-	BestEpoch           int64                  `protobuf:"varint,13,opt,name=best_epoch,json=bestEpoch,proto3" json:"best_epoch,omitempty"` // when best_validation_loss was seen
+	CommandId           string                 `protobuf:"bytes,12,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`                    // of the adaptation that occupies the slot
+	BestEpoch           int64                  `protobuf:"varint,13,opt,name=best_epoch,json=bestEpoch,proto3" json:"best_epoch,omitempty"`                   // when best_validation_loss was seen
+	GerminatedEpoch     int64                  `protobuf:"varint,14,opt,name=germinated_epoch,json=germinatedEpoch,proto3" json:"germinated_epoch,omitempty"` // when its parameters were new
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *SlotState) Reset() {
 	*x = SlotState{}
-	mi := &file_v2_state_proto_msgTypes[2]
+	mi := &file_v2_state_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +537,7 @@ func (x *SlotState) String() string {
 func (*SlotState) ProtoMessage() {}
 
 func (x *SlotState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[2]
+	mi := &file_v2_state_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +550,7 @@ func (x *SlotState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotState.ProtoReflect.Descriptor instead.
 func (*SlotState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{2}
+	return file_v2_state_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SlotState) GetSeed() *v2.SeedRef {
@@ -365,6 +644,13 @@ func (x *SlotState) GetBestEpoch() int64 {
 	return 0
 }
 
+func (x *SlotState) GetGerminatedEpoch() int64 {
+	if x != nil {
+		return x.GerminatedEpoch
+	}
+	return 0
+}
+
 // KasminaState is Kasmina's part.
 type KasminaState struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -378,7 +664,7 @@ type KasminaState struct {
 
 func (x *KasminaState) Reset() {
 	*x = KasminaState{}
-	mi := &file_v2_state_proto_msgTypes[3]
+	mi := &file_v2_state_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +676,7 @@ func (x *KasminaState) String() string {
 func (*KasminaState) ProtoMessage() {}
 
 func (x *KasminaState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[3]
+	mi := &file_v2_state_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +689,7 @@ func (x *KasminaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KasminaState.ProtoReflect.Descriptor instead.
 func (*KasminaState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{3}
+	return file_v2_state_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *KasminaState) GetSlots() []*SlotState {
@@ -449,7 +735,7 @@ type OpenAdaptation struct {
 
 func (x *OpenAdaptation) Reset() {
 	*x = OpenAdaptation{}
-	mi := &file_v2_state_proto_msgTypes[4]
+	mi := &file_v2_state_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +747,7 @@ func (x *OpenAdaptation) String() string {
 func (*OpenAdaptation) ProtoMessage() {}
 
 func (x *OpenAdaptation) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[4]
+	mi := &file_v2_state_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +760,7 @@ func (x *OpenAdaptation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenAdaptation.ProtoReflect.Descriptor instead.
 func (*OpenAdaptation) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{4}
+	return file_v2_state_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OpenAdaptation) GetCommandId() string {
@@ -534,7 +820,7 @@ type TamiyoState struct {
 
 func (x *TamiyoState) Reset() {
 	*x = TamiyoState{}
-	mi := &file_v2_state_proto_msgTypes[5]
+	mi := &file_v2_state_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +832,7 @@ func (x *TamiyoState) String() string {
 func (*TamiyoState) ProtoMessage() {}
 
 func (x *TamiyoState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[5]
+	mi := &file_v2_state_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +845,7 @@ func (x *TamiyoState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TamiyoState.ProtoReflect.Descriptor instead.
 func (*TamiyoState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{5}
+	return file_v2_state_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TamiyoState) GetEpoch() int64 {
@@ -617,7 +903,7 @@ type LineageCommand struct {
 
 func (x *LineageCommand) Reset() {
 	*x = LineageCommand{}
-	mi := &file_v2_state_proto_msgTypes[6]
+	mi := &file_v2_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +915,7 @@ func (x *LineageCommand) String() string {
 func (*LineageCommand) ProtoMessage() {}
 
 func (x *LineageCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[6]
+	mi := &file_v2_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +928,7 @@ func (x *LineageCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageCommand.ProtoReflect.Descriptor instead.
 func (*LineageCommand) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{6}
+	return file_v2_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LineageCommand) GetCommandId() string {
@@ -683,13 +969,14 @@ type LineageEpoch struct {
 	Commands       []*LineageCommand      `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
 	Effects        []v21.StepEffect       `protobuf:"varint,6,rep,packed,name=effects,proto3,enum=esper.training.v2.StepEffect" json:"effects,omitempty"` // one a step
 	ValidationLoss float64                `protobuf:"fixed64,7,opt,name=validation_loss,json=validationLoss,proto3" json:"validation_loss,omitempty"`     // that Kasmina was told at the boundary into it
+	Mask           *HostMask              `protobuf:"bytes,8,opt,name=mask,proto3" json:"mask,omitempty"`                                                 // that came into force at the boundary into it; unset: none
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *LineageEpoch) Reset() {
 	*x = LineageEpoch{}
-	mi := &file_v2_state_proto_msgTypes[7]
+	mi := &file_v2_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +988,7 @@ func (x *LineageEpoch) String() string {
 func (*LineageEpoch) ProtoMessage() {}
 
 func (x *LineageEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[7]
+	mi := &file_v2_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +1001,7 @@ func (x *LineageEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageEpoch.ProtoReflect.Descriptor instead.
 func (*LineageEpoch) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{7}
+	return file_v2_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LineageEpoch) GetEpoch() int64 {
@@ -766,6 +1053,13 @@ func (x *LineageEpoch) GetValidationLoss() float64 {
 	return 0
 }
 
+func (x *LineageEpoch) GetMask() *HostMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
 // Lineage replays to the same bytes (HLD section 9.2).
 type Lineage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -779,7 +1073,7 @@ type Lineage struct {
 
 func (x *Lineage) Reset() {
 	*x = Lineage{}
-	mi := &file_v2_state_proto_msgTypes[8]
+	mi := &file_v2_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +1085,7 @@ func (x *Lineage) String() string {
 func (*Lineage) ProtoMessage() {}
 
 func (x *Lineage) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[8]
+	mi := &file_v2_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +1098,7 @@ func (x *Lineage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lineage.ProtoReflect.Descriptor instead.
 func (*Lineage) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{8}
+	return file_v2_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Lineage) GetTrainingRunId() string {
@@ -846,7 +1140,7 @@ type LineageKernel struct {
 
 func (x *LineageKernel) Reset() {
 	*x = LineageKernel{}
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1152,7 @@ func (x *LineageKernel) String() string {
 func (*LineageKernel) ProtoMessage() {}
 
 func (x *LineageKernel) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1165,7 @@ func (x *LineageKernel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageKernel.ProtoReflect.Descriptor instead.
 func (*LineageKernel) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{9}
+	return file_v2_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LineageKernel) GetKernelArtifactId() string {
@@ -903,7 +1197,7 @@ type ModelExport struct {
 
 func (x *ModelExport) Reset() {
 	*x = ModelExport{}
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1209,7 @@ func (x *ModelExport) String() string {
 func (*ModelExport) ProtoMessage() {}
 
 func (x *ModelExport) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1222,7 @@ func (x *ModelExport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelExport.ProtoReflect.Descriptor instead.
 func (*ModelExport) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{10}
+	return file_v2_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ModelExport) GetGraph() string {
@@ -991,7 +1285,7 @@ type CommandRecord struct {
 
 func (x *CommandRecord) Reset() {
 	*x = CommandRecord{}
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1297,7 @@ func (x *CommandRecord) String() string {
 func (*CommandRecord) ProtoMessage() {}
 
 func (x *CommandRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1310,7 @@ func (x *CommandRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRecord.ProtoReflect.Descriptor instead.
 func (*CommandRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{11}
+	return file_v2_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CommandRecord) GetCommand() *v22.AdaptationCommand {
@@ -1085,13 +1379,14 @@ type CoordinatorRecord struct {
 	Event            *v24.EpochEvent        `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`
 	PublishedEventId string                 `protobuf:"bytes,12,opt,name=published_event_id,json=publishedEventId,proto3" json:"published_event_id,omitempty"`
 	ConfigRevision   uint64                 `protobuf:"varint,13,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"` // of step CONFIG: in force from the epoch on
+	Mask             *HostMask              `protobuf:"bytes,14,opt,name=mask,proto3" json:"mask,omitempty"`                                            // of step MASK: about to come into force, in that epoch
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CoordinatorRecord) Reset() {
 	*x = CoordinatorRecord{}
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1398,7 @@ func (x *CoordinatorRecord) String() string {
 func (*CoordinatorRecord) ProtoMessage() {}
 
 func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1411,7 @@ func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoordinatorRecord.ProtoReflect.Descriptor instead.
 func (*CoordinatorRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{12}
+	return file_v2_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CoordinatorRecord) GetRollbackId() string {
@@ -1210,6 +1505,13 @@ func (x *CoordinatorRecord) GetConfigRevision() uint64 {
 	return 0
 }
 
+func (x *CoordinatorRecord) GetMask() *HostMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
 // TamiyoRecord is one record of Tamiyo's log. One of issued, opened, report,
 // acknowledged_report_id and pause_id is set.
 type TamiyoRecord struct {
@@ -1236,7 +1538,7 @@ type TamiyoRecord struct {
 
 func (x *TamiyoRecord) Reset() {
 	*x = TamiyoRecord{}
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1550,7 @@ func (x *TamiyoRecord) String() string {
 func (*TamiyoRecord) ProtoMessage() {}
 
 func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1563,7 @@ func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TamiyoRecord.ProtoReflect.Descriptor instead.
 func (*TamiyoRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{13}
+	return file_v2_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TamiyoRecord) GetIssued() *v22.AdaptationCommand {
@@ -1368,7 +1670,7 @@ type CheckpointHeader struct {
 
 func (x *CheckpointHeader) Reset() {
 	*x = CheckpointHeader{}
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1682,7 @@ func (x *CheckpointHeader) String() string {
 func (*CheckpointHeader) ProtoMessage() {}
 
 func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1695,7 @@ func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointHeader.ProtoReflect.Descriptor instead.
 func (*CheckpointHeader) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{14}
+	return file_v2_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CheckpointHeader) GetCheckpointId() string {
@@ -1438,7 +1740,7 @@ type AssetRecord struct {
 
 func (x *AssetRecord) Reset() {
 	*x = AssetRecord{}
-	mi := &file_v2_state_proto_msgTypes[15]
+	mi := &file_v2_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1752,7 @@ func (x *AssetRecord) String() string {
 func (*AssetRecord) ProtoMessage() {}
 
 func (x *AssetRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[15]
+	mi := &file_v2_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1765,7 @@ func (x *AssetRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetRecord.ProtoReflect.Descriptor instead.
 func (*AssetRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{15}
+	return file_v2_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AssetRecord) GetAssetId() string {
@@ -1503,7 +1805,7 @@ type KarnRecord struct {
 
 func (x *KarnRecord) Reset() {
 	*x = KarnRecord{}
-	mi := &file_v2_state_proto_msgTypes[16]
+	mi := &file_v2_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1817,7 @@ func (x *KarnRecord) String() string {
 func (*KarnRecord) ProtoMessage() {}
 
 func (x *KarnRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[16]
+	mi := &file_v2_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1830,7 @@ func (x *KarnRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnRecord.ProtoReflect.Descriptor instead.
 func (*KarnRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{16}
+	return file_v2_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KarnRecord) GetDesign() *KarnDesign {
@@ -1590,7 +1892,7 @@ type KarnDesign struct {
 
 func (x *KarnDesign) Reset() {
 	*x = KarnDesign{}
-	mi := &file_v2_state_proto_msgTypes[17]
+	mi := &file_v2_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1904,7 @@ func (x *KarnDesign) String() string {
 func (*KarnDesign) ProtoMessage() {}
 
 func (x *KarnDesign) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[17]
+	mi := &file_v2_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1917,7 @@ func (x *KarnDesign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnDesign.ProtoReflect.Descriptor instead.
 func (*KarnDesign) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{17}
+	return file_v2_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KarnDesign) GetBlueprintId() string {
@@ -1688,7 +1990,7 @@ type KarnReward struct {
 
 func (x *KarnReward) Reset() {
 	*x = KarnReward{}
-	mi := &file_v2_state_proto_msgTypes[18]
+	mi := &file_v2_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2002,7 @@ func (x *KarnReward) String() string {
 func (*KarnReward) ProtoMessage() {}
 
 func (x *KarnReward) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[18]
+	mi := &file_v2_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +2015,7 @@ func (x *KarnReward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnReward.ProtoReflect.Descriptor instead.
 func (*KarnReward) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{18}
+	return file_v2_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KarnReward) GetReportId() string {
@@ -1777,7 +2079,7 @@ type CompileJob struct {
 
 func (x *CompileJob) Reset() {
 	*x = CompileJob{}
-	mi := &file_v2_state_proto_msgTypes[19]
+	mi := &file_v2_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +2091,7 @@ func (x *CompileJob) String() string {
 func (*CompileJob) ProtoMessage() {}
 
 func (x *CompileJob) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[19]
+	mi := &file_v2_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +2104,7 @@ func (x *CompileJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompileJob.ProtoReflect.Descriptor instead.
 func (*CompileJob) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{19}
+	return file_v2_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CompileJob) GetJobId() string {
@@ -1929,7 +2231,7 @@ type UrabraskRecord struct {
 
 func (x *UrabraskRecord) Reset() {
 	*x = UrabraskRecord{}
-	mi := &file_v2_state_proto_msgTypes[20]
+	mi := &file_v2_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2243,7 @@ func (x *UrabraskRecord) String() string {
 func (*UrabraskRecord) ProtoMessage() {}
 
 func (x *UrabraskRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[20]
+	mi := &file_v2_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2256,7 @@ func (x *UrabraskRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UrabraskRecord.ProtoReflect.Descriptor instead.
 func (*UrabraskRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{20}
+	return file_v2_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UrabraskRecord) GetVerdict() *v27.StoreReport {
@@ -1983,7 +2285,7 @@ type NissaRecord struct {
 
 func (x *NissaRecord) Reset() {
 	*x = NissaRecord{}
-	mi := &file_v2_state_proto_msgTypes[21]
+	mi := &file_v2_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2297,7 @@ func (x *NissaRecord) String() string {
 func (*NissaRecord) ProtoMessage() {}
 
 func (x *NissaRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[21]
+	mi := &file_v2_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2310,7 @@ func (x *NissaRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NissaRecord.ProtoReflect.Descriptor instead.
 func (*NissaRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{21}
+	return file_v2_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NissaRecord) GetAudit() *v28.AuditRecord {
@@ -2043,7 +2345,7 @@ type NarsetRecord struct {
 
 func (x *NarsetRecord) Reset() {
 	*x = NarsetRecord{}
-	mi := &file_v2_state_proto_msgTypes[22]
+	mi := &file_v2_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2357,7 @@ func (x *NarsetRecord) String() string {
 func (*NarsetRecord) ProtoMessage() {}
 
 func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[22]
+	mi := &file_v2_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2370,7 @@ func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NarsetRecord.ProtoReflect.Descriptor instead.
 func (*NarsetRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{22}
+	return file_v2_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NarsetRecord) GetSummary() *v28.RegionSummary {
@@ -2100,7 +2402,7 @@ type MycosynthRecord struct {
 
 func (x *MycosynthRecord) Reset() {
 	*x = MycosynthRecord{}
-	mi := &file_v2_state_proto_msgTypes[23]
+	mi := &file_v2_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2414,7 @@ func (x *MycosynthRecord) String() string {
 func (*MycosynthRecord) ProtoMessage() {}
 
 func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[23]
+	mi := &file_v2_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2427,7 @@ func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MycosynthRecord.ProtoReflect.Descriptor instead.
 func (*MycosynthRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{23}
+	return file_v2_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MycosynthRecord) GetRequest() *v28.ConfigRequest {
@@ -2176,7 +2478,7 @@ type ConfigRecord struct {
 
 func (x *ConfigRecord) Reset() {
 	*x = ConfigRecord{}
-	mi := &file_v2_state_proto_msgTypes[24]
+	mi := &file_v2_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2490,7 @@ func (x *ConfigRecord) String() string {
 func (*ConfigRecord) ProtoMessage() {}
 
 func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[24]
+	mi := &file_v2_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2503,7 @@ func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigRecord.ProtoReflect.Descriptor instead.
 func (*ConfigRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{24}
+	return file_v2_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ConfigRecord) GetChange() *v28.ConfigChange {
@@ -2244,7 +2546,7 @@ type Experience struct {
 
 func (x *Experience) Reset() {
 	*x = Experience{}
-	mi := &file_v2_state_proto_msgTypes[25]
+	mi := &file_v2_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2558,7 @@ func (x *Experience) String() string {
 func (*Experience) ProtoMessage() {}
 
 func (x *Experience) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[25]
+	mi := &file_v2_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2571,7 @@ func (x *Experience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Experience.ProtoReflect.Descriptor instead.
 func (*Experience) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{25}
+	return file_v2_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Experience) GetReportId() string {
@@ -2354,7 +2656,7 @@ type PolicyCheck struct {
 
 func (x *PolicyCheck) Reset() {
 	*x = PolicyCheck{}
-	mi := &file_v2_state_proto_msgTypes[26]
+	mi := &file_v2_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2366,7 +2668,7 @@ func (x *PolicyCheck) String() string {
 func (*PolicyCheck) ProtoMessage() {}
 
 func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[26]
+	mi := &file_v2_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2379,7 +2681,7 @@ func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyCheck.ProtoReflect.Descriptor instead.
 func (*PolicyCheck) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{26}
+	return file_v2_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PolicyCheck) GetName() string {
@@ -2424,7 +2726,7 @@ type PolicyRecord struct {
 
 func (x *PolicyRecord) Reset() {
 	*x = PolicyRecord{}
-	mi := &file_v2_state_proto_msgTypes[27]
+	mi := &file_v2_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2738,7 @@ func (x *PolicyRecord) String() string {
 func (*PolicyRecord) ProtoMessage() {}
 
 func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[27]
+	mi := &file_v2_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2751,7 @@ func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRecord.ProtoReflect.Descriptor instead.
 func (*PolicyRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{27}
+	return file_v2_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PolicyRecord) GetVersion() string {
@@ -2548,7 +2850,7 @@ type LearnerState struct {
 
 func (x *LearnerState) Reset() {
 	*x = LearnerState{}
-	mi := &file_v2_state_proto_msgTypes[28]
+	mi := &file_v2_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2560,7 +2862,7 @@ func (x *LearnerState) String() string {
 func (*LearnerState) ProtoMessage() {}
 
 func (x *LearnerState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[28]
+	mi := &file_v2_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2573,7 +2875,7 @@ func (x *LearnerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnerState.ProtoReflect.Descriptor instead.
 func (*LearnerState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{28}
+	return file_v2_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LearnerState) GetWeights() []float32 {
@@ -2613,7 +2915,7 @@ type SimicRecord struct {
 
 func (x *SimicRecord) Reset() {
 	*x = SimicRecord{}
-	mi := &file_v2_state_proto_msgTypes[29]
+	mi := &file_v2_state_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2927,7 @@ func (x *SimicRecord) String() string {
 func (*SimicRecord) ProtoMessage() {}
 
 func (x *SimicRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[29]
+	mi := &file_v2_state_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2940,7 @@ func (x *SimicRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimicRecord.ProtoReflect.Descriptor instead.
 func (*SimicRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{29}
+	return file_v2_state_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SimicRecord) GetExperience() *Experience {
@@ -2696,7 +2998,7 @@ type SimicSnapshot struct {
 
 func (x *SimicSnapshot) Reset() {
 	*x = SimicSnapshot{}
-	mi := &file_v2_state_proto_msgTypes[30]
+	mi := &file_v2_state_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3010,7 @@ func (x *SimicSnapshot) String() string {
 func (*SimicSnapshot) ProtoMessage() {}
 
 func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[30]
+	mi := &file_v2_state_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3023,7 @@ func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimicSnapshot.ProtoReflect.Descriptor instead.
 func (*SimicSnapshot) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{30}
+	return file_v2_state_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SimicSnapshot) GetExperiences() []*Experience {
@@ -2763,7 +3065,7 @@ type CompatibilityMatrix struct {
 
 func (x *CompatibilityMatrix) Reset() {
 	*x = CompatibilityMatrix{}
-	mi := &file_v2_state_proto_msgTypes[31]
+	mi := &file_v2_state_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +3077,7 @@ func (x *CompatibilityMatrix) String() string {
 func (*CompatibilityMatrix) ProtoMessage() {}
 
 func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[31]
+	mi := &file_v2_state_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +3090,7 @@ func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompatibilityMatrix.ProtoReflect.Descriptor instead.
 func (*CompatibilityMatrix) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{31}
+	return file_v2_state_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CompatibilityMatrix) GetCells() []float64 {
@@ -2821,7 +3123,7 @@ type PruningRecord struct {
 
 func (x *PruningRecord) Reset() {
 	*x = PruningRecord{}
-	mi := &file_v2_state_proto_msgTypes[32]
+	mi := &file_v2_state_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2833,7 +3135,7 @@ func (x *PruningRecord) String() string {
 func (*PruningRecord) ProtoMessage() {}
 
 func (x *PruningRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[32]
+	mi := &file_v2_state_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +3148,7 @@ func (x *PruningRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruningRecord.ProtoReflect.Descriptor instead.
 func (*PruningRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{32}
+	return file_v2_state_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PruningRecord) GetIdempotencyKey() string {
@@ -2902,7 +3204,7 @@ var File_v2_state_proto protoreflect.FileDescriptor
 
 const file_v2_state_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x0fv2/policy.proto\x1a\x10v2/pruning.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xf2\x02\n" +
+	"\x0ev2/state.proto\x12\x0eesper.state.v2\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15options/options.proto\x1a\x13v2/adaptation.proto\x1a\x0fv2/assets.proto\x1a\x0fv2/events.proto\x1a\x14v2/operational.proto\x1a\x13v2/operations.proto\x1a\x11v2/platform.proto\x1a\x0fv2/policy.proto\x1a\x10v2/pruning.proto\x1a\x11v2/rollback.proto\x1a\x12v2/telemetry.proto\x1a\x11v2/training.proto\"\xdd\x03\n" +
 	"\tHostState\x12\x18\n" +
 	"\aweights\x18\x01 \x03(\x02R\aweights\x12\x1a\n" +
 	"\bmomentum\x18\x02 \x03(\x02R\bmomentum\x12\x1f\n" +
@@ -2916,14 +3218,37 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x14best_validation_loss\x18\b \x01(\x01R\x12bestValidationLoss\x12'\n" +
 	"\x0fvalidation_loss\x18\t \x01(\x01R\x0evalidationLoss\x12)\n" +
 	"\x10checkpoint_every\x18\n" +
-	" \x01(\x05R\x0fcheckpointEvery\"\x95\x01\n" +
+	" \x01(\x05R\x0fcheckpointEvery\x125\n" +
+	"\x05rates\x18\v \x01(\v2\x19.esper.state.v2.RateStateB\x04\xe0\xf3\x18\x03R\x05rates\x122\n" +
+	"\x04mask\x18\f \x01(\v2\x18.esper.state.v2.HostMaskB\x04\xe0\xf3\x18\x03R\x04mask\"\x8e\x01\n" +
+	"\bHostMask\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x129\n" +
+	"\bchannels\x18\x03 \x03(\v2\x1d.esper.state.v2.MaskedChannelR\bchannels:\x04\xe8\xf4\x18\x03\"J\n" +
+	"\rMaskedChannel\x12\x19\n" +
+	"\blayer_id\x18\x01 \x01(\x05R\alayerId\x12\x18\n" +
+	"\achannel\x18\x02 \x01(\x05R\achannel:\x04\xe8\xf4\x18\x03\"\xc3\x01\n" +
+	"\tRateState\x12\x18\n" +
+	"\aordered\x18\x01 \x01(\x01R\aordered\x12\x18\n" +
+	"\awarming\x18\x02 \x01(\bR\awarming\x12 \n" +
+	"\fwarm_up_rate\x18\x03 \x01(\x01R\n" +
+	"warmUpRate\x12\"\n" +
+	"\rwarm_up_epoch\x18\x04 \x01(\x03R\vwarmUpEpoch\x126\n" +
+	"\ahistory\x18\x05 \x03(\v2\x1c.esper.state.v2.RateSnapshotR\ahistory:\x04\xe8\xf4\x18\x03\"\x85\x01\n" +
+	"\fRateSnapshot\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12#\n" +
+	"\rlearning_rate\x18\x03 \x01(\x01R\flearningRate\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause:\x04\xe8\xf4\x18\x03\"\x95\x01\n" +
 	"\vKernelState\x12,\n" +
 	"\x12kernel_artifact_id\x18\x01 \x01(\tR\x10kernelArtifactId\x12\x1e\n" +
 	"\n" +
 	"parameters\x18\x02 \x03(\x02R\n" +
 	"parameters\x12\x1a\n" +
 	"\bmomentum\x18\x03 \x03(\x02R\bmomentum\x12\x1c\n" +
-	"\x06binary\x18\x04 \x01(\fB\x04\xe0\xf3\x18\x02R\x06binary\"\x9d\x04\n" +
+	"\x06binary\x18\x04 \x01(\fB\x04\xe0\xf3\x18\x02R\x06binary\"\xce\x04\n" +
 	"\tSlotState\x12/\n" +
 	"\x04seed\x18\x01 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x123\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x1d.esper.telemetry.v2.SeedStageR\x05stage\x123\n" +
@@ -2942,7 +3267,8 @@ const file_v2_state_proto_rawDesc = "" +
 	"\n" +
 	"command_id\x18\f \x01(\tR\tcommandId\x12\x1d\n" +
 	"\n" +
-	"best_epoch\x18\r \x01(\x03R\tbestEpoch\"\xa4\x01\n" +
+	"best_epoch\x18\r \x01(\x03R\tbestEpoch\x12/\n" +
+	"\x10germinated_epoch\x18\x0e \x01(\x03B\x04\xe0\xf3\x18\x03R\x0fgerminatedEpoch\"\xa4\x01\n" +
 	"\fKasminaState\x12/\n" +
 	"\x05slots\x18\x01 \x03(\v2\x19.esper.state.v2.SlotStateR\x05slots\x12\x1d\n" +
 	"\n" +
@@ -2971,7 +3297,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12/\n" +
 	"\x04seed\x18\x02 \x01(\v2\x1b.esper.telemetry.v2.SeedRefR\x04seed\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12,\n" +
-	"\x12kernel_artifact_id\x18\x04 \x01(\tR\x10kernelArtifactId\"\x9f\x02\n" +
+	"\x12kernel_artifact_id\x18\x04 \x01(\tR\x10kernelArtifactId\"\xd3\x02\n" +
 	"\fLineageEpoch\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1e\n" +
 	"\n" +
@@ -2981,7 +3307,8 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x06joined\x18\x04 \x01(\bR\x06joined\x12:\n" +
 	"\bcommands\x18\x05 \x03(\v2\x1e.esper.state.v2.LineageCommandR\bcommands\x127\n" +
 	"\aeffects\x18\x06 \x03(\x0e2\x1d.esper.training.v2.StepEffectR\aeffects\x12'\n" +
-	"\x0fvalidation_loss\x18\a \x01(\x01R\x0evalidationLoss\"\xc5\x01\n" +
+	"\x0fvalidation_loss\x18\a \x01(\x01R\x0evalidationLoss\x122\n" +
+	"\x04mask\x18\b \x01(\v2\x18.esper.state.v2.HostMaskB\x04\xe0\xf3\x18\x03R\x04mask\"\xc5\x01\n" +
 	"\aLineage\x12&\n" +
 	"\x0ftraining_run_id\x18\x01 \x01(\tR\rtrainingRunId\x12\x1d\n" +
 	"\n" +
@@ -3005,7 +3332,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\x14published_command_id\x18\x04 \x01(\tR\x12publishedCommandId\x12\x14\n" +
 	"\x05nonce\x18\x05 \x01(\fR\x05nonce\x127\n" +
 	"\tsigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12\x19\n" +
-	"\breply_to\x18\a \x01(\tR\areplyTo\"\xe9\x03\n" +
+	"\breply_to\x18\a \x01(\tR\areplyTo\"\x9d\x04\n" +
 	"\x11CoordinatorRecord\x12\x1f\n" +
 	"\vrollback_id\x18\x01 \x01(\tR\n" +
 	"rollbackId\x12\x12\n" +
@@ -3023,7 +3350,8 @@ const file_v2_state_proto_rawDesc = "" +
 	" \x03(\tR\fparticipants\x121\n" +
 	"\x05event\x18\v \x01(\v2\x1b.esper.events.v2.EpochEventR\x05event\x12,\n" +
 	"\x12published_event_id\x18\f \x01(\tR\x10publishedEventId\x12-\n" +
-	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\"\xac\x04\n" +
+	"\x0fconfig_revision\x18\r \x01(\x04B\x04\xe0\xf3\x18\x02R\x0econfigRevision\x122\n" +
+	"\x04mask\x18\x0e \x01(\v2\x18.esper.state.v2.HostMaskB\x04\xe0\xf3\x18\x03R\x04mask\"\xac\x04\n" +
 	"\fTamiyoRecord\x12>\n" +
 	"\x06issued\x18\x01 \x01(\v2&.esper.adaptation.v2.AdaptationCommandR\x06issued\x126\n" +
 	"\x06opened\x18\x02 \x01(\v2\x1e.esper.state.v2.OpenAdaptationR\x06opened\x129\n" +
@@ -3200,122 +3528,132 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
-	(*KernelState)(nil),           // 1: esper.state.v2.KernelState
-	(*SlotState)(nil),             // 2: esper.state.v2.SlotState
-	(*KasminaState)(nil),          // 3: esper.state.v2.KasminaState
-	(*OpenAdaptation)(nil),        // 4: esper.state.v2.OpenAdaptation
-	(*TamiyoState)(nil),           // 5: esper.state.v2.TamiyoState
-	(*LineageCommand)(nil),        // 6: esper.state.v2.LineageCommand
-	(*LineageEpoch)(nil),          // 7: esper.state.v2.LineageEpoch
-	(*Lineage)(nil),               // 8: esper.state.v2.Lineage
-	(*LineageKernel)(nil),         // 9: esper.state.v2.LineageKernel
-	(*ModelExport)(nil),           // 10: esper.state.v2.ModelExport
-	(*CommandRecord)(nil),         // 11: esper.state.v2.CommandRecord
-	(*CoordinatorRecord)(nil),     // 12: esper.state.v2.CoordinatorRecord
-	(*TamiyoRecord)(nil),          // 13: esper.state.v2.TamiyoRecord
-	(*CheckpointHeader)(nil),      // 14: esper.state.v2.CheckpointHeader
-	(*AssetRecord)(nil),           // 15: esper.state.v2.AssetRecord
-	(*KarnRecord)(nil),            // 16: esper.state.v2.KarnRecord
-	(*KarnDesign)(nil),            // 17: esper.state.v2.KarnDesign
-	(*KarnReward)(nil),            // 18: esper.state.v2.KarnReward
-	(*CompileJob)(nil),            // 19: esper.state.v2.CompileJob
-	(*UrabraskRecord)(nil),        // 20: esper.state.v2.UrabraskRecord
-	(*NissaRecord)(nil),           // 21: esper.state.v2.NissaRecord
-	(*NarsetRecord)(nil),          // 22: esper.state.v2.NarsetRecord
-	(*MycosynthRecord)(nil),       // 23: esper.state.v2.MycosynthRecord
-	(*ConfigRecord)(nil),          // 24: esper.state.v2.ConfigRecord
-	(*Experience)(nil),            // 25: esper.state.v2.Experience
-	(*PolicyCheck)(nil),           // 26: esper.state.v2.PolicyCheck
-	(*PolicyRecord)(nil),          // 27: esper.state.v2.PolicyRecord
-	(*LearnerState)(nil),          // 28: esper.state.v2.LearnerState
-	(*SimicRecord)(nil),           // 29: esper.state.v2.SimicRecord
-	(*SimicSnapshot)(nil),         // 30: esper.state.v2.SimicSnapshot
-	(*CompatibilityMatrix)(nil),   // 31: esper.state.v2.CompatibilityMatrix
-	(*PruningRecord)(nil),         // 32: esper.state.v2.PruningRecord
-	(*v2.SeedRef)(nil),            // 33: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 34: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 35: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 36: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 37: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 39: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 40: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 41: esper.operational.v2.FieldReport
-	(*v26.PolicyUpdate)(nil),      // 42: esper.policy.v2.PolicyUpdate
-	(v27.AssetStatus)(0),          // 43: esper.assets.v2.AssetStatus
-	(*v27.StoreReport)(nil),       // 44: esper.assets.v2.StoreReport
-	(*v28.AuditRecord)(nil),       // 45: esper.operations.v2.AuditRecord
-	(*v29.AlertEvent)(nil),        // 46: esper.platform.v2.AlertEvent
-	(*v28.RegionSummary)(nil),     // 47: esper.operations.v2.RegionSummary
-	(*v28.ConfigRequest)(nil),     // 48: esper.operations.v2.ConfigRequest
-	(*v28.ConfigReply)(nil),       // 49: esper.operations.v2.ConfigReply
-	(*v28.ConfigChange)(nil),      // 50: esper.operations.v2.ConfigChange
-	(*v28.ConfigDecision)(nil),    // 51: esper.operations.v2.ConfigDecision
-	(*v28.ConfigSnapshot)(nil),    // 52: esper.operations.v2.ConfigSnapshot
-	(v26.PolicyStage)(0),          // 53: esper.policy.v2.PolicyStage
-	(*v210.PruningMask)(nil),      // 54: esper.pruning.v2.PruningMask
+	(*HostMask)(nil),              // 1: esper.state.v2.HostMask
+	(*MaskedChannel)(nil),         // 2: esper.state.v2.MaskedChannel
+	(*RateState)(nil),             // 3: esper.state.v2.RateState
+	(*RateSnapshot)(nil),          // 4: esper.state.v2.RateSnapshot
+	(*KernelState)(nil),           // 5: esper.state.v2.KernelState
+	(*SlotState)(nil),             // 6: esper.state.v2.SlotState
+	(*KasminaState)(nil),          // 7: esper.state.v2.KasminaState
+	(*OpenAdaptation)(nil),        // 8: esper.state.v2.OpenAdaptation
+	(*TamiyoState)(nil),           // 9: esper.state.v2.TamiyoState
+	(*LineageCommand)(nil),        // 10: esper.state.v2.LineageCommand
+	(*LineageEpoch)(nil),          // 11: esper.state.v2.LineageEpoch
+	(*Lineage)(nil),               // 12: esper.state.v2.Lineage
+	(*LineageKernel)(nil),         // 13: esper.state.v2.LineageKernel
+	(*ModelExport)(nil),           // 14: esper.state.v2.ModelExport
+	(*CommandRecord)(nil),         // 15: esper.state.v2.CommandRecord
+	(*CoordinatorRecord)(nil),     // 16: esper.state.v2.CoordinatorRecord
+	(*TamiyoRecord)(nil),          // 17: esper.state.v2.TamiyoRecord
+	(*CheckpointHeader)(nil),      // 18: esper.state.v2.CheckpointHeader
+	(*AssetRecord)(nil),           // 19: esper.state.v2.AssetRecord
+	(*KarnRecord)(nil),            // 20: esper.state.v2.KarnRecord
+	(*KarnDesign)(nil),            // 21: esper.state.v2.KarnDesign
+	(*KarnReward)(nil),            // 22: esper.state.v2.KarnReward
+	(*CompileJob)(nil),            // 23: esper.state.v2.CompileJob
+	(*UrabraskRecord)(nil),        // 24: esper.state.v2.UrabraskRecord
+	(*NissaRecord)(nil),           // 25: esper.state.v2.NissaRecord
+	(*NarsetRecord)(nil),          // 26: esper.state.v2.NarsetRecord
+	(*MycosynthRecord)(nil),       // 27: esper.state.v2.MycosynthRecord
+	(*ConfigRecord)(nil),          // 28: esper.state.v2.ConfigRecord
+	(*Experience)(nil),            // 29: esper.state.v2.Experience
+	(*PolicyCheck)(nil),           // 30: esper.state.v2.PolicyCheck
+	(*PolicyRecord)(nil),          // 31: esper.state.v2.PolicyRecord
+	(*LearnerState)(nil),          // 32: esper.state.v2.LearnerState
+	(*SimicRecord)(nil),           // 33: esper.state.v2.SimicRecord
+	(*SimicSnapshot)(nil),         // 34: esper.state.v2.SimicSnapshot
+	(*CompatibilityMatrix)(nil),   // 35: esper.state.v2.CompatibilityMatrix
+	(*PruningRecord)(nil),         // 36: esper.state.v2.PruningRecord
+	(*v2.SeedRef)(nil),            // 37: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 38: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 39: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 40: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 41: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 43: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 44: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 45: esper.operational.v2.FieldReport
+	(*v26.PolicyUpdate)(nil),      // 46: esper.policy.v2.PolicyUpdate
+	(v27.AssetStatus)(0),          // 47: esper.assets.v2.AssetStatus
+	(*v27.StoreReport)(nil),       // 48: esper.assets.v2.StoreReport
+	(*v28.AuditRecord)(nil),       // 49: esper.operations.v2.AuditRecord
+	(*v29.AlertEvent)(nil),        // 50: esper.platform.v2.AlertEvent
+	(*v28.RegionSummary)(nil),     // 51: esper.operations.v2.RegionSummary
+	(*v28.ConfigRequest)(nil),     // 52: esper.operations.v2.ConfigRequest
+	(*v28.ConfigReply)(nil),       // 53: esper.operations.v2.ConfigReply
+	(*v28.ConfigChange)(nil),      // 54: esper.operations.v2.ConfigChange
+	(*v28.ConfigDecision)(nil),    // 55: esper.operations.v2.ConfigDecision
+	(*v28.ConfigSnapshot)(nil),    // 56: esper.operations.v2.ConfigSnapshot
+	(v26.PolicyStage)(0),          // 57: esper.policy.v2.PolicyStage
+	(*v210.PruningMask)(nil),      // 58: esper.pruning.v2.PruningMask
 }
 var file_v2_state_proto_depIdxs = []int32{
-	33, // 0: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	34, // 1: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
-	1,  // 2: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
-	2,  // 3: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	33, // 4: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	34, // 5: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
-	4,  // 6: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	33, // 7: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
-	6,  // 8: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	35, // 9: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
-	7,  // 10: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
-	9,  // 11: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
-	8,  // 12: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
-	0,  // 13: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
-	3,  // 14: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	36, // 15: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	37, // 16: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	38, // 17: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	39, // 18: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	33, // 19: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	40, // 20: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	36, // 21: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
-	4,  // 22: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	41, // 23: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	42, // 24: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
-	17, // 25: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
-	43, // 26: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
-	18, // 27: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
-	38, // 28: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
-	38, // 29: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
-	38, // 30: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
-	44, // 31: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
-	45, // 32: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
-	46, // 33: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
-	47, // 34: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
-	48, // 35: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
-	49, // 36: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
-	50, // 37: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
-	51, // 38: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
-	50, // 39: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
-	52, // 40: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
-	51, // 41: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
-	53, // 42: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
-	26, // 43: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
-	25, // 44: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
-	27, // 45: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
-	28, // 46: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
-	30, // 47: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
-	25, // 48: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
-	27, // 49: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
-	28, // 50: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
-	54, // 51: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	3,  // 0: esper.state.v2.HostState.rates:type_name -> esper.state.v2.RateState
+	1,  // 1: esper.state.v2.HostState.mask:type_name -> esper.state.v2.HostMask
+	2,  // 2: esper.state.v2.HostMask.channels:type_name -> esper.state.v2.MaskedChannel
+	4,  // 3: esper.state.v2.RateState.history:type_name -> esper.state.v2.RateSnapshot
+	37, // 4: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	38, // 5: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	5,  // 6: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
+	6,  // 7: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
+	37, // 8: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	38, // 9: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	8,  // 10: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
+	37, // 11: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	10, // 12: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
+	39, // 13: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	1,  // 14: esper.state.v2.LineageEpoch.mask:type_name -> esper.state.v2.HostMask
+	11, // 15: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
+	13, // 16: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
+	12, // 17: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
+	0,  // 18: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
+	7,  // 19: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
+	40, // 20: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	41, // 21: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	42, // 22: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	43, // 23: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	37, // 24: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	44, // 25: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	1,  // 26: esper.state.v2.CoordinatorRecord.mask:type_name -> esper.state.v2.HostMask
+	40, // 27: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	8,  // 28: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
+	45, // 29: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	46, // 30: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
+	21, // 31: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
+	47, // 32: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
+	22, // 33: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
+	42, // 34: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
+	42, // 35: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
+	42, // 36: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
+	48, // 37: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
+	49, // 38: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
+	50, // 39: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
+	51, // 40: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
+	52, // 41: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
+	53, // 42: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
+	54, // 43: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
+	55, // 44: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
+	54, // 45: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
+	56, // 46: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
+	55, // 47: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
+	57, // 48: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
+	30, // 49: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
+	29, // 50: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
+	31, // 51: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
+	32, // 52: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
+	34, // 53: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
+	29, // 54: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
+	31, // 55: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
+	32, // 56: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
+	58, // 57: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -3329,7 +3667,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

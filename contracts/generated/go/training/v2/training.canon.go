@@ -3206,3 +3206,219 @@ func (m *OptimizerCommand) IdentityHash(h uint64) uint64 {
 	}
 	return canon.Mix(h, 0)
 }
+
+var schemaOfFleetNote = canon.Schema{
+	Name: "esper.training.v2.FleetNote",
+	Fields: []canon.Field{
+		{Number: 1, Name: "kind", Wire: 2, Elem: 2},
+		{Number: 2, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 3, Name: "number", Wire: 0, Elem: 2},
+		{Number: 4, Name: "values", Wire: 2, Elem: 0},
+		{Number: 5, Name: "reason", Wire: 2, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *FleetNote) FullName() string { return schemaOfFleetNote.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *FleetNote) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if len(m.Kind) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Kind))
+	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if m.Number != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Number))
+	}
+	if len(m.Values) != 0 {
+		k := 0
+		for _, v := range m.Values {
+			k += canon.SizeUvarint(uint64(v))
+		}
+		n += 1 + canon.SizeSpan(k)
+	}
+	if len(m.Reason) != 0 {
+		n += 1 + canon.SizeSpan(len(m.Reason))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *FleetNote) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *FleetNote) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Reason) != 0 {
+		i = canon.PutString(b, i, m.Reason)
+		i--
+		b[i] = 0x2a
+	}
+	if len(m.Values) != 0 {
+		end := i
+		for k := len(m.Values) - 1; k >= 0; k-- {
+			i = canon.PutUvarint(b, i, uint64(m.Values[k]))
+		}
+		i = canon.PutUvarint(b, i, uint64(end-i))
+		i--
+		b[i] = 0x22
+	}
+	if m.Number != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Number))
+		i--
+		b[i] = 0x18
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x10
+	}
+	if len(m.Kind) != 0 {
+		i = canon.PutString(b, i, m.Kind)
+		i--
+		b[i] = 0x0a
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *FleetNote) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x0a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfFleetNote.Fail(1, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfFleetNote.Fail(1, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfFleetNote.Fail(1, canon.BadUTF8, at)
+		}
+		if m.Kind != string(b[at:n]) {
+			m.Kind = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Kind = ""
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetNote.Fail(2, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfFleetNote.Fail(2, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfFleetNote.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x18 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfFleetNote.Fail(3, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfFleetNote.Fail(3, canon.ExplicitZero, i)
+		}
+		m.Number = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Number = 0
+	}
+	if tag == 0x22 {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfFleetNote.Fail(4, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfFleetNote.Fail(4, canon.ExplicitZero, i)
+		}
+		m.Values = m.Values[:0]
+		for i := at; i < n; {
+			v, k := canon.Uvarint(b[:n], i)
+			if k < 0 {
+				return schemaOfFleetNote.Fail(4, canon.Reason(-k), i)
+			}
+			m.Values = append(m.Values, int64(v))
+			i = k
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Values = m.Values[:0]
+	}
+	if tag == 0x2a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfFleetNote.Fail(5, canon.Reason(-n), at)
+		}
+		if at == n {
+			return schemaOfFleetNote.Fail(5, canon.ExplicitZero, i)
+		}
+		if !canon.ValidUTF8(b[at:n]) {
+			return schemaOfFleetNote.Fail(5, canon.BadUTF8, at)
+		}
+		if m.Reason != string(b[at:n]) {
+			m.Reason = string(b[at:n])
+		}
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Reason = ""
+	}
+	if tag != canon.End {
+		return schemaOfFleetNote.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *FleetNote) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if len(m.Kind) != 0 {
+		h = canon.Mix(h, 1)
+		h = canon.MixString(h, m.Kind)
+	}
+	if m.Number != 0 {
+		h = canon.Mix(h, 3)
+		h = canon.Mix(h, uint64(uint64(m.Number)))
+	}
+	if len(m.Values) != 0 {
+		h = canon.Mix(h, 4|uint64(len(m.Values))<<32)
+		for _, v := range m.Values {
+			h = canon.Mix(h, uint64(uint64(v)))
+		}
+	}
+	if len(m.Reason) != 0 {
+		h = canon.Mix(h, 5)
+		h = canon.MixString(h, m.Reason)
+	}
+	return canon.Mix(h, 0)
+}

@@ -1412,6 +1412,83 @@ func (x *OptimizerCommand) GetAuth() *v21.Auth {
 	return nil
 }
 
+// FleetNote is what the lead of a fleet and its hosts say to each other.
+type FleetNote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"` // it rises with every start
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`         // of the step
+	Values        []int64                `protobuf:"varint,4,rep,packed,name=values,proto3" json:"values,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetNote) Reset() {
+	*x = FleetNote{}
+	mi := &file_v2_training_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetNote) ProtoMessage() {}
+
+func (x *FleetNote) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_training_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetNote.ProtoReflect.Descriptor instead.
+func (*FleetNote) Descriptor() ([]byte, []int) {
+	return file_v2_training_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FleetNote) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *FleetNote) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *FleetNote) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *FleetNote) GetValues() []int64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *FleetNote) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_v2_training_proto protoreflect.FileDescriptor
 
 const file_v2_training_proto_rawDesc = "" +
@@ -1531,7 +1608,15 @@ const file_v2_training_proto_rawDesc = "" +
 	"\foptimizer_id\x18\x02 \x01(\tR\voptimizerId\x12C\n" +
 	"\toperation\x18\x03 \x01(\x0e2%.esper.training.v2.OptimizerOperationR\toperation\x12$\n" +
 	"\x0egrad_clip_norm\x18\x04 \x01(\x01R\fgradClipNorm\x12+\n" +
-	"\x04auth\x18\x05 \x01(\v2\x17.esper.envelope.v2.AuthR\x04auth*A\n" +
+	"\x04auth\x18\x05 \x01(\v2\x17.esper.envelope.v2.AuthR\x04auth\"\x8d\x01\n" +
+	"\tFleetNote\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\x03R\x06values\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason:\x04\xe8\xf4\x18\x03*A\n" +
 	"\n" +
 	"StepEffect\x12\x1b\n" +
 	"\x17STEP_EFFECT_UNSPECIFIED\x10\x00\x12\b\n" +
@@ -1566,7 +1651,7 @@ func file_v2_training_proto_rawDescGZIP() []byte {
 }
 
 var file_v2_training_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_v2_training_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_v2_training_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_v2_training_proto_goTypes = []any{
 	(StepEffect)(0),          // 0: esper.training.v2.StepEffect
 	(ReplyStatus)(0),         // 1: esper.training.v2.ReplyStatus
@@ -1587,9 +1672,10 @@ var file_v2_training_proto_goTypes = []any{
 	(*CheckpointQuery)(nil),  // 16: esper.training.v2.CheckpointQuery
 	(*CheckpointInfo)(nil),   // 17: esper.training.v2.CheckpointInfo
 	(*OptimizerCommand)(nil), // 18: esper.training.v2.OptimizerCommand
-	(*v2.SeedRef)(nil),       // 19: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),        // 20: esper.telemetry.v2.SeedStage
-	(*v21.Auth)(nil),         // 21: esper.envelope.v2.Auth
+	(*FleetNote)(nil),        // 19: esper.training.v2.FleetNote
+	(*v2.SeedRef)(nil),       // 20: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),        // 21: esper.telemetry.v2.SeedStage
+	(*v21.Auth)(nil),         // 22: esper.envelope.v2.Auth
 }
 var file_v2_training_proto_depIdxs = []int32{
 	3,  // 0: esper.training.v2.Settlement.step:type_name -> esper.training.v2.StepRef
@@ -1597,8 +1683,8 @@ var file_v2_training_proto_depIdxs = []int32{
 	3,  // 2: esper.training.v2.Settlement.last_full:type_name -> esper.training.v2.StepRef
 	3,  // 3: esper.training.v2.ForwardRequest.step:type_name -> esper.training.v2.StepRef
 	4,  // 4: esper.training.v2.ForwardRequest.settled:type_name -> esper.training.v2.Settlement
-	19, // 5: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
-	20, // 6: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
+	20, // 5: esper.training.v2.KernelUse.seed:type_name -> esper.telemetry.v2.SeedRef
+	21, // 6: esper.training.v2.KernelUse.stage:type_name -> esper.telemetry.v2.SeedStage
 	3,  // 7: esper.training.v2.ForwardReply.step:type_name -> esper.training.v2.StepRef
 	1,  // 8: esper.training.v2.ForwardReply.status:type_name -> esper.training.v2.ReplyStatus
 	6,  // 9: esper.training.v2.ForwardReply.kernels:type_name -> esper.training.v2.KernelUse
@@ -1610,9 +1696,9 @@ var file_v2_training_proto_depIdxs = []int32{
 	6,  // 15: esper.training.v2.BoundaryReply.seeds:type_name -> esper.training.v2.KernelUse
 	13, // 16: esper.training.v2.BoundaryReply.part:type_name -> esper.training.v2.StatePart
 	13, // 17: esper.training.v2.RestorePart.part:type_name -> esper.training.v2.StatePart
-	19, // 18: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
+	20, // 18: esper.training.v2.RestorePart.culprits:type_name -> esper.telemetry.v2.SeedRef
 	2,  // 19: esper.training.v2.OptimizerCommand.operation:type_name -> esper.training.v2.OptimizerOperation
-	21, // 20: esper.training.v2.OptimizerCommand.auth:type_name -> esper.envelope.v2.Auth
+	22, // 20: esper.training.v2.OptimizerCommand.auth:type_name -> esper.envelope.v2.Auth
 	21, // [21:21] is the sub-list for method output_type
 	21, // [21:21] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
@@ -1631,7 +1717,7 @@ func file_v2_training_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_training_proto_rawDesc), len(file_v2_training_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
