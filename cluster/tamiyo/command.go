@@ -219,7 +219,7 @@ func (t *tamiyo) applied(p *pending, epoch int64) bool {
 		// outcome was unknown, only the log that was opened anew knows.
 		a := t.journal.open[p.id]
 		if a == nil {
-			a = &adaptation{id: p.id, seed: p.seed, kernel: p.kernel, stage: graft.Germinated, since: epoch, pre: p.pre}
+			a = &adaptation{id: p.id, seed: p.seed, kernel: p.kernel, stage: graft.Germinated, since: epoch, pre: p.pre, issued: p.issued}
 			if t.p.undone(p.issued, epoch) {
 				// The rollback overtook the result. Taken for one that lives, it got the
 				// report of the next adaptation of its seed.

@@ -43,7 +43,7 @@ type participant struct {
 	standing   standing
 	offer      offer
 	last       offer  // restored last
-	backs      []back // where this life went back to, the newest last
+	backs      []back // where the run went back to, the newest last
 	confirmed  bool
 	generation uint32 // 0: without memory of the run
 	lease      int64
@@ -57,6 +57,29 @@ type participant struct {
 type back struct {
 	generation uint32 // that began with it
 	epoch      int64
+}
+
+// older are rollbacks that a checkpoint knows, and those known already.
+func older(saved []*statev2.WentBack, known []back) []back {
+	var all []back
+	for _, b := range saved {
+		if len(known) == 0 || b.Generation < known[0].generation {
+			all = append(all, back{b.Generation, b.Epoch})
+		}
+	}
+	return append(all, known...)
+}
+
+// newest are as many as anything may still depend on: no result is later.
+func newest(backs []back) []back { return backs[max(len(backs)-formerly, 0):] }
+
+// saved is what a checkpoint is told of the rollbacks.
+func (p *participant) saved() []*statev2.WentBack {
+	var list []*statev2.WentBack
+	for _, b := range p.backs {
+		list = append(list, &statev2.WentBack{Generation: b.generation, Epoch: b.epoch})
+	}
+	return list
 }
 
 // undone says whether what took effect in an epoch of a generation was taken
@@ -83,7 +106,9 @@ func (t *tamiyo) part(m *trainingv2.StatePartRequest) {
 	if !t.p.works() || m.Generation != t.p.generation {
 		return
 	}
-	data := t.mind.save(t.policy.Version()).AppendCanonical(nil)
+	state := t.mind.save(t.policy.Version())
+	state.Backs = t.p.saved()
+	data := state.AppendCanonical(nil)
 	t.env.Clock.Work(gpu.Snapshot, (len(data)+4095)/4096)
 	sum := sha256.Sum256(data)
 	t.env.Net.Send(t.job.Tolaria, &trainingv2.StatePart{CheckpointId: m.CheckpointId, Subsystem: Subsystem,
@@ -175,10 +200,9 @@ func (t *tamiyo) restore() {
 	p.last, p.confirmed, p.generation = o, false, o.generation
 	p.last.state = nil
 	p.standing, p.offer = active, offer{}
-	if len(p.backs) == formerly { // no result is as late as that
-		p.backs = p.backs[:copy(p.backs, p.backs[1:])]
-	}
-	p.backs = append(p.backs, back{o.generation, o.epoch})
+	// Former lives went back as well: what the checkpoint says of that is before what
+	// this one knows.
+	p.backs = newest(append(older(o.state.GetBacks(), p.backs), back{o.generation, o.epoch}))
 	t.signal = answered{}
 	t.declare(evidencev2.RollbackStep_RB_RESTORED, &o, "")
 	t.reconcile(lastLoss(was.recent))
@@ -190,7 +214,10 @@ func (t *tamiyo) restore() {
 func (t *tamiyo) reconcile(loss float64) {
 	t.unread = t.journal.log == nil
 	if !t.unread {
-		t.undone = append(t.undone, t.mind.reconcile(t.p.last.epoch, t.journal.opened(), t.journal.reported)...)
+		t.undone = append(t.undone, t.mind.reconcile(t.p.last.epoch, t.journal.opened(), t.journal.reported, func(a *adaptation) bool {
+			// What an older version wrote says nothing of its generation.
+			return a.issued > 0 && t.p.undone(a.issued, a.since)
+		})...)
 	}
 	t.reportUndone(loss)
 }

@@ -70,7 +70,7 @@ func TestRestoredMindAgainstTheLog(t *testing.T) {
 	m.add(&adaptation{id: "kept", since: 3})
 	m.add(&adaptation{id: "told", since: 2})
 	r := load(m.save("v"))
-	undone := r.reconcile(4, []*adaptation{{id: "kept", since: 3}, {id: "late", since: 3}, {id: "undone", since: 4}}, map[string]bool{"told": true})
+	undone := r.reconcile(4, []*adaptation{{id: "kept", since: 3}, {id: "late", since: 3}, {id: "undone", since: 4}}, map[string]bool{"told": true}, func(*adaptation) bool { return false })
 	if len(undone) != 1 || undone[0].id != "undone" {
 		t.Errorf("undone: %v", undone)
 	}

@@ -29,6 +29,7 @@ type adaptation struct {
 	kernel   string
 	stage    graft.Stage
 	since    int64
+	issued   uint32 // the generation of its command
 	pre      float64
 	reported bool // in a time that was rolled back: it is never reported again
 }
@@ -177,12 +178,12 @@ func (m *mind) save(version string) *statev2.TamiyoState {
 
 func (a *adaptation) proto() *statev2.OpenAdaptation {
 	return &statev2.OpenAdaptation{CommandId: a.id, Seed: a.seed.Proto(), KernelArtifactId: a.kernel,
-		Stage: a.stage, SinceEpoch: a.since, PreMetric: a.pre}
+		Stage: a.stage, SinceEpoch: a.since, PreMetric: a.pre, Generation: a.issued}
 }
 
 func adaptationFrom(p *statev2.OpenAdaptation) *adaptation {
 	return &adaptation{id: p.CommandId, seed: graft.RefOf(p.Seed), kernel: p.KernelArtifactId,
-		stage: p.Stage, since: p.SinceEpoch, pre: p.PreMetric}
+		stage: p.Stage, since: p.SinceEpoch, pre: p.PreMetric, issued: p.Generation}
 }
 
 // load is the mind that a checkpoint holds. What telemetry said is forgotten:
@@ -197,10 +198,12 @@ func load(s *statev2.TamiyoState) mind {
 
 // reconcile compares a mind that was restored to an epoch with the log, which
 // knows of every adaptation that ever began and of every report. It returns
-// those that began later: they never happened, and are reported ROLLED_BACK.
+// those that began later: they never happened, and are reported ROLLED_BACK. So are
+// those that an earlier rollback took back, of which the log never heard: a life that
+// ended before its log was open again could not say so.
 // One that began before and is missing had its result still on the way when the
 // checkpoint was taken: the seed is there, and so is its adaptation.
-func (m *mind) reconcile(epoch int64, logged []*adaptation, reported map[string]bool) (undone []*adaptation) {
+func (m *mind) reconcile(epoch int64, logged []*adaptation, reported map[string]bool, back func(*adaptation) bool) (undone []*adaptation) {
 	for _, a := range m.open {
 		a.reported = reported[a.id]
 	}
@@ -208,7 +211,7 @@ func (m *mind) reconcile(epoch int64, logged []*adaptation, reported map[string]
 		if m.find(a.id) != nil {
 			continue
 		}
-		if a.since >= epoch {
+		if a.since >= epoch || back(a) {
 			undone = append(undone, a)
 		} else {
 			m.add(a)

@@ -238,6 +238,7 @@ var constructors = map[string]func() canon.Message{
 	"esper.state.v2.TamiyoRecord":                 func() canon.Message { return new(v217.TamiyoRecord) },
 	"esper.state.v2.TamiyoState":                  func() canon.Message { return new(v217.TamiyoState) },
 	"esper.state.v2.UrabraskRecord":               func() canon.Message { return new(v217.UrabraskRecord) },
+	"esper.state.v2.WentBack":                     func() canon.Message { return new(v217.WentBack) },
 	"esper.system_state.v1.SeedState":             func() canon.Message { return new(v11.SeedState) },
 	"esper.system_state.v1.SystemStatePacket":     func() canon.Message { return new(v11.SystemStatePacket) },
 	"esper.system_state.v2.LayerInfo":             func() canon.Message { return new(v218.LayerInfo) },

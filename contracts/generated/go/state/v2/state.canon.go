@@ -1946,6 +1946,7 @@ var schemaOfOpenAdaptation = canon.Schema{
 		{Number: 4, Name: "stage", Wire: 0, Elem: 2},
 		{Number: 5, Name: "since_epoch", Wire: 0, Elem: 2},
 		{Number: 6, Name: "pre_metric", Wire: 1, Elem: 2},
+		{Number: 7, Name: "generation", Wire: 0, Elem: 2},
 	},
 }
 
@@ -1979,6 +1980,9 @@ func (m *OpenAdaptation) CanonicalSize() int {
 	if math.Float64bits(m.PreMetric) != 0 {
 		n += 9
 	}
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
 	return n
 }
 
@@ -1998,6 +2002,11 @@ func (m *OpenAdaptation) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x38
 	}
 	if math.Float64bits(m.PreMetric) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.PreMetric))
@@ -2133,6 +2142,22 @@ func (m *OpenAdaptation) ParseCanonical(b []byte) error {
 	} else {
 		m.PreMetric = 0
 	}
+	if tag == 0x38 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfOpenAdaptation.Fail(7, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfOpenAdaptation.Fail(7, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfOpenAdaptation.Fail(7, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
 	if tag != canon.End {
 		return schemaOfOpenAdaptation.Unexpected(b, tag, i)
 	}
@@ -2171,6 +2196,128 @@ func (m *OpenAdaptation) IdentityHash(h uint64) uint64 {
 	return canon.Mix(h, 0)
 }
 
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *OpenAdaptation) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if m.Generation != 0 {
+		n = max(n, 3)
+	}
+	return n
+}
+
+var schemaOfWentBack = canon.Schema{
+	Name: "esper.state.v2.WentBack",
+	Fields: []canon.Field{
+		{Number: 1, Name: "generation", Wire: 0, Elem: 2},
+		{Number: 2, Name: "epoch", Wire: 0, Elem: 2},
+	},
+}
+
+// FullName implements canon.Message.
+func (m *WentBack) FullName() string { return schemaOfWentBack.Name }
+
+// CanonicalSize implements canon.Message.
+func (m *WentBack) CanonicalSize() int {
+	if m == nil {
+		return 0
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.SizeUnknown(m)
+	}
+	n := 0
+	if m.Generation != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Generation))
+	}
+	if m.Epoch != 0 {
+		n += 1 + canon.SizeUvarint(uint64(m.Epoch))
+	}
+	return n
+}
+
+// AppendCanonical implements canon.Message.
+func (m *WentBack) AppendCanonical(b []byte) []byte {
+	b = canon.Extend(b, m.CanonicalSize())
+	m.BackwardCanonical(b)
+	return b
+}
+
+// BackwardCanonical writes the canonical encoding to the end of b and
+// returns where it starts. Generated code calls it.
+func (m *WentBack) BackwardCanonical(b []byte) int {
+	i := len(b)
+	if m == nil {
+		return i
+	}
+	if len(m.unknownFields) != 0 {
+		return canon.BackwardUnknown(b, m)
+	}
+	if m.Epoch != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Epoch))
+		i--
+		b[i] = 0x10
+	}
+	if m.Generation != 0 {
+		i = canon.PutUvarint(b, i, uint64(m.Generation))
+		i--
+		b[i] = 0x08
+	}
+	return i
+}
+
+// ParseCanonical implements canon.Message.
+func (m *WentBack) ParseCanonical(b []byte) error {
+	m.unknownFields = nil
+	tag, i := canon.Tag(b, 0)
+	if tag == 0x08 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfWentBack.Fail(1, canon.Reason(-n), i)
+		}
+		if v > math.MaxUint32 {
+			return schemaOfWentBack.Fail(1, canon.Overflow, i)
+		}
+		if v == 0 {
+			return schemaOfWentBack.Fail(1, canon.ExplicitZero, i)
+		}
+		m.Generation = uint32(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Generation = 0
+	}
+	if tag == 0x10 {
+		v, n := canon.Uvarint(b, i)
+		if n < 0 {
+			return schemaOfWentBack.Fail(2, canon.Reason(-n), i)
+		}
+		if v == 0 {
+			return schemaOfWentBack.Fail(2, canon.ExplicitZero, i)
+		}
+		m.Epoch = int64(v)
+		tag, i = canon.Tag(b, n)
+	} else {
+		m.Epoch = 0
+	}
+	if tag != canon.End {
+		return schemaOfWentBack.Unexpected(b, tag, i)
+	}
+	return nil
+}
+
+// IdentityHash implements canon.Message.
+func (m *WentBack) IdentityHash(h uint64) uint64 {
+	if m == nil {
+		return h
+	}
+	if m.Epoch != 0 {
+		h = canon.Mix(h, 2)
+		h = canon.Mix(h, uint64(uint64(m.Epoch)))
+	}
+	return canon.Mix(h, 0)
+}
+
 var schemaOfTamiyoState = canon.Schema{
 	Name: "esper.state.v2.TamiyoState",
 	Fields: []canon.Field{
@@ -2180,6 +2327,7 @@ var schemaOfTamiyoState = canon.Schema{
 		{Number: 4, Name: "adaptations", Wire: 2, Elem: 2, List: true},
 		{Number: 5, Name: "last_adaptation_epoch", Wire: 0, Elem: 2},
 		{Number: 6, Name: "learning_rate", Wire: 1, Elem: 2},
+		{Number: 7, Name: "backs", Wire: 2, Elem: 2, List: true},
 	},
 }
 
@@ -2216,6 +2364,12 @@ func (m *TamiyoState) CanonicalSize() int {
 	if math.Float64bits(m.LearningRate) != 0 {
 		n += 9
 	}
+	if len(m.Backs) != 0 {
+		n += 1 * len(m.Backs)
+		for _, v := range m.Backs {
+			n += canon.SizeSpan(v.CanonicalSize())
+		}
+	}
 	return n
 }
 
@@ -2235,6 +2389,14 @@ func (m *TamiyoState) BackwardCanonical(b []byte) int {
 	}
 	if len(m.unknownFields) != 0 {
 		return canon.BackwardUnknown(b, m)
+	}
+	if len(m.Backs) != 0 {
+		for k := len(m.Backs) - 1; k >= 0; k-- {
+			at := m.Backs[k].BackwardCanonical(b[:i])
+			i = canon.PutUvarint(b, at, uint64(i-at))
+			i--
+			b[i] = 0x3a
+		}
 	}
 	if math.Float64bits(m.LearningRate) != 0 {
 		i = canon.PutFixed64(b, i, math.Float64bits(m.LearningRate))
@@ -2370,6 +2532,18 @@ func (m *TamiyoState) ParseCanonical(b []byte) error {
 	} else {
 		m.LearningRate = 0
 	}
+	m.Backs = m.Backs[:0]
+	for tag == 0x3a {
+		at, n := canon.Span(b, i)
+		if n < 0 {
+			return schemaOfTamiyoState.Fail(7, canon.Reason(-n), at)
+		}
+		v := canon.Next(&m.Backs)
+		if err := v.ParseCanonical(b[at:n]); err != nil {
+			return canon.Within(err, at)
+		}
+		tag, i = canon.Tag(b, n)
+	}
 	if tag != canon.End {
 		return schemaOfTamiyoState.Unexpected(b, tag, i)
 	}
@@ -2409,7 +2583,30 @@ func (m *TamiyoState) IdentityHash(h uint64) uint64 {
 		h = canon.Mix(h, 6)
 		h = canon.Mix(h, uint64(math.Float64bits(m.LearningRate)))
 	}
+	if len(m.Backs) != 0 {
+		h = canon.Mix(h, 7|uint64(len(m.Backs))<<32)
+		for _, v := range m.Backs {
+			h = v.IdentityHash(h)
+		}
+	}
 	return canon.Mix(h, 0)
+}
+
+// MinorNeeded is the oldest minor version that has all that m holds.
+func (m *TamiyoState) MinorNeeded() uint32 {
+	n := uint32(0)
+	if m == nil {
+		return n
+	}
+	if len(m.Adaptations) != 0 {
+		for _, v := range m.Adaptations {
+			n = max(n, v.MinorNeeded())
+		}
+	}
+	if len(m.Backs) != 0 {
+		n = max(n, 3)
+	}
+	return n
 }
 
 var schemaOfLineageCommand = canon.Schema{
@@ -4672,6 +4869,9 @@ func (m *TamiyoRecord) MinorNeeded() uint32 {
 	}
 	if m.Issued != nil {
 		n = max(n, m.Issued.MinorNeeded())
+	}
+	if m.Opened != nil {
+		n = max(n, m.Opened.MinorNeeded())
 	}
 	if len(m.PolicyVersion) != 0 {
 		n = max(n, 2)

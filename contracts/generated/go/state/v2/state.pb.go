@@ -729,6 +729,7 @@ type OpenAdaptation struct {
 	Stage            v2.SeedStage           `protobuf:"varint,4,opt,name=stage,proto3,enum=esper.telemetry.v2.SeedStage" json:"stage,omitempty"`
 	SinceEpoch       int64                  `protobuf:"varint,5,opt,name=since_epoch,json=sinceEpoch,proto3" json:"since_epoch,omitempty"`
 	PreMetric        float64                `protobuf:"fixed64,6,opt,name=pre_metric,json=preMetric,proto3" json:"pre_metric,omitempty"`
+	Generation       uint32                 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"` // in which its command was given
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -805,6 +806,66 @@ func (x *OpenAdaptation) GetPreMetric() float64 {
 	return 0
 }
 
+func (x *OpenAdaptation) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// WentBack is a rollback as far as it says what never happened.
+type WentBack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint32                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"` // that began with it
+	Epoch         int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WentBack) Reset() {
+	*x = WentBack{}
+	mi := &file_v2_state_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WentBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WentBack) ProtoMessage() {}
+
+func (x *WentBack) ProtoReflect() protoreflect.Message {
+	mi := &file_v2_state_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WentBack.ProtoReflect.Descriptor instead.
+func (*WentBack) Descriptor() ([]byte, []int) {
+	return file_v2_state_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WentBack) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *WentBack) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // TamiyoState is Tamiyo's part.
 type TamiyoState struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
@@ -814,13 +875,14 @@ type TamiyoState struct {
 	Adaptations         []*OpenAdaptation      `protobuf:"bytes,4,rep,name=adaptations,proto3" json:"adaptations,omitempty"`
 	LastAdaptationEpoch int64                  `protobuf:"varint,5,opt,name=last_adaptation_epoch,json=lastAdaptationEpoch,proto3" json:"last_adaptation_epoch,omitempty"`
 	LearningRate        float64                `protobuf:"fixed64,6,opt,name=learning_rate,json=learningRate,proto3" json:"learning_rate,omitempty"`
+	Backs               []*WentBack            `protobuf:"bytes,7,rep,name=backs,proto3" json:"backs,omitempty"` // the newest last
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
 
 func (x *TamiyoState) Reset() {
 	*x = TamiyoState{}
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +894,7 @@ func (x *TamiyoState) String() string {
 func (*TamiyoState) ProtoMessage() {}
 
 func (x *TamiyoState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[9]
+	mi := &file_v2_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +907,7 @@ func (x *TamiyoState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TamiyoState.ProtoReflect.Descriptor instead.
 func (*TamiyoState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{9}
+	return file_v2_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TamiyoState) GetEpoch() int64 {
@@ -890,6 +952,13 @@ func (x *TamiyoState) GetLearningRate() float64 {
 	return 0
 }
 
+func (x *TamiyoState) GetBacks() []*WentBack {
+	if x != nil {
+		return x.Backs
+	}
+	return nil
+}
+
 // LineageCommand is one adaptation that changed what was trained.
 type LineageCommand struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -903,7 +972,7 @@ type LineageCommand struct {
 
 func (x *LineageCommand) Reset() {
 	*x = LineageCommand{}
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +984,7 @@ func (x *LineageCommand) String() string {
 func (*LineageCommand) ProtoMessage() {}
 
 func (x *LineageCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[10]
+	mi := &file_v2_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +997,7 @@ func (x *LineageCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageCommand.ProtoReflect.Descriptor instead.
 func (*LineageCommand) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{10}
+	return file_v2_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LineageCommand) GetCommandId() string {
@@ -976,7 +1045,7 @@ type LineageEpoch struct {
 
 func (x *LineageEpoch) Reset() {
 	*x = LineageEpoch{}
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1057,7 @@ func (x *LineageEpoch) String() string {
 func (*LineageEpoch) ProtoMessage() {}
 
 func (x *LineageEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[11]
+	mi := &file_v2_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1070,7 @@ func (x *LineageEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageEpoch.ProtoReflect.Descriptor instead.
 func (*LineageEpoch) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{11}
+	return file_v2_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LineageEpoch) GetEpoch() int64 {
@@ -1073,7 +1142,7 @@ type Lineage struct {
 
 func (x *Lineage) Reset() {
 	*x = Lineage{}
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1154,7 @@ func (x *Lineage) String() string {
 func (*Lineage) ProtoMessage() {}
 
 func (x *Lineage) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[12]
+	mi := &file_v2_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1167,7 @@ func (x *Lineage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lineage.ProtoReflect.Descriptor instead.
 func (*Lineage) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{12}
+	return file_v2_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Lineage) GetTrainingRunId() string {
@@ -1140,7 +1209,7 @@ type LineageKernel struct {
 
 func (x *LineageKernel) Reset() {
 	*x = LineageKernel{}
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1221,7 @@ func (x *LineageKernel) String() string {
 func (*LineageKernel) ProtoMessage() {}
 
 func (x *LineageKernel) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[13]
+	mi := &file_v2_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1234,7 @@ func (x *LineageKernel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineageKernel.ProtoReflect.Descriptor instead.
 func (*LineageKernel) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{13}
+	return file_v2_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LineageKernel) GetKernelArtifactId() string {
@@ -1197,7 +1266,7 @@ type ModelExport struct {
 
 func (x *ModelExport) Reset() {
 	*x = ModelExport{}
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1278,7 @@ func (x *ModelExport) String() string {
 func (*ModelExport) ProtoMessage() {}
 
 func (x *ModelExport) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[14]
+	mi := &file_v2_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1291,7 @@ func (x *ModelExport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelExport.ProtoReflect.Descriptor instead.
 func (*ModelExport) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{14}
+	return file_v2_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ModelExport) GetGraph() string {
@@ -1285,7 +1354,7 @@ type CommandRecord struct {
 
 func (x *CommandRecord) Reset() {
 	*x = CommandRecord{}
-	mi := &file_v2_state_proto_msgTypes[15]
+	mi := &file_v2_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1366,7 @@ func (x *CommandRecord) String() string {
 func (*CommandRecord) ProtoMessage() {}
 
 func (x *CommandRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[15]
+	mi := &file_v2_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1379,7 @@ func (x *CommandRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRecord.ProtoReflect.Descriptor instead.
 func (*CommandRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{15}
+	return file_v2_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CommandRecord) GetCommand() *v22.AdaptationCommand {
@@ -1386,7 +1455,7 @@ type CoordinatorRecord struct {
 
 func (x *CoordinatorRecord) Reset() {
 	*x = CoordinatorRecord{}
-	mi := &file_v2_state_proto_msgTypes[16]
+	mi := &file_v2_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1467,7 @@ func (x *CoordinatorRecord) String() string {
 func (*CoordinatorRecord) ProtoMessage() {}
 
 func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[16]
+	mi := &file_v2_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1480,7 @@ func (x *CoordinatorRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoordinatorRecord.ProtoReflect.Descriptor instead.
 func (*CoordinatorRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{16}
+	return file_v2_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CoordinatorRecord) GetRollbackId() string {
@@ -1538,7 +1607,7 @@ type TamiyoRecord struct {
 
 func (x *TamiyoRecord) Reset() {
 	*x = TamiyoRecord{}
-	mi := &file_v2_state_proto_msgTypes[17]
+	mi := &file_v2_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1619,7 @@ func (x *TamiyoRecord) String() string {
 func (*TamiyoRecord) ProtoMessage() {}
 
 func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[17]
+	mi := &file_v2_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1632,7 @@ func (x *TamiyoRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TamiyoRecord.ProtoReflect.Descriptor instead.
 func (*TamiyoRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{17}
+	return file_v2_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TamiyoRecord) GetIssued() *v22.AdaptationCommand {
@@ -1670,7 +1739,7 @@ type CheckpointHeader struct {
 
 func (x *CheckpointHeader) Reset() {
 	*x = CheckpointHeader{}
-	mi := &file_v2_state_proto_msgTypes[18]
+	mi := &file_v2_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1751,7 @@ func (x *CheckpointHeader) String() string {
 func (*CheckpointHeader) ProtoMessage() {}
 
 func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[18]
+	mi := &file_v2_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1764,7 @@ func (x *CheckpointHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointHeader.ProtoReflect.Descriptor instead.
 func (*CheckpointHeader) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{18}
+	return file_v2_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CheckpointHeader) GetCheckpointId() string {
@@ -1740,7 +1809,7 @@ type AssetRecord struct {
 
 func (x *AssetRecord) Reset() {
 	*x = AssetRecord{}
-	mi := &file_v2_state_proto_msgTypes[19]
+	mi := &file_v2_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1821,7 @@ func (x *AssetRecord) String() string {
 func (*AssetRecord) ProtoMessage() {}
 
 func (x *AssetRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[19]
+	mi := &file_v2_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1834,7 @@ func (x *AssetRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetRecord.ProtoReflect.Descriptor instead.
 func (*AssetRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{19}
+	return file_v2_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AssetRecord) GetAssetId() string {
@@ -1805,7 +1874,7 @@ type KarnRecord struct {
 
 func (x *KarnRecord) Reset() {
 	*x = KarnRecord{}
-	mi := &file_v2_state_proto_msgTypes[20]
+	mi := &file_v2_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1886,7 @@ func (x *KarnRecord) String() string {
 func (*KarnRecord) ProtoMessage() {}
 
 func (x *KarnRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[20]
+	mi := &file_v2_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1899,7 @@ func (x *KarnRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnRecord.ProtoReflect.Descriptor instead.
 func (*KarnRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{20}
+	return file_v2_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KarnRecord) GetDesign() *KarnDesign {
@@ -1892,7 +1961,7 @@ type KarnDesign struct {
 
 func (x *KarnDesign) Reset() {
 	*x = KarnDesign{}
-	mi := &file_v2_state_proto_msgTypes[21]
+	mi := &file_v2_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +1973,7 @@ func (x *KarnDesign) String() string {
 func (*KarnDesign) ProtoMessage() {}
 
 func (x *KarnDesign) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[21]
+	mi := &file_v2_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +1986,7 @@ func (x *KarnDesign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnDesign.ProtoReflect.Descriptor instead.
 func (*KarnDesign) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{21}
+	return file_v2_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KarnDesign) GetBlueprintId() string {
@@ -1990,7 +2059,7 @@ type KarnReward struct {
 
 func (x *KarnReward) Reset() {
 	*x = KarnReward{}
-	mi := &file_v2_state_proto_msgTypes[22]
+	mi := &file_v2_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2071,7 @@ func (x *KarnReward) String() string {
 func (*KarnReward) ProtoMessage() {}
 
 func (x *KarnReward) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[22]
+	mi := &file_v2_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2084,7 @@ func (x *KarnReward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KarnReward.ProtoReflect.Descriptor instead.
 func (*KarnReward) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{22}
+	return file_v2_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KarnReward) GetReportId() string {
@@ -2079,7 +2148,7 @@ type CompileJob struct {
 
 func (x *CompileJob) Reset() {
 	*x = CompileJob{}
-	mi := &file_v2_state_proto_msgTypes[23]
+	mi := &file_v2_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2160,7 @@ func (x *CompileJob) String() string {
 func (*CompileJob) ProtoMessage() {}
 
 func (x *CompileJob) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[23]
+	mi := &file_v2_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2173,7 @@ func (x *CompileJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompileJob.ProtoReflect.Descriptor instead.
 func (*CompileJob) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{23}
+	return file_v2_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CompileJob) GetJobId() string {
@@ -2231,7 +2300,7 @@ type UrabraskRecord struct {
 
 func (x *UrabraskRecord) Reset() {
 	*x = UrabraskRecord{}
-	mi := &file_v2_state_proto_msgTypes[24]
+	mi := &file_v2_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2312,7 @@ func (x *UrabraskRecord) String() string {
 func (*UrabraskRecord) ProtoMessage() {}
 
 func (x *UrabraskRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[24]
+	mi := &file_v2_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2325,7 @@ func (x *UrabraskRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UrabraskRecord.ProtoReflect.Descriptor instead.
 func (*UrabraskRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{24}
+	return file_v2_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UrabraskRecord) GetVerdict() *v27.StoreReport {
@@ -2285,7 +2354,7 @@ type NissaRecord struct {
 
 func (x *NissaRecord) Reset() {
 	*x = NissaRecord{}
-	mi := &file_v2_state_proto_msgTypes[25]
+	mi := &file_v2_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2366,7 @@ func (x *NissaRecord) String() string {
 func (*NissaRecord) ProtoMessage() {}
 
 func (x *NissaRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[25]
+	mi := &file_v2_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2379,7 @@ func (x *NissaRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NissaRecord.ProtoReflect.Descriptor instead.
 func (*NissaRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{25}
+	return file_v2_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NissaRecord) GetAudit() *v28.AuditRecord {
@@ -2345,7 +2414,7 @@ type NarsetRecord struct {
 
 func (x *NarsetRecord) Reset() {
 	*x = NarsetRecord{}
-	mi := &file_v2_state_proto_msgTypes[26]
+	mi := &file_v2_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2426,7 @@ func (x *NarsetRecord) String() string {
 func (*NarsetRecord) ProtoMessage() {}
 
 func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[26]
+	mi := &file_v2_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2439,7 @@ func (x *NarsetRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NarsetRecord.ProtoReflect.Descriptor instead.
 func (*NarsetRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{26}
+	return file_v2_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NarsetRecord) GetSummary() *v28.RegionSummary {
@@ -2402,7 +2471,7 @@ type MycosynthRecord struct {
 
 func (x *MycosynthRecord) Reset() {
 	*x = MycosynthRecord{}
-	mi := &file_v2_state_proto_msgTypes[27]
+	mi := &file_v2_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2483,7 @@ func (x *MycosynthRecord) String() string {
 func (*MycosynthRecord) ProtoMessage() {}
 
 func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[27]
+	mi := &file_v2_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2496,7 @@ func (x *MycosynthRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MycosynthRecord.ProtoReflect.Descriptor instead.
 func (*MycosynthRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{27}
+	return file_v2_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MycosynthRecord) GetRequest() *v28.ConfigRequest {
@@ -2478,7 +2547,7 @@ type ConfigRecord struct {
 
 func (x *ConfigRecord) Reset() {
 	*x = ConfigRecord{}
-	mi := &file_v2_state_proto_msgTypes[28]
+	mi := &file_v2_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2559,7 @@ func (x *ConfigRecord) String() string {
 func (*ConfigRecord) ProtoMessage() {}
 
 func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[28]
+	mi := &file_v2_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2572,7 @@ func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigRecord.ProtoReflect.Descriptor instead.
 func (*ConfigRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{28}
+	return file_v2_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConfigRecord) GetChange() *v28.ConfigChange {
@@ -2546,7 +2615,7 @@ type Experience struct {
 
 func (x *Experience) Reset() {
 	*x = Experience{}
-	mi := &file_v2_state_proto_msgTypes[29]
+	mi := &file_v2_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2627,7 @@ func (x *Experience) String() string {
 func (*Experience) ProtoMessage() {}
 
 func (x *Experience) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[29]
+	mi := &file_v2_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2640,7 @@ func (x *Experience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Experience.ProtoReflect.Descriptor instead.
 func (*Experience) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{29}
+	return file_v2_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Experience) GetReportId() string {
@@ -2656,7 +2725,7 @@ type PolicyCheck struct {
 
 func (x *PolicyCheck) Reset() {
 	*x = PolicyCheck{}
-	mi := &file_v2_state_proto_msgTypes[30]
+	mi := &file_v2_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2737,7 @@ func (x *PolicyCheck) String() string {
 func (*PolicyCheck) ProtoMessage() {}
 
 func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[30]
+	mi := &file_v2_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +2750,7 @@ func (x *PolicyCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyCheck.ProtoReflect.Descriptor instead.
 func (*PolicyCheck) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{30}
+	return file_v2_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PolicyCheck) GetName() string {
@@ -2726,7 +2795,7 @@ type PolicyRecord struct {
 
 func (x *PolicyRecord) Reset() {
 	*x = PolicyRecord{}
-	mi := &file_v2_state_proto_msgTypes[31]
+	mi := &file_v2_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2807,7 @@ func (x *PolicyRecord) String() string {
 func (*PolicyRecord) ProtoMessage() {}
 
 func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[31]
+	mi := &file_v2_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2820,7 @@ func (x *PolicyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRecord.ProtoReflect.Descriptor instead.
 func (*PolicyRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{31}
+	return file_v2_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PolicyRecord) GetVersion() string {
@@ -2850,7 +2919,7 @@ type LearnerState struct {
 
 func (x *LearnerState) Reset() {
 	*x = LearnerState{}
-	mi := &file_v2_state_proto_msgTypes[32]
+	mi := &file_v2_state_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +2931,7 @@ func (x *LearnerState) String() string {
 func (*LearnerState) ProtoMessage() {}
 
 func (x *LearnerState) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[32]
+	mi := &file_v2_state_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +2944,7 @@ func (x *LearnerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnerState.ProtoReflect.Descriptor instead.
 func (*LearnerState) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{32}
+	return file_v2_state_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LearnerState) GetWeights() []float32 {
@@ -2915,7 +2984,7 @@ type SimicRecord struct {
 
 func (x *SimicRecord) Reset() {
 	*x = SimicRecord{}
-	mi := &file_v2_state_proto_msgTypes[33]
+	mi := &file_v2_state_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +2996,7 @@ func (x *SimicRecord) String() string {
 func (*SimicRecord) ProtoMessage() {}
 
 func (x *SimicRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[33]
+	mi := &file_v2_state_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3009,7 @@ func (x *SimicRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimicRecord.ProtoReflect.Descriptor instead.
 func (*SimicRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{33}
+	return file_v2_state_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SimicRecord) GetExperience() *Experience {
@@ -2998,7 +3067,7 @@ type SimicSnapshot struct {
 
 func (x *SimicSnapshot) Reset() {
 	*x = SimicSnapshot{}
-	mi := &file_v2_state_proto_msgTypes[34]
+	mi := &file_v2_state_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3079,7 @@ func (x *SimicSnapshot) String() string {
 func (*SimicSnapshot) ProtoMessage() {}
 
 func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[34]
+	mi := &file_v2_state_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3092,7 @@ func (x *SimicSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SimicSnapshot.ProtoReflect.Descriptor instead.
 func (*SimicSnapshot) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{34}
+	return file_v2_state_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SimicSnapshot) GetExperiences() []*Experience {
@@ -3065,7 +3134,7 @@ type CompatibilityMatrix struct {
 
 func (x *CompatibilityMatrix) Reset() {
 	*x = CompatibilityMatrix{}
-	mi := &file_v2_state_proto_msgTypes[35]
+	mi := &file_v2_state_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3146,7 @@ func (x *CompatibilityMatrix) String() string {
 func (*CompatibilityMatrix) ProtoMessage() {}
 
 func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[35]
+	mi := &file_v2_state_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3159,7 @@ func (x *CompatibilityMatrix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompatibilityMatrix.ProtoReflect.Descriptor instead.
 func (*CompatibilityMatrix) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{35}
+	return file_v2_state_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CompatibilityMatrix) GetCells() []float64 {
@@ -3123,7 +3192,7 @@ type PruningRecord struct {
 
 func (x *PruningRecord) Reset() {
 	*x = PruningRecord{}
-	mi := &file_v2_state_proto_msgTypes[36]
+	mi := &file_v2_state_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3135,7 +3204,7 @@ func (x *PruningRecord) String() string {
 func (*PruningRecord) ProtoMessage() {}
 
 func (x *PruningRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_v2_state_proto_msgTypes[36]
+	mi := &file_v2_state_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3148,7 +3217,7 @@ func (x *PruningRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruningRecord.ProtoReflect.Descriptor instead.
 func (*PruningRecord) Descriptor() ([]byte, []int) {
-	return file_v2_state_proto_rawDescGZIP(), []int{36}
+	return file_v2_state_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PruningRecord) GetIdempotencyKey() string {
@@ -3274,7 +3343,7 @@ const file_v2_state_proto_rawDesc = "" +
 	"\n" +
 	"full_steps\x18\x02 \x01(\x04R\tfullSteps\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12.\n" +
-	"\x13applied_command_ids\x18\x04 \x03(\tR\x11appliedCommandIds\"\x83\x02\n" +
+	"\x13applied_command_ids\x18\x04 \x03(\tR\x11appliedCommandIds\"\xa9\x02\n" +
 	"\x0eOpenAdaptation\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12/\n" +
@@ -3284,14 +3353,23 @@ const file_v2_state_proto_rawDesc = "" +
 	"\vsince_epoch\x18\x05 \x01(\x03R\n" +
 	"sinceEpoch\x12\x1d\n" +
 	"\n" +
-	"pre_metric\x18\x06 \x01(\x01R\tpreMetric\"\x8a\x02\n" +
+	"pre_metric\x18\x06 \x01(\x01R\tpreMetric\x12$\n" +
+	"\n" +
+	"generation\x18\a \x01(\rB\x04\xe0\xf3\x18\x03R\n" +
+	"generation\"F\n" +
+	"\bWentBack\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\rR\n" +
+	"generation\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x03R\x05epoch:\x04\xe8\xf4\x18\x03\"\xc0\x02\n" +
 	"\vTamiyoState\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12%\n" +
 	"\x0epolicy_version\x18\x02 \x01(\tR\rpolicyVersion\x12#\n" +
 	"\rrecent_losses\x18\x03 \x03(\x01R\frecentLosses\x12@\n" +
 	"\vadaptations\x18\x04 \x03(\v2\x1e.esper.state.v2.OpenAdaptationR\vadaptations\x122\n" +
 	"\x15last_adaptation_epoch\x18\x05 \x01(\x03R\x13lastAdaptationEpoch\x12#\n" +
-	"\rlearning_rate\x18\x06 \x01(\x01R\flearningRate\"\xac\x01\n" +
+	"\rlearning_rate\x18\x06 \x01(\x01R\flearningRate\x124\n" +
+	"\x05backs\x18\a \x03(\v2\x18.esper.state.v2.WentBackB\x04\xe0\xf3\x18\x03R\x05backs\"\xac\x01\n" +
 	"\x0eLineageCommand\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12/\n" +
@@ -3528,7 +3606,7 @@ func file_v2_state_proto_rawDescGZIP() []byte {
 	return file_v2_state_proto_rawDescData
 }
 
-var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_v2_state_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_v2_state_proto_goTypes = []any{
 	(*HostState)(nil),             // 0: esper.state.v2.HostState
 	(*HostMask)(nil),              // 1: esper.state.v2.HostMask
@@ -3539,121 +3617,123 @@ var file_v2_state_proto_goTypes = []any{
 	(*SlotState)(nil),             // 6: esper.state.v2.SlotState
 	(*KasminaState)(nil),          // 7: esper.state.v2.KasminaState
 	(*OpenAdaptation)(nil),        // 8: esper.state.v2.OpenAdaptation
-	(*TamiyoState)(nil),           // 9: esper.state.v2.TamiyoState
-	(*LineageCommand)(nil),        // 10: esper.state.v2.LineageCommand
-	(*LineageEpoch)(nil),          // 11: esper.state.v2.LineageEpoch
-	(*Lineage)(nil),               // 12: esper.state.v2.Lineage
-	(*LineageKernel)(nil),         // 13: esper.state.v2.LineageKernel
-	(*ModelExport)(nil),           // 14: esper.state.v2.ModelExport
-	(*CommandRecord)(nil),         // 15: esper.state.v2.CommandRecord
-	(*CoordinatorRecord)(nil),     // 16: esper.state.v2.CoordinatorRecord
-	(*TamiyoRecord)(nil),          // 17: esper.state.v2.TamiyoRecord
-	(*CheckpointHeader)(nil),      // 18: esper.state.v2.CheckpointHeader
-	(*AssetRecord)(nil),           // 19: esper.state.v2.AssetRecord
-	(*KarnRecord)(nil),            // 20: esper.state.v2.KarnRecord
-	(*KarnDesign)(nil),            // 21: esper.state.v2.KarnDesign
-	(*KarnReward)(nil),            // 22: esper.state.v2.KarnReward
-	(*CompileJob)(nil),            // 23: esper.state.v2.CompileJob
-	(*UrabraskRecord)(nil),        // 24: esper.state.v2.UrabraskRecord
-	(*NissaRecord)(nil),           // 25: esper.state.v2.NissaRecord
-	(*NarsetRecord)(nil),          // 26: esper.state.v2.NarsetRecord
-	(*MycosynthRecord)(nil),       // 27: esper.state.v2.MycosynthRecord
-	(*ConfigRecord)(nil),          // 28: esper.state.v2.ConfigRecord
-	(*Experience)(nil),            // 29: esper.state.v2.Experience
-	(*PolicyCheck)(nil),           // 30: esper.state.v2.PolicyCheck
-	(*PolicyRecord)(nil),          // 31: esper.state.v2.PolicyRecord
-	(*LearnerState)(nil),          // 32: esper.state.v2.LearnerState
-	(*SimicRecord)(nil),           // 33: esper.state.v2.SimicRecord
-	(*SimicSnapshot)(nil),         // 34: esper.state.v2.SimicSnapshot
-	(*CompatibilityMatrix)(nil),   // 35: esper.state.v2.CompatibilityMatrix
-	(*PruningRecord)(nil),         // 36: esper.state.v2.PruningRecord
-	(*v2.SeedRef)(nil),            // 37: esper.telemetry.v2.SeedRef
-	(v2.SeedStage)(0),             // 38: esper.telemetry.v2.SeedStage
-	(v21.StepEffect)(0),           // 39: esper.training.v2.StepEffect
-	(*v22.AdaptationCommand)(nil), // 40: esper.adaptation.v2.AdaptationCommand
-	(*v22.CommandResult)(nil),     // 41: esper.adaptation.v2.CommandResult
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
-	(v23.Tier)(0),                 // 43: esper.rollback.v2.Tier
-	(*v24.EpochEvent)(nil),        // 44: esper.events.v2.EpochEvent
-	(*v25.FieldReport)(nil),       // 45: esper.operational.v2.FieldReport
-	(*v26.PolicyUpdate)(nil),      // 46: esper.policy.v2.PolicyUpdate
-	(v27.AssetStatus)(0),          // 47: esper.assets.v2.AssetStatus
-	(*v27.StoreReport)(nil),       // 48: esper.assets.v2.StoreReport
-	(*v28.AuditRecord)(nil),       // 49: esper.operations.v2.AuditRecord
-	(*v29.AlertEvent)(nil),        // 50: esper.platform.v2.AlertEvent
-	(*v28.RegionSummary)(nil),     // 51: esper.operations.v2.RegionSummary
-	(*v28.ConfigRequest)(nil),     // 52: esper.operations.v2.ConfigRequest
-	(*v28.ConfigReply)(nil),       // 53: esper.operations.v2.ConfigReply
-	(*v28.ConfigChange)(nil),      // 54: esper.operations.v2.ConfigChange
-	(*v28.ConfigDecision)(nil),    // 55: esper.operations.v2.ConfigDecision
-	(*v28.ConfigSnapshot)(nil),    // 56: esper.operations.v2.ConfigSnapshot
-	(v26.PolicyStage)(0),          // 57: esper.policy.v2.PolicyStage
-	(*v210.PruningMask)(nil),      // 58: esper.pruning.v2.PruningMask
+	(*WentBack)(nil),              // 9: esper.state.v2.WentBack
+	(*TamiyoState)(nil),           // 10: esper.state.v2.TamiyoState
+	(*LineageCommand)(nil),        // 11: esper.state.v2.LineageCommand
+	(*LineageEpoch)(nil),          // 12: esper.state.v2.LineageEpoch
+	(*Lineage)(nil),               // 13: esper.state.v2.Lineage
+	(*LineageKernel)(nil),         // 14: esper.state.v2.LineageKernel
+	(*ModelExport)(nil),           // 15: esper.state.v2.ModelExport
+	(*CommandRecord)(nil),         // 16: esper.state.v2.CommandRecord
+	(*CoordinatorRecord)(nil),     // 17: esper.state.v2.CoordinatorRecord
+	(*TamiyoRecord)(nil),          // 18: esper.state.v2.TamiyoRecord
+	(*CheckpointHeader)(nil),      // 19: esper.state.v2.CheckpointHeader
+	(*AssetRecord)(nil),           // 20: esper.state.v2.AssetRecord
+	(*KarnRecord)(nil),            // 21: esper.state.v2.KarnRecord
+	(*KarnDesign)(nil),            // 22: esper.state.v2.KarnDesign
+	(*KarnReward)(nil),            // 23: esper.state.v2.KarnReward
+	(*CompileJob)(nil),            // 24: esper.state.v2.CompileJob
+	(*UrabraskRecord)(nil),        // 25: esper.state.v2.UrabraskRecord
+	(*NissaRecord)(nil),           // 26: esper.state.v2.NissaRecord
+	(*NarsetRecord)(nil),          // 27: esper.state.v2.NarsetRecord
+	(*MycosynthRecord)(nil),       // 28: esper.state.v2.MycosynthRecord
+	(*ConfigRecord)(nil),          // 29: esper.state.v2.ConfigRecord
+	(*Experience)(nil),            // 30: esper.state.v2.Experience
+	(*PolicyCheck)(nil),           // 31: esper.state.v2.PolicyCheck
+	(*PolicyRecord)(nil),          // 32: esper.state.v2.PolicyRecord
+	(*LearnerState)(nil),          // 33: esper.state.v2.LearnerState
+	(*SimicRecord)(nil),           // 34: esper.state.v2.SimicRecord
+	(*SimicSnapshot)(nil),         // 35: esper.state.v2.SimicSnapshot
+	(*CompatibilityMatrix)(nil),   // 36: esper.state.v2.CompatibilityMatrix
+	(*PruningRecord)(nil),         // 37: esper.state.v2.PruningRecord
+	(*v2.SeedRef)(nil),            // 38: esper.telemetry.v2.SeedRef
+	(v2.SeedStage)(0),             // 39: esper.telemetry.v2.SeedStage
+	(v21.StepEffect)(0),           // 40: esper.training.v2.StepEffect
+	(*v22.AdaptationCommand)(nil), // 41: esper.adaptation.v2.AdaptationCommand
+	(*v22.CommandResult)(nil),     // 42: esper.adaptation.v2.CommandResult
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(v23.Tier)(0),                 // 44: esper.rollback.v2.Tier
+	(*v24.EpochEvent)(nil),        // 45: esper.events.v2.EpochEvent
+	(*v25.FieldReport)(nil),       // 46: esper.operational.v2.FieldReport
+	(*v26.PolicyUpdate)(nil),      // 47: esper.policy.v2.PolicyUpdate
+	(v27.AssetStatus)(0),          // 48: esper.assets.v2.AssetStatus
+	(*v27.StoreReport)(nil),       // 49: esper.assets.v2.StoreReport
+	(*v28.AuditRecord)(nil),       // 50: esper.operations.v2.AuditRecord
+	(*v29.AlertEvent)(nil),        // 51: esper.platform.v2.AlertEvent
+	(*v28.RegionSummary)(nil),     // 52: esper.operations.v2.RegionSummary
+	(*v28.ConfigRequest)(nil),     // 53: esper.operations.v2.ConfigRequest
+	(*v28.ConfigReply)(nil),       // 54: esper.operations.v2.ConfigReply
+	(*v28.ConfigChange)(nil),      // 55: esper.operations.v2.ConfigChange
+	(*v28.ConfigDecision)(nil),    // 56: esper.operations.v2.ConfigDecision
+	(*v28.ConfigSnapshot)(nil),    // 57: esper.operations.v2.ConfigSnapshot
+	(v26.PolicyStage)(0),          // 58: esper.policy.v2.PolicyStage
+	(*v210.PruningMask)(nil),      // 59: esper.pruning.v2.PruningMask
 }
 var file_v2_state_proto_depIdxs = []int32{
 	3,  // 0: esper.state.v2.HostState.rates:type_name -> esper.state.v2.RateState
 	1,  // 1: esper.state.v2.HostState.mask:type_name -> esper.state.v2.HostMask
 	2,  // 2: esper.state.v2.HostMask.channels:type_name -> esper.state.v2.MaskedChannel
 	4,  // 3: esper.state.v2.RateState.history:type_name -> esper.state.v2.RateSnapshot
-	37, // 4: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
-	38, // 5: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
+	38, // 4: esper.state.v2.SlotState.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 5: esper.state.v2.SlotState.stage:type_name -> esper.telemetry.v2.SeedStage
 	5,  // 6: esper.state.v2.SlotState.kernel:type_name -> esper.state.v2.KernelState
 	6,  // 7: esper.state.v2.KasminaState.slots:type_name -> esper.state.v2.SlotState
-	37, // 8: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
-	38, // 9: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
+	38, // 8: esper.state.v2.OpenAdaptation.seed:type_name -> esper.telemetry.v2.SeedRef
+	39, // 9: esper.state.v2.OpenAdaptation.stage:type_name -> esper.telemetry.v2.SeedStage
 	8,  // 10: esper.state.v2.TamiyoState.adaptations:type_name -> esper.state.v2.OpenAdaptation
-	37, // 11: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
-	10, // 12: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
-	39, // 13: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
-	1,  // 14: esper.state.v2.LineageEpoch.mask:type_name -> esper.state.v2.HostMask
-	11, // 15: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
-	13, // 16: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
-	12, // 17: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
-	0,  // 18: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
-	7,  // 19: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
-	40, // 20: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
-	41, // 21: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
-	42, // 22: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
-	43, // 23: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
-	37, // 24: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
-	44, // 25: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
-	1,  // 26: esper.state.v2.CoordinatorRecord.mask:type_name -> esper.state.v2.HostMask
-	40, // 27: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
-	8,  // 28: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
-	45, // 29: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
-	46, // 30: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
-	21, // 31: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
-	47, // 32: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
-	22, // 33: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
-	42, // 34: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
-	42, // 35: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
-	42, // 36: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
-	48, // 37: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
-	49, // 38: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
-	50, // 39: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
-	51, // 40: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
-	52, // 41: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
-	53, // 42: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
-	54, // 43: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
-	55, // 44: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
-	54, // 45: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
-	56, // 46: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
-	55, // 47: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
-	57, // 48: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
-	30, // 49: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
-	29, // 50: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
-	31, // 51: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
-	32, // 52: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
-	34, // 53: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
-	29, // 54: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
-	31, // 55: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
-	32, // 56: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
-	58, // 57: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	9,  // 11: esper.state.v2.TamiyoState.backs:type_name -> esper.state.v2.WentBack
+	38, // 12: esper.state.v2.LineageCommand.seed:type_name -> esper.telemetry.v2.SeedRef
+	11, // 13: esper.state.v2.LineageEpoch.commands:type_name -> esper.state.v2.LineageCommand
+	40, // 14: esper.state.v2.LineageEpoch.effects:type_name -> esper.training.v2.StepEffect
+	1,  // 15: esper.state.v2.LineageEpoch.mask:type_name -> esper.state.v2.HostMask
+	12, // 16: esper.state.v2.Lineage.epochs:type_name -> esper.state.v2.LineageEpoch
+	14, // 17: esper.state.v2.Lineage.kernels:type_name -> esper.state.v2.LineageKernel
+	13, // 18: esper.state.v2.ModelExport.lineage:type_name -> esper.state.v2.Lineage
+	0,  // 19: esper.state.v2.ModelExport.host:type_name -> esper.state.v2.HostState
+	7,  // 20: esper.state.v2.ModelExport.grafts:type_name -> esper.state.v2.KasminaState
+	41, // 21: esper.state.v2.CommandRecord.command:type_name -> esper.adaptation.v2.AdaptationCommand
+	42, // 22: esper.state.v2.CommandRecord.result:type_name -> esper.adaptation.v2.CommandResult
+	43, // 23: esper.state.v2.CommandRecord.signed_at:type_name -> google.protobuf.Timestamp
+	44, // 24: esper.state.v2.CoordinatorRecord.tier:type_name -> esper.rollback.v2.Tier
+	38, // 25: esper.state.v2.CoordinatorRecord.culprits:type_name -> esper.telemetry.v2.SeedRef
+	45, // 26: esper.state.v2.CoordinatorRecord.event:type_name -> esper.events.v2.EpochEvent
+	1,  // 27: esper.state.v2.CoordinatorRecord.mask:type_name -> esper.state.v2.HostMask
+	41, // 28: esper.state.v2.TamiyoRecord.issued:type_name -> esper.adaptation.v2.AdaptationCommand
+	8,  // 29: esper.state.v2.TamiyoRecord.opened:type_name -> esper.state.v2.OpenAdaptation
+	46, // 30: esper.state.v2.TamiyoRecord.report:type_name -> esper.operational.v2.FieldReport
+	47, // 31: esper.state.v2.TamiyoRecord.policy:type_name -> esper.policy.v2.PolicyUpdate
+	22, // 32: esper.state.v2.KarnRecord.design:type_name -> esper.state.v2.KarnDesign
+	48, // 33: esper.state.v2.KarnRecord.status:type_name -> esper.assets.v2.AssetStatus
+	23, // 34: esper.state.v2.KarnRecord.reward:type_name -> esper.state.v2.KarnReward
+	43, // 35: esper.state.v2.KarnDesign.at:type_name -> google.protobuf.Timestamp
+	43, // 36: esper.state.v2.KarnReward.at:type_name -> google.protobuf.Timestamp
+	43, // 37: esper.state.v2.CompileJob.at:type_name -> google.protobuf.Timestamp
+	49, // 38: esper.state.v2.UrabraskRecord.verdict:type_name -> esper.assets.v2.StoreReport
+	50, // 39: esper.state.v2.NissaRecord.audit:type_name -> esper.operations.v2.AuditRecord
+	51, // 40: esper.state.v2.NissaRecord.alert:type_name -> esper.platform.v2.AlertEvent
+	52, // 41: esper.state.v2.NarsetRecord.summary:type_name -> esper.operations.v2.RegionSummary
+	53, // 42: esper.state.v2.MycosynthRecord.request:type_name -> esper.operations.v2.ConfigRequest
+	54, // 43: esper.state.v2.MycosynthRecord.reply:type_name -> esper.operations.v2.ConfigReply
+	55, // 44: esper.state.v2.MycosynthRecord.change:type_name -> esper.operations.v2.ConfigChange
+	56, // 45: esper.state.v2.MycosynthRecord.decision:type_name -> esper.operations.v2.ConfigDecision
+	55, // 46: esper.state.v2.ConfigRecord.change:type_name -> esper.operations.v2.ConfigChange
+	57, // 47: esper.state.v2.ConfigRecord.snapshot:type_name -> esper.operations.v2.ConfigSnapshot
+	56, // 48: esper.state.v2.ConfigRecord.crossed:type_name -> esper.operations.v2.ConfigDecision
+	58, // 49: esper.state.v2.PolicyRecord.stage:type_name -> esper.policy.v2.PolicyStage
+	31, // 50: esper.state.v2.PolicyRecord.checks:type_name -> esper.state.v2.PolicyCheck
+	30, // 51: esper.state.v2.SimicRecord.experience:type_name -> esper.state.v2.Experience
+	32, // 52: esper.state.v2.SimicRecord.policy:type_name -> esper.state.v2.PolicyRecord
+	33, // 53: esper.state.v2.SimicRecord.learner:type_name -> esper.state.v2.LearnerState
+	35, // 54: esper.state.v2.SimicRecord.snapshot:type_name -> esper.state.v2.SimicSnapshot
+	30, // 55: esper.state.v2.SimicSnapshot.experiences:type_name -> esper.state.v2.Experience
+	32, // 56: esper.state.v2.SimicSnapshot.policies:type_name -> esper.state.v2.PolicyRecord
+	33, // 57: esper.state.v2.SimicSnapshot.learner:type_name -> esper.state.v2.LearnerState
+	59, // 58: esper.state.v2.PruningRecord.mask:type_name -> esper.pruning.v2.PruningMask
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_v2_state_proto_init() }
@@ -3667,7 +3747,7 @@ func file_v2_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v2_state_proto_rawDesc), len(file_v2_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
