@@ -86,6 +86,7 @@ var catalogue = []Invariant{
 	{ID: "G1", Statement: "no step uses what was computed or kept on a context that is lost, and nothing but what mends it is called on one", Source: "faults 4"},
 	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile", Source: "faults 4"},
 	{ID: "G5", Statement: "no accelerator is reset, given up or has its host restarted that has not failed: being slow, lacking memory and a health check that lies are no failures", Source: "faults 4"},
+	{ID: "G6", Statement: "what an accelerator computed or holds wrong without a word is noticed within an epoch, and nothing of it is used", Source: "faults 4"},
 	{ID: "G3", Statement: "where an accelerator failed, replaying the run's lineage gives identical bytes all the same", Source: "faults 4"},
 }
 
@@ -137,7 +138,7 @@ var groups = []group{
 	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts), newInnovation},
 	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
 	{[]string{"E1", "I10", "G3"}, kinds([]trace.Kind{trace.MessageSent}, facts, deviceEvents), newEquivalence},
-	{[]string{"G1", "G2", "G5"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
+	{[]string{"G1", "G2", "G5", "G6"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"E2"}, facts, newReplays},
 	{[]string{"R4"}, kinds([]trace.Kind{trace.MessageSent}, facts), newBusLog},

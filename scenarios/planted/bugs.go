@@ -1149,6 +1149,9 @@ var bugs = []planted{
 			}
 		})
 	}},
+	{id: "G6", role: "kasmina", bug: "sums what it reads of a launch, and not what was computed", file: "gpu/lemon.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) { d.blind = true })
+	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned
 	}},

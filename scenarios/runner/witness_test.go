@@ -154,6 +154,7 @@ var witnesses = map[string]witness{
 	"gpu/off-bus":           {on: benchCluster, longer: true, faults: []string{"gpu/off-bus test count=1"}},
 	"gpu/gsp":               {on: benchCluster, longer: true, faults: []string{"gpu/gsp test count=1"}},
 	"gpu/hung-kernel":       {on: benchCluster, longer: true, faults: []string{"gpu/hung-kernel test count=1"}},
+	"gpu/silent-corruption": {on: benchCluster, longer: true, faults: []string{"gpu/silent-corruption test rate=0.3"}},
 	"gpu/health-lies":       {on: benchCluster, longer: true, faults: []string{"gpu/health-lies test rate=0.5"}},
 	"gpu/throttle":          {on: benchCluster, longer: true, faults: []string{"gpu/throttle test factor=3"}},
 	"kernel/throws":         {on: triadCluster, longer: true, faults: []string{"kernel/throws kasmina rate=0.1"}},
