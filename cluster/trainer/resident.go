@@ -38,20 +38,18 @@ func (k *Kernel) Resident(list [][]float32) [][]float32 {
 // sent are a kernel's parameters as they were last sent to a device.
 type sent struct {
 	params []float32
-	sum    uint64
 	valid  bool // nobody but a device can have changed the kernel's since
 }
 
-// Send notes the parameters as what a device is to have, and gives their sum.
-func (k *Kernel) Send() uint64 {
+// send notes the parameters as what a device is to have.
+func (k *Kernel) send() {
 	if s := &k.sent; !s.valid {
-		s.params, s.sum, s.valid = append(s.params[:0], k.Params...), abft.Sum(k.Params), true
+		s.params, s.valid = append(s.params[:0], k.Params...), true
 	}
-	return k.sent.sum
 }
 
-// Intact says whether the parameters are those that were sent.
-func (k *Kernel) Intact() bool { return abft.Sum(k.Params) == k.Send() }
+// Intact says whether the parameters are those that were sent last: see Copy.
+func (k *Kernel) Intact() bool { return k.sent.valid && abft.Equal(k.Params, k.sent.params) }
 
 // Copy is what a kernel has on a device, as it was at some time. The zero value is of
 // none.
@@ -64,7 +62,7 @@ type Copy struct {
 
 // Of copies what the kernel has beside its parameters, and sends these.
 func (c *Copy) Of(k *Kernel) {
-	k.Send()
+	k.send()
 	c.k, c.held, c.dirty = k, k.held, k.dirty
 	c.tensors = k.Resident(c.tensors[:0])
 	c.data = c.data[:0]

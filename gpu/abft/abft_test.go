@@ -155,6 +155,11 @@ func TestSum(t *testing.T) {
 		}
 		i, bit := rapid.IntRange(0, len(b)-1).Draw(t, "at"), rapid.IntRange(0, 31).Draw(t, "bit")
 		b[i] = math.Float32frombits(math.Float32bits(b[i]) ^ 1<<bit)
+		old := append([]float32(nil), b...)
+		old[i] = math.Float32frombits(math.Float32bits(b[i]) ^ 1<<bit)
+		if abft.Equal(b, old) || !abft.Equal(b, append([]float32(nil), b...)) || abft.Equal(b, b[1:]) {
+			t.Fatalf("bit %d of number %d flips, and they are equal", bit, i)
+		}
 		if abft.Sum(a, b) == sum {
 			t.Fatalf("bit %d of number %d flips, and the sum stays", bit, i)
 		}

@@ -59,3 +59,22 @@ func (s *Summing) Sum() uint64 {
 func Moved(sum uint64, i int, from, to float32) uint64 {
 	return sum + (2*uint64(i%4)+1)*(uint64(math.Float32bits(to))-uint64(math.Float32bits(from)))
 }
+
+// Equal says whether two tensors have the same bits.
+func Equal(a, b []float32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	var p, q uint32
+	for ; len(a) >= 8 && len(b) >= 8; a, b = a[8:], b[8:] {
+		x, y := (*[8]float32)(a), (*[8]float32)(b)
+		p |= (math.Float32bits(x[0]) ^ math.Float32bits(y[0])) | (math.Float32bits(x[1]) ^ math.Float32bits(y[1]))
+		q |= (math.Float32bits(x[2]) ^ math.Float32bits(y[2])) | (math.Float32bits(x[3]) ^ math.Float32bits(y[3]))
+		p |= (math.Float32bits(x[4]) ^ math.Float32bits(y[4])) | (math.Float32bits(x[5]) ^ math.Float32bits(y[5]))
+		q |= (math.Float32bits(x[6]) ^ math.Float32bits(y[6])) | (math.Float32bits(x[7]) ^ math.Float32bits(y[7]))
+	}
+	for i, v := range a {
+		p |= math.Float32bits(v) ^ math.Float32bits(b[i])
+	}
+	return p|q == 0
+}
