@@ -26,7 +26,7 @@ import (
 // not failed lately by more than a lack of memory: it may be slow, its health check
 // may lie, and others may need its memory.
 // G6: of a launch that has left something wrong no layer is answered, and the process
-// says that it has noticed before a second epoch ends. That no state has anything of
+// says that it has noticed before a second epoch ends; no kernel is validated before. That no state has anything of
 // it is G3.
 type devices struct {
 	hosts   map[string]string       // of processes
@@ -287,6 +287,8 @@ func (c *devices) verdict(e *Event, kernel string, j *Judge) {
 	case max(c.changed[host], c.changed[deviceKey{e.Node, last.device}]) > begun:
 		j.Violate("G2", e.Node, fmt.Sprintf("the kernel %s is validated, and device %d of %s failed meanwhile", kernel, last.device+1, last.host), begun,
 			max(c.changed[host], c.changed[deviceKey{e.Node, last.device}]))
+	case c.silent[e.Node] != nil:
+		j.Violate("G6", e.Node, fmt.Sprintf("the kernel %s is validated, and it was not noticed that a launch has left something wrong", kernel), c.silent[e.Node].seq)
 	default:
 		j.Judged("G2")
 	}

@@ -203,6 +203,17 @@ func TestDevices(t *testing.T) {
 			}
 			p.holds(1, b)
 		}},
+		"a kernel is validated with what is wrong": {"G6", func(p *tape, guilty bool) {
+			p.slice("urabrask")
+			a := p.message()
+			p.befalls("urabrask", "corrupted: silent-corruption")
+			p.calls("urabrask", "run", a)
+			if !guilty {
+				p.device("urabrask", evidencev2.DeviceStep_DEVICE_WRONG, "silent-corruption")
+				p.calls("urabrask", "run", a)
+			}
+			p.bench("urabrask", "VALIDATED")
+		}},
 		"what is wrong and is not noticed": {"G6", func(p *tape, guilty bool) {
 			a := p.message()
 			p.calls("kasmina", "run", a)
