@@ -193,7 +193,7 @@ func (k *Kernel) back() {
 	k.dh = grow(k.dh, k.batch*k.Hidden)
 	clear(k.dh)
 	if k.watch != nil {
-		k.watch.Before(k.dh, k.Hidden, k.batch)
+		k.watch.Before(nil, k.Hidden, k.batch)
 	}
 	denseBack(k.dh, g2, gb2, k.df, k.h, w2, k.Hidden, k.Width, k.batch)
 	if k.watch != nil {

@@ -78,7 +78,7 @@ func TestFlipsAreFound(t *testing.T) {
 			return noise(l.batch, scale)
 		}},
 		{"gradients of activations, computed", l.din, func(c *abft.Check) {
-			c.Before(make([]float32, len(l.din)), l.ni, l.batch)
+			c.Before(nil, l.ni, l.batch)
 			c.Inputs(l.din, l.d, l.w, l.ni, l.no, l.batch)
 		}, func(i int) float64 {
 			s, scale := i/l.ni, 0.0

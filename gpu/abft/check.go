@@ -60,10 +60,18 @@ func (c *Check) columns(w []float32, ni, no int) {
 	addRows(c.sum, w, ni, no)
 }
 
-// addRows adds the rows of w to sums. Four of them are read for each time that the
+// addRows adds the rows of w to sums. Several of them are read for each time that the
 // sums are.
 func addRows(sum []float64, w []float32, ni, no int) {
 	o := 0
+	for ; o+8 <= no; o += 8 {
+		a, b, c, d := w[o*ni:(o+1)*ni], w[(o+1)*ni:(o+2)*ni], w[(o+2)*ni:(o+3)*ni], w[(o+3)*ni:(o+4)*ni]
+		e, f, g, h := w[(o+4)*ni:(o+5)*ni], w[(o+5)*ni:(o+6)*ni], w[(o+6)*ni:(o+7)*ni], w[(o+7)*ni:(o+8)*ni]
+		b, c, d, e, f, g, h, sum := b[:len(a)], c[:len(a)], d[:len(a)], e[:len(a)], f[:len(a)], g[:len(a)], h[:len(a)], sum[:len(a)]
+		for k, v := range a {
+			sum[k] += ((float64(v) + float64(b[k])) + (float64(c[k]) + float64(d[k]))) + ((float64(e[k]) + float64(f[k])) + (float64(g[k]) + float64(h[k])))
+		}
+	}
 	for ; o+4 <= no; o += 4 {
 		p, q := w[o*ni:(o+1)*ni], w[(o+1)*ni:(o+2)*ni]
 		r, s := w[(o+2)*ni:(o+3)*ni], w[(o+3)*ni:(o+4)*ni]
@@ -210,9 +218,15 @@ func (c *Check) Gradients(gw, gb, d, in []float32, ni, no, batch int) bool {
 	return c.compare(plain(gb[:no]), base, baseAbs, batch, batch*no, batch+no) && ok
 }
 
-// Before notes the rows of din, to which d·w is going to be added: see Inputs.
+// Before notes the rows of din, to which d·w is going to be added: see Inputs. nil: all
+// of it is 0.
 func (c *Check) Before(din []float32, ni, batch int) {
 	c.was, c.wasAbs = grow(c.was, batch), grow(c.wasAbs, batch)
+	if din == nil {
+		clear(c.was)
+		clear(c.wasAbs)
+		return
+	}
 	for s := range batch {
 		c.was[s], c.wasAbs[s] = total(din[s*ni : (s+1)*ni])
 	}

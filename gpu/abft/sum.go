@@ -65,16 +65,17 @@ func Equal(a, b []float32) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	var p, q uint32
-	for ; len(a) >= 8 && len(b) >= 8; a, b = a[8:], b[8:] {
-		x, y := (*[8]float32)(a), (*[8]float32)(b)
-		p |= (math.Float32bits(x[0]) ^ math.Float32bits(y[0])) | (math.Float32bits(x[1]) ^ math.Float32bits(y[1]))
-		q |= (math.Float32bits(x[2]) ^ math.Float32bits(y[2])) | (math.Float32bits(x[3]) ^ math.Float32bits(y[3]))
-		p |= (math.Float32bits(x[4]) ^ math.Float32bits(y[4])) | (math.Float32bits(x[5]) ^ math.Float32bits(y[5]))
-		q |= (math.Float32bits(x[6]) ^ math.Float32bits(y[6])) | (math.Float32bits(x[7]) ^ math.Float32bits(y[7]))
+	for ; len(a) >= 4 && len(b) >= 4; a, b = a[4:], b[4:] {
+		x, y := (*[4]float32)(a), (*[4]float32)(b)
+		if math.Float32bits(x[0]) != math.Float32bits(y[0]) || math.Float32bits(x[1]) != math.Float32bits(y[1]) ||
+			math.Float32bits(x[2]) != math.Float32bits(y[2]) || math.Float32bits(x[3]) != math.Float32bits(y[3]) {
+			return false
+		}
 	}
 	for i, v := range a {
-		p |= math.Float32bits(v) ^ math.Float32bits(b[i])
+		if math.Float32bits(v) != math.Float32bits(b[i]) {
+			return false
+		}
 	}
-	return p|q == 0
+	return true
 }
