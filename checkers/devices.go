@@ -3,6 +3,7 @@ package checkers
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/esper-sim/espersim/sim/trace"
 )
 
-// devices judges G1, G2 and G5: what becomes of results of an accelerator that fails.
+// devices judges G1, G2, G5 and G6: what becomes of results of an accelerator that fails.
 // What the accelerators did is the world's word, not the actors'.
 //
 // G1: a forward pass that is answered as good was computed by a call that did well,
@@ -24,6 +25,9 @@ import (
 // G5: no device is reset for a failure, no host restarted and none given up, that has
 // not failed lately by more than a lack of memory: it may be slow, its health check
 // may lie, and others may need its memory.
+// G6: of a launch that has left something wrong no layer is answered, and the process
+// says that it has noticed before a second epoch ends; no kernel is validated before. That no state has anything of
+// it is G3.
 type devices struct {
 	hosts   map[string]string       // of processes
 	failed  map[deviceKey]int64     // of hosts: when a call failed last
@@ -33,6 +37,15 @@ type devices struct {
 	call    map[string]launch       // by process: the last launch
 	passes  map[pass]launch         // forward passes that were answered
 	bench   map[string]uint64       // by process: when the slice was taken
+	corrupt map[deviceKey]uint64    // of hosts: a launch has left something wrong, and its process is not known yet
+	silent  map[string]*unnoticed   // by process: what it has not noticed yet
+	trains  map[string]bool         // processes that answer for layers
+}
+
+// unnoticed is a launch that has left something wrong.
+type unnoticed struct {
+	seq    uint64
+	epochs int // that have ended since
 }
 
 type deviceKey struct {
@@ -47,7 +60,8 @@ type launch struct {
 	device int
 	host   string
 	failed gpu.Class
-	aside  bool // on the processor
+	aside  bool   // on the processor
+	wrong  uint64 // the event by which it has left something wrong; 0: none
 }
 
 type pass struct {
@@ -57,10 +71,11 @@ type pass struct {
 
 func newDevices(Params) Checker {
 	return &devices{hosts: map[string]string{}, failed: map[deviceKey]int64{}, lost: map[deviceKey]uint64{}, sick: map[deviceKey]gpu.Class{}, changed: map[deviceKey]uint64{},
-		call: map[string]launch{}, passes: map[pass]launch{}, bench: map[string]uint64{}}
+		call: map[string]launch{}, passes: map[pass]launch{}, bench: map[string]uint64{},
+		corrupt: map[deviceKey]uint64{}, silent: map[string]*unnoticed{}, trains: map[string]bool{}}
 }
 
-func (*devices) Invariants() []string { return []string{"G1", "G2", "G5"} }
+func (*devices) Invariants() []string { return []string{"G1", "G2", "G5", "G6"} }
 
 func (c *devices) Observe(e *Event, j *Judge) {
 	switch e.Kind {
@@ -70,6 +85,7 @@ func (c *devices) Observe(e *Event, j *Judge) {
 		maps.DeleteFunc(c.passes, func(p pass, _ launch) bool { return p.node == e.Node })
 		delete(c.call, e.Node)
 		delete(c.bench, e.Node)
+		delete(c.silent, e.Node)
 	case trace.DeviceChanged:
 		c.change(e)
 	case trace.DeviceOperated:
@@ -82,6 +98,8 @@ func (c *devices) Observe(e *Event, j *Judge) {
 			if !f.Freed {
 				c.bench[e.Node] = e.Seq
 			}
+		case *evidencev2.EpochFact:
+			c.epoch(j)
 		case *evidencev2.JobFact:
 			if f.State == "VALIDATED" {
 				c.verdict(e, f.JobId, j)
@@ -103,6 +121,11 @@ const lately = int64(time.Hour)
 // declared takes in what a process says of its device.
 func (c *devices) declared(e *Event, f *evidencev2.DeviceFact, j *Judge) {
 	switch f.Step {
+	case evidencev2.DeviceStep_DEVICE_WRONG:
+		if c.silent[e.Node] != nil {
+			delete(c.silent, e.Node)
+			j.Judged("G6")
+		}
 	case evidencev2.DeviceStep_DEVICE_ASIDE:
 		c.call[e.Node] = launch{cause: e.Cause, seq: e.Seq, aside: true}
 	case evidencev2.DeviceStep_DEVICE_FAILED, evidencev2.DeviceStep_DEVICE_DISPUTED, evidencev2.DeviceStep_DEVICE_REPORTED:
@@ -136,6 +159,7 @@ func (c *devices) change(e *Event) {
 	what, _, _ := strings.Cut(e.Text, ":")
 	switch class := failedAs(e.Text); {
 	case what == "corrupted":
+		c.failed[k], c.corrupt[k] = e.At, e.Seq
 		return
 	case class != 0:
 		c.sick[k] = class
@@ -167,7 +191,13 @@ func (c *devices) operation(e *Event, j *Judge) {
 		delete(c.lost, k)
 	}
 	if op == "run" {
-		c.call[e.Node] = launch{cause: e.Cause, seq: e.Seq, device: device, host: e.Peer, failed: class}
+		host := deviceKey{e.Peer, device}
+		l := launch{cause: e.Cause, seq: e.Seq, device: device, host: e.Peer, failed: class, wrong: c.corrupt[host]}
+		delete(c.corrupt, host)
+		c.call[e.Node] = l
+		if l.wrong != 0 && c.silent[e.Node] == nil {
+			c.silent[e.Node] = &unnoticed{seq: l.wrong}
+		}
 	}
 }
 
@@ -182,6 +212,7 @@ func costs(class gpu.Class) bool {
 
 // forward judges that what is answered was computed.
 func (c *devices) forward(e *Event, m *trainingv2.ForwardReply, j *Judge) {
+	c.trains[e.Node] = true
 	last, ok := c.call[e.Node]
 	if m.Status != trainingv2.ReplyStatus_OK || !ok || last.cause != e.Cause {
 		return
@@ -189,6 +220,11 @@ func (c *devices) forward(e *Event, m *trainingv2.ForwardReply, j *Judge) {
 	if last.failed != 0 {
 		j.Violate("G1", e.Node, fmt.Sprintf("the forward pass of epoch %d, step %d, layer %d is answered, and its launch failed: %v",
 			m.Step.GetEpoch(), m.Step.GetStep(), m.LayerId, last.failed), last.seq)
+		return
+	}
+	if last.wrong != 0 {
+		j.Violate("G6", e.Node, fmt.Sprintf("the forward pass of epoch %d, step %d, layer %d is answered, and its launch has left something wrong",
+			m.Step.GetEpoch(), m.Step.GetStep(), m.LayerId), last.wrong, last.seq)
 		return
 	}
 	j.Judged("G1")
@@ -215,8 +251,24 @@ func (c *devices) backward(e *Event, m *trainingv2.BackwardReply, j *Judge) {
 	case last.failed != 0:
 		j.Violate("G1", e.Node, fmt.Sprintf("the gradients of epoch %d, step %d, layer %d are held, and their launch failed: %v",
 			m.Step.GetEpoch(), m.Step.GetStep(), m.LayerId, last.failed), last.seq)
+	case last.wrong != 0:
+		j.Violate("G6", e.Node, fmt.Sprintf("the gradients of epoch %d, step %d, layer %d are held, and their launch has left something wrong",
+			m.Step.GetEpoch(), m.Step.GetStep(), m.LayerId), last.wrong, last.seq)
 	default:
 		j.Judged("G1")
+	}
+}
+
+// epoch counts one that has ended for what was not noticed. Only of a process that
+// takes part in training follows anything.
+func (c *devices) epoch(j *Judge) {
+	for _, node := range slices.Sorted(maps.Keys(c.silent)) {
+		u := c.silent[node]
+		if u.epochs++; u.epochs < 2 || !c.trains[node] {
+			continue
+		}
+		j.Violate("G6", node, "it has not noticed within an epoch that a launch has left something wrong", u.seq)
+		delete(c.silent, node)
 	}
 }
 
@@ -235,6 +287,8 @@ func (c *devices) verdict(e *Event, kernel string, j *Judge) {
 	case max(c.changed[host], c.changed[deviceKey{e.Node, last.device}]) > begun:
 		j.Violate("G2", e.Node, fmt.Sprintf("the kernel %s is validated, and device %d of %s failed meanwhile", kernel, last.device+1, last.host), begun,
 			max(c.changed[host], c.changed[deviceKey{e.Node, last.device}]))
+	case c.silent[e.Node] != nil:
+		j.Violate("G6", e.Node, fmt.Sprintf("the kernel %s is validated, and it was not noticed that a launch has left something wrong", kernel), c.silent[e.Node].seq)
 	default:
 		j.Judged("G2")
 	}

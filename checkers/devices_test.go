@@ -84,6 +84,16 @@ var deviceCases = map[string]func(p *tape, guilty bool){
 		p.goes(0, pick(guilty, 1, 2))
 		p.fleetStep(0, 7919%251)
 	},
+	"G6": func(p *tape, guilty bool) {
+		a := p.message()
+		p.befalls("kasmina", "corrupted: silent-corruption")
+		p.calls("kasmina", "run", a)
+		if !guilty {
+			p.device("kasmina", evidencev2.DeviceStep_DEVICE_WRONG, "silent-corruption")
+			p.calls("kasmina", "run", a)
+		}
+		p.passes(1, a)
+	},
 	"G5": func(p *tape, guilty bool) {
 		p.starts("kasmina")
 		a := p.message()
@@ -92,7 +102,7 @@ var deviceCases = map[string]func(p *tape, guilty bool){
 	},
 }
 
-// Each clause of G1, G2 and G5, broken alone.
+// Each clause of G1, G2, G5 and G6, broken alone.
 func TestDevices(t *testing.T) {
 	holds(t, map[string]clause{
 		"a result of an earlier launch": {"G1", func(p *tape, guilty bool) {
@@ -220,6 +230,42 @@ func TestDevices(t *testing.T) {
 			p.calls("kasmina", "run: sticky", a)
 			p.wait(pick(guilty, 2*time.Hour, time.Minute))
 			p.device("kasmina", evidencev2.DeviceStep_DEVICE_SICK, "sticky")
+		}},
+		"gradients of a launch that is wrong": {"G6", func(p *tape, guilty bool) {
+			a := p.message()
+			p.calls("kasmina", "run", a)
+			p.passes(1, a)
+			b := p.message()
+			p.befalls("kasmina", "corrupted: silent-corruption")
+			p.calls("kasmina", "run", b)
+			p.device("kasmina", evidencev2.DeviceStep_DEVICE_WRONG, "silent-corruption")
+			if !guilty {
+				p.calls("kasmina", "run", b)
+			}
+			p.holds(1, b)
+		}},
+		"a kernel is validated with what is wrong": {"G6", func(p *tape, guilty bool) {
+			p.slice("urabrask")
+			a := p.message()
+			p.befalls("urabrask", "corrupted: silent-corruption")
+			p.calls("urabrask", "run", a)
+			if !guilty {
+				p.device("urabrask", evidencev2.DeviceStep_DEVICE_WRONG, "silent-corruption")
+				p.calls("urabrask", "run", a)
+			}
+			p.bench("urabrask", "VALIDATED")
+		}},
+		"what is wrong and is not noticed": {"G6", func(p *tape, guilty bool) {
+			a := p.message()
+			p.calls("kasmina", "run", a)
+			p.passes(1, a)
+			p.befalls("kasmina", "corrupted: silent-corruption")
+			p.calls("kasmina", "run", p.message())
+			p.fact("tolaria", &evidencev2.EpochFact{Epoch: 1, Generation: 1})
+			if !guilty {
+				p.device("kasmina", evidencev2.DeviceStep_DEVICE_WRONG, "silent-corruption")
+			}
+			p.fact("tolaria", &evidencev2.EpochFact{Epoch: 2, Generation: 1})
 		}},
 		"what another process saw": {"G5", func(p *tape, guilty bool) {
 			p.starts("kasmina")

@@ -87,6 +87,7 @@ var catalogue = []Invariant{
 	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile", Source: "faults 4"},
 	{ID: "G4", Statement: "a collective is done when all members have given their part, and never waits for ever", Source: "faults 4"},
 	{ID: "G5", Statement: "no accelerator is reset, given up or has its host restarted that has not failed: being slow, lacking memory and a health check that lies are no failures", Source: "faults 4"},
+	{ID: "G6", Statement: "what an accelerator computed or holds wrong without a word is noticed within an epoch, and nothing of it is used", Source: "faults 4"},
 	{ID: "G3", Statement: "where an accelerator failed, replaying the run's lineage gives identical bytes all the same", Source: "faults 4"},
 }
 
@@ -138,7 +139,7 @@ var groups = []group{
 	{[]string{"I4", "I5", "I6", "K3", "L3"}, kinds(messages, facts, []trace.Kind{trace.NodeStarted}), newInnovation},
 	{[]string{"I1", "I2", "I3"}, kinds(messages, facts), newLibrary},
 	{[]string{"E1", "I10", "G3"}, kinds([]trace.Kind{trace.MessageSent}, facts, deviceEvents), newEquivalence},
-	{[]string{"G1", "G2", "G5"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
+	{[]string{"G1", "G2", "G5", "G6"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeStarted}, facts, deviceEvents), newDevices},
 	{[]string{"G4", "G3"}, kinds([]trace.Kind{trace.MessageSent, trace.NodeCrashed, trace.NodeExited}, facts, deviceEvents), newFleet},
 	{[]string{"R1"}, kinds(messages, facts, []trace.Kind{trace.NodeCrashed, trace.NodeExited, trace.NodeReady}), newRegister},
 	{[]string{"E2"}, facts, newReplays},

@@ -20,6 +20,7 @@ var gpuKinds = []*Kind{
 	gpuKind(gpu.Hung),
 	gpuKind(gpu.Throttled),
 	gpuKind(gpu.FalseHealth),
+	gpuKind(gpu.SilentCorruption),
 }
 
 func gpuKind(class gpu.Class) *Kind {

@@ -60,6 +60,7 @@ type unit struct {
 	well     int           // checks in a row that a sick device passed
 	next     time.Duration // of them, not before
 	rebuilt  []time.Duration
+	wrong    []time.Duration          // when it computed something wrong
 	past     []*evidencev2.DeviceFact // resets and restarts, from the log
 	given    int                      // how often it was given up
 	pending  *gpu.Error               // of what nothing could be done yet
@@ -244,7 +245,11 @@ func (g *Guard) Failed(err error) error {
 	u.streak++
 	u.failures++
 	g.last = e.Class
-	g.tell(u, evidencev2.DeviceStep_DEVICE_FAILED, e, e.Why)
+	step := evidencev2.DeviceStep_DEVICE_FAILED
+	if e.Class == gpu.SilentCorruption {
+		step = evidencev2.DeviceStep_DEVICE_WRONG
+	}
+	g.tell(u, step, e, e.Why)
 	err = g.recover(u, e)
 	if exit, ok := err.(*actor.Exit); ok {
 		g.exit = exit

@@ -65,6 +65,9 @@ func (w *worker) Receive(_ actor.ID, m canon.Message) error {
 				w.module, w.era = m, w.guard.Era()
 			}
 			_, err := a.Run(w.module, out, in)
+			if err == nil && (out[0] != 2 || out[1] != 4) {
+				err = &gpu.Error{Op: "run", Class: gpu.SilentCorruption}
+			}
 			return err
 		})
 		switch {
@@ -156,6 +159,8 @@ func TestLadder(t *testing.T) {
 		{simulated.Fault{Class: gpu.OutOfMemory, Limit: 1}, time.Second, "1 failed,1 works", 0},
 		{simulated.Fault{Class: gpu.OutOfMemory}, 200 * time.Millisecond, "1 failed,1 failed,1 failed,1 failed", 0},
 		{simulated.Fault{Class: gpu.FalseHealth, Limit: 1}, 3 * time.Second, "1 disputed", 0},
+		{simulated.Fault{Class: gpu.SilentCorruption, Limit: 1}, time.Second, "1 wrong,1 works", 0},
+		{simulated.Fault{Class: gpu.SilentCorruption, Limit: 3}, time.Second, "1 wrong,1 wrong,1 wrong,1 works", 0},
 		{simulated.Fault{Class: gpu.Throttled, Limit: 1}, 2 * time.Second, "", 0},
 	} {
 		t.Run(fmt.Sprint(c.f.Class, "/", c.f.Limit), func(t *testing.T) {
@@ -187,6 +192,18 @@ func TestGivenUp(t *testing.T) {
 	chips[0].Swap()
 	if done != 0 {
 		t.Errorf("%d results, and no launch did well", done)
+	}
+}
+
+// A device that computes something wrong again and again is given up, and used again
+// when it does what it should.
+func TestLemon(t *testing.T) {
+	s, _, done, aside := work(t, 1, 2*time.Minute, simulated.Fault{Class: gpu.SilentCorruption, Limit: 4})
+	if got, want := strings.Join(s.said, ","), "1 wrong,1 wrong,1 wrong,1 wrong,1 sick,1 well"; got != want {
+		t.Errorf("it says %s\nwant    %s", got, want)
+	}
+	if done < 600 || aside < 300 {
+		t.Errorf("%d results, and %d times none", done, aside)
 	}
 }
 

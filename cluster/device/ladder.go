@@ -16,8 +16,10 @@ const (
 	mostRestarts = 3
 	mostResets   = 2
 	mostReboots  = 2
+	mostWrong    = 3
 
 	rebuildWindow = time.Minute
+	wrongWindow   = 10 * time.Minute
 	restartWindow = 10 * time.Minute
 	resetWindow   = 10 * time.Minute
 	rebootWindow  = time.Hour
@@ -28,7 +30,16 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 	action := e.Class.Trait().Action
 	for {
 		switch action {
-		case gpu.Retry, gpu.Wait, gpu.Compare:
+		case gpu.Compare:
+			// What computes something wrong now and then is not mended by anything
+			// that a host could do: few devices do it, and these again and again.
+			if may(&u.wrong, g.env.Clock.Monotonic(), wrongWindow, mostWrong) {
+				g.env.Probe.Reached("device/computed-again")
+				return nil
+			}
+			g.env.Probe.Reached("device/lemon")
+			action = gpu.Replace
+		case gpu.Retry, gpu.Wait:
 			if u.streak <= mostRetries {
 				g.env.Probe.Reached("device/retried")
 				return nil
@@ -44,7 +55,7 @@ func (g *Guard) recover(u *unit, e *gpu.Error) error {
 			u.streak = 0
 			return e
 		case gpu.RebuildContext:
-			if !g.may(&u.rebuilt) {
+			if !may(&u.rebuilt, g.env.Clock.Monotonic(), rebuildWindow, mostRebuilds) {
 				action = gpu.ResetDevice
 				continue
 			}
@@ -131,15 +142,14 @@ func (g *Guard) rebuild(u *unit) *gpu.Error {
 	return nil
 }
 
-// may says whether a context may be rebuilt once more, and counts it.
-func (g *Guard) may(past *[]time.Duration) bool {
-	now := g.env.Clock.Monotonic()
+// may says whether something may be done once more within a time, and counts it.
+func may(past *[]time.Duration, now, within time.Duration, most int) bool {
 	k := 0
-	for k < len(*past) && now-(*past)[k] >= rebuildWindow {
+	for k < len(*past) && now-(*past)[k] >= within {
 		k++
 	}
 	*past = append((*past)[:0], (*past)[k:]...)
-	if len(*past) >= mostRebuilds {
+	if len(*past) >= most {
 		return false
 	}
 	*past = append(*past, now)

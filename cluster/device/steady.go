@@ -14,12 +14,23 @@ var ErrLost = errors.New("what was on the accelerator is lost")
 
 // Steady is the device that is used as one who has much on it wants it: what is over
 // with a second call is made again here; what costs the context is done about, and
-// the error is ErrLost. Other errors are those of Do.
-func (g *Guard) Steady() gpu.Accelerator { return &steady{g, g.era} }
+// the error is ErrLost. Other errors are those of Do. The results of a program that is
+// Verified are.
+func (g *Guard) Steady() gpu.Accelerator {
+	return &steady{g, g.era, map[gpu.Module]Verified{}}
+}
+
+// A Verified program says what is wrong with the result of its last run, as it is
+// read; nil: nothing. Its launch is made again then.
+type Verified interface {
+	gpu.Program
+	Verify(out []float32) error
+}
 
 type steady struct {
-	g   *Guard
-	era uint64
+	g        *Guard
+	era      uint64
+	verified map[gpu.Module]Verified
 }
 
 func (s *steady) do(op func(a gpu.Accelerator) error) error {
@@ -62,17 +73,26 @@ func (s *steady) Free(x gpu.Slice) error {
 // Load implements gpu.Accelerator.
 func (s *steady) Load(p gpu.Program, batch int) (m gpu.Module, err error) {
 	err = s.do(func(a gpu.Accelerator) (err error) { m, err = a.Load(p, batch); return err })
+	if v, ok := p.(Verified); ok && err == nil {
+		s.verified[m] = v
+	}
 	return m, err
 }
 
 // Unload implements gpu.Accelerator.
 func (s *steady) Unload(m gpu.Module) error {
+	delete(s.verified, m)
 	return s.do(func(a gpu.Accelerator) error { return a.Unload(m) })
 }
 
 // Run implements gpu.Accelerator.
 func (s *steady) Run(m gpu.Module, out, in []float32) (t gpu.Timing, err error) {
-	err = s.do(func(a gpu.Accelerator) (err error) { t, err = a.Run(m, out, in); return err })
+	err = s.do(func(a gpu.Accelerator) (err error) {
+		if t, err = a.Run(m, out, in); err == nil && s.verified[m] != nil {
+			err = s.verified[m].Verify(out)
+		}
+		return err
+	})
 	return t, err
 }
 

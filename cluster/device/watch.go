@@ -73,7 +73,7 @@ func (g *Guard) look(u *unit) {
 func (g *Guard) check() error {
 	var p known
 	in, out := p.input(), make([]float32, knownSize)
-	if err := g.Do(func(a gpu.Accelerator) error {
+	return g.Do(func(a gpu.Accelerator) error {
 		m, err := a.Load(p, 1)
 		if err != nil {
 			return err
@@ -81,16 +81,11 @@ func (g *Guard) check() error {
 		if _, err = a.Run(m, out, in); err != nil {
 			return err
 		}
-		return a.Unload(m)
-	}); err != nil {
+		if err = a.Unload(m); err == nil && !p.right(out) {
+			err = &gpu.Error{Op: "run", Class: gpu.SilentCorruption, Why: "a known result is wrong"}
+		}
 		return err
-	}
-	if u := g.units[max(g.use, 0)]; !p.right(out) {
-		e := &gpu.Error{Op: "run", Class: gpu.SilentCorruption}
-		g.tell(u, evidencev2.DeviceStep_DEVICE_WRONG, e, "a known result is wrong")
-		return e
-	}
-	return nil
+	})
 }
 
 // retry looks whether a device that was given up is another now, or does its work
@@ -123,7 +118,7 @@ func (g *Guard) retry(u *unit) {
 	}
 	g.env.Probe.Reached("device/well")
 	u.Accel.Limit(g.o.Limit)
-	u.sick, u.streak, u.due, u.rebuilt = nil, 0, false, nil
+	u.sick, u.streak, u.due, u.rebuilt, u.wrong = nil, 0, false, nil, nil
 	g.choose()
 }
 

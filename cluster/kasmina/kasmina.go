@@ -6,7 +6,8 @@
 //     knows no messages: a step's settlement, and the rollback's participant.
 //   - boundary.go: crossing into an epoch, commands, checkpoints, telemetry.
 //   - isolation.go: whose each parameter is, and that gradients stay apart.
-//   - launch.go: kernels on a device, and what if that fails.
+//   - launch.go: kernels on a device, and what if that fails; trust.go: what if it
+//     computes something wrong.
 //   - sketch.go: how important what passes through the layers is.
 //   - evict.go: kernels that failed, and are not used again.
 //   - library.go: kernels from the asset library, and what becomes of bad ones.

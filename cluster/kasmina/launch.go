@@ -24,7 +24,10 @@ type launch struct {
 	err      error // of the kernels
 	module   gpu.Module
 	era      uint64 // of the device, in which it was loaded
+	trust    trust
 }
+
+var _ gpu.Resident = (*launch)(nil)
 
 // Footprint implements gpu.Program.
 func (l *launch) Footprint(batch int) gpu.Footprint {
@@ -37,8 +40,13 @@ func (l *launch) Footprint(batch int) gpu.Footprint {
 	return f
 }
 
-// Run implements gpu.Program.
+// Run implements gpu.Program. It ends with a sum over all that it leaves.
 func (l *launch) Run(out, in []float32) {
+	l.compute(out, in)
+	l.Leave(out)
+}
+
+func (l *launch) compute(out, in []float32) {
 	if l.back {
 		l.err = l.k.bed.Backward(l.layer, in)
 		return
@@ -73,7 +81,7 @@ var errDevice = errors.New("the device does not compute now")
 // the device says of the launch. An error is the kernels', errDevice, or an
 // *actor.Exit.
 func (k *kasmina) run(p *launch, out, in []float32, work gpu.Work, units int) error {
-	p.err = nil
+	p.keep()
 	err := k.device.Do(func(a gpu.Accelerator) error {
 		if p.module == 0 || p.era != k.device.Era() {
 			m, err := a.Load(p, k.job.Batch)
@@ -82,8 +90,11 @@ func (k *kasmina) run(p *launch, out, in []float32, work gpu.Work, units int) er
 			}
 			p.module, p.era = m, k.device.Era()
 		}
-		_, err := a.Run(p.module, out, in)
-		return err
+		p.err = nil
+		if _, err := a.Run(p.module, out, in); err != nil {
+			return err
+		}
+		return p.verify(out)
 	})
 	var exit *actor.Exit
 	switch {
@@ -97,6 +108,7 @@ func (k *kasmina) run(p *launch, out, in []float32, work gpu.Work, units int) er
 			k.device.Aside()
 			k.env.Clock.Work(work, (onHost-1)*units)
 		}
+		p.err = nil
 		p.Run(out, in)
 		return p.err
 	}

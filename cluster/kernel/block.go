@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/esper-sim/espersim/cluster/trainer"
+	"github.com/esper-sim/espersim/gpu/abft"
 )
 
 // Load decodes a binary and makes a kernel of it for a layer of a width, with
@@ -26,6 +27,27 @@ type block struct {
 	post   [][]float32 // results: one of the two
 	deltas [][]float32
 	mean   [][]float32 // of norm: 1/sqrt(mean of squares), a sample
+	watch  *abft.Check // of products; nil: nobody looks
+}
+
+var _ trainer.WatchedBlock = (*block)(nil)
+
+// Watch implements trainer.WatchedBlock.
+func (b *block) Watch(c *abft.Check) { b.watch = c }
+
+// Kept implements trainer.WatchedBlock.
+func (b *block) Kept(list [][]float32) [][]float32 {
+	list = append(list, b.x)
+	for i := range b.p.code {
+		list = append(list, b.pre[i])
+		if b.p.code[i].fused != 0 {
+			list = append(list, b.act[i])
+		}
+		if b.p.code[i].op == opNorm {
+			list = append(list, b.mean[i])
+		}
+	}
+	return list
 }
 
 // Block is the function of a program.
@@ -105,6 +127,9 @@ func (b *block) compute(i int, c *instruction, params []float32, batch int) {
 				}
 				y[s*c.out+o] = sum
 			}
+		}
+		if b.watch != nil {
+			b.watch.Dense(y, x, w[:c.out*in], bias, in, c.out, batch)
 		}
 	case opScale:
 		g := params[c.params : c.params+c.out]
@@ -249,6 +274,9 @@ func (b *block) back(i int, c *instruction, d, params, grads []float32, batch in
 	switch c.op {
 	case opDense:
 		w, g := params[c.params:], grads[c.params:]
+		if b.watch != nil && dx != nil {
+			b.watch.Before(dx, in, batch)
+		}
 		for s := range batch {
 			row := x[s*in : (s+1)*in]
 			for o := range c.out {
@@ -266,6 +294,12 @@ func (b *block) back(i int, c *instruction, d, params, grads []float32, batch in
 					}
 				}
 			}
+		}
+		if b.watch != nil {
+			if dx != nil {
+				b.watch.Inputs(dx, d, w, in, c.out, batch)
+			}
+			b.watch.Gradients(g, g[c.out*in:], d, x, in, c.out, batch)
 		}
 	case opScale:
 		for j, v := range d {

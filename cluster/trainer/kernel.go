@@ -3,6 +3,8 @@ package trainer
 import (
 	"fmt"
 	"math"
+
+	"github.com/esper-sim/espersim/gpu/abft"
 )
 
 // Kernel is a residual block: with blending factor alpha it makes of x
@@ -20,8 +22,11 @@ type Kernel struct {
 	Binary   []byte // that its block was loaded from; nil: it has none
 
 	block Block
+	watch *abft.Check // of the products; nil: nobody looks
 	grads []float32
 	held  bool // a forward pass is kept for Backward
+	dirty bool // there are gradients
+	sent  sent
 	batch int
 	alpha float32
 	x     []float32
@@ -124,12 +129,18 @@ func (k *Kernel) residual(x []float32, batch int) {
 	k.h = grow(k.h, batch*k.Hidden)
 	w1, b1, w2, b2 := k.split(k.Params)
 	dense(k.h, x, w1, b1, k.Width, k.Hidden, batch)
+	if k.watch != nil {
+		k.watch.Dense(k.h, x, w1, b1, k.Width, k.Hidden, batch)
+	}
 	for i, v := range k.h {
 		if v < 0 {
 			k.h[i] = 0
 		}
 	}
 	dense(k.f, k.h, w2, b2, k.Hidden, k.Width, batch)
+	if k.watch != nil {
+		k.watch.Dense(k.f, k.h, w2, b2, k.Hidden, k.Width, batch)
+	}
 }
 
 // Backward adds the gradients for the loss gradient dy at the output of the
@@ -167,6 +178,12 @@ func (k *Kernel) Reconstruct() (float32, error) {
 
 func (k *Kernel) back() {
 	k.held = false
+	if k.dirty && k.watch != nil {
+		// The sums are those of one pass: what there is already is not in them.
+		defer k.Watch(k.watch)
+		k.Watch(nil)
+	}
+	k.dirty = true
 	if k.block != nil {
 		k.block.Backward(k.df, k.Params, k.grads, k.batch)
 		return
@@ -175,13 +192,23 @@ func (k *Kernel) back() {
 	g1, gb1, g2, gb2 := k.split(k.grads)
 	k.dh = grow(k.dh, k.batch*k.Hidden)
 	clear(k.dh)
+	if k.watch != nil {
+		k.watch.Before(nil, k.Hidden, k.batch)
+	}
 	denseBack(k.dh, g2, gb2, k.df, k.h, w2, k.Hidden, k.Width, k.batch)
+	if k.watch != nil {
+		k.watch.Inputs(k.dh, k.df, w2, k.Hidden, k.Width, k.batch)
+		k.watch.Gradients(g2, gb2, k.df, k.h, k.Hidden, k.Width, k.batch)
+	}
 	for i, v := range k.h {
 		if v <= 0 {
 			k.dh[i] = 0
 		}
 	}
 	denseBack(nil, g1, gb1, k.dh, k.x, w1, k.Width, k.Hidden, k.batch)
+	if k.watch != nil {
+		k.watch.Gradients(g1, gb1, k.dh, k.x, k.Width, k.Hidden, k.batch)
+	}
 }
 
 // GradientNorm is the Euclidean norm of the gradients that are held.
@@ -194,12 +221,15 @@ func (k *Kernel) GradientNorm() float64 {
 }
 
 // Step applies the gradients with momentum and clears them.
-func (k *Kernel) Step(rate float32) { sgd(k.Params, k.Momentum, k.grads, rate) }
+func (k *Kernel) Step(rate float32) {
+	sgd(k.Params, k.Momentum, k.grads, rate)
+	k.dirty, k.sent.valid = false, false
+}
 
 // Drop clears the gradients without applying them.
 func (k *Kernel) Drop() {
 	clear(k.grads)
-	k.held = false
+	k.held, k.dirty = false, false
 }
 
 // Load replaces parameters and momentum. The lengths must be the kernel's.
@@ -209,6 +239,7 @@ func (k *Kernel) Load(params, momentum []float32) error {
 	}
 	copy(k.Params, params)
 	copy(k.Momentum, momentum)
+	k.sent.valid = false
 	k.Drop()
 	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"math"
 	"time"
 
+	"github.com/esper-sim/espersim/cluster/device"
 	"github.com/esper-sim/espersim/cluster/kernel"
 	"github.com/esper-sim/espersim/cluster/trainer"
 	"github.com/esper-sim/espersim/gpu"
+	"github.com/esper-sim/espersim/gpu/abft"
 )
 
 // The figures of card 07.
@@ -54,21 +56,36 @@ func (m *measured) reject(format string, args ...any) {
 
 // program is a kernel as an accelerator runs it: alpha 1, no training.
 type program struct {
-	p *kernel.Program
-	k *trainer.Kernel
+	p    *kernel.Program
+	k    *trainer.Kernel
+	left uint64 // sum of the last result, where it was computed
 }
 
+var _ device.Verified = (*program)(nil)
+
 // Footprint implements gpu.Program.
-func (p program) Footprint(batch int) gpu.Footprint { return p.p.Footprint(batch) }
+func (p *program) Footprint(batch int) gpu.Footprint { return p.p.Footprint(batch) }
 
 // Run implements gpu.Program.
-func (p program) Run(out, in []float32) { p.k.Forward(out, in, 1, false) }
+func (p *program) Run(out, in []float32) {
+	p.k.Forward(out, in, 1, false)
+	p.left = abft.Sum(out)
+}
+
+// Verify implements device.Verified: no kernel is rejected for what a device has made
+// of its result.
+func (p *program) Verify(out []float32) error {
+	if abft.Sum(out) != p.left {
+		return &gpu.Error{Op: "run", Class: gpu.SilentCorruption, Why: "a result is not what was computed"}
+	}
+	return nil
+}
 
 // bench is a kernel on a device.
 type bench struct {
 	mode   *mode
 	dev    gpu.Accelerator
-	p      program
+	p      *program
 	slice  gpu.Slice
 	module gpu.Module
 	m      measured
@@ -90,7 +107,7 @@ func (b *bench) setUp(id string, binary []byte) error {
 		return nil
 	}
 	f := p.Footprint(batch)
-	b.p = program{p, k}
+	b.p = &program{p: p, k: k}
 	b.m.width, b.m.params, b.m.passes, b.m.bytes = p.Width, p.Params, f.Passes, f.Bytes
 	b.x, b.y = make([]float32, batch*p.Width), make([]float32, batch*p.Width)
 	if most := f.Bytes + f.Retained; most > sliceBytes {

@@ -1194,7 +1194,7 @@ var bugs = []planted{
 	{id: "G4", role: "fleet-lead", bug: "has no deadline for a member that does not answer", file: "gpu/fleet-partitioned.yaml", make: func() *hooks {
 		return forgets("deadline", 0)
 	}},
-	{id: "G3", role: "fleet-worker", bug: "goes on with a device whose memory was lost", file: "gpu/lemon.yaml", make: func() *hooks {
+	{id: "G3", role: "fleet-worker", bug: "goes on with a device whose memory was lost", file: "gpu/lemon-of-64.yaml", make: func() *hooks {
 		return onDevice(func(d *crookedDevice) {
 			d.run = func(t gpu.Timing, err error) (gpu.Timing, error) { return t, nil }
 		})
@@ -1228,6 +1228,9 @@ var bugs = []planted{
 				return s, err
 			}
 		})
+	}},
+	{id: "G6", role: "kasmina", bug: "sums what it reads of a launch, and not what was computed", file: "gpu/lemon.yaml", make: func() *hooks {
+		return onDevice(func(d *crookedDevice) { d.blind = true })
 	}},
 	{id: "A3", role: "kasmina", bug: "obeys commands that nobody signed", file: "triad-calm.yaml", make: func() *hooks {
 		return nil // it takes two processes: see unsigned

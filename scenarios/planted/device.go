@@ -17,11 +17,27 @@ type crookedDevice struct {
 	alloc   func(s gpu.Slice, err error) (gpu.Slice, error)
 	rebuild func() error
 	deaf    bool // the driver's reports are not read
+	blind   bool // sums are made of what is read, and not of what was computed
+
+	programs map[gpu.Module]gpu.Program
+}
+
+// Load implements gpu.Accelerator.
+func (d *crookedDevice) Load(p gpu.Program, batch int) (gpu.Module, error) {
+	m, err := d.Accelerator.Load(p, batch)
+	if d.programs == nil {
+		d.programs = map[gpu.Module]gpu.Program{}
+	}
+	d.programs[m] = p
+	return m, err
 }
 
 // Run implements gpu.Accelerator.
 func (d *crookedDevice) Run(m gpu.Module, out, in []float32) (gpu.Timing, error) {
 	t, err := d.Accelerator.Run(m, out, in)
+	if p, ok := d.programs[m].(interface{ Leave([]float32) }); ok && d.blind {
+		p.Leave(out)
+	}
 	if d.run == nil {
 		return t, err
 	}
@@ -72,6 +88,7 @@ func taking(class gpu.Class) *hooks {
 			}
 			return t, err
 		}
+		d.blind = true
 	})
 }
 

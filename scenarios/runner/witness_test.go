@@ -82,6 +82,21 @@ plan:
 expect: clean
 `
 
+const fleetCluster = `version: 1
+name: witness
+duration: %s
+cluster:
+  hosts:
+    - {name: lead}
+    - {name: gpu, devices: 2}
+  nodes:
+    - {name: lead, is: fleet-lead, host: lead, options: {step: 100ms}}
+    - {name: worker, is: fleet-worker, host: gpu, options: {step: 100ms, restore: 300ms, beat: 200ms}}
+plan:
+%s
+expect: clean
+`
+
 // witness is a run in which a fault is seen at work.
 type witness struct {
 	on     string // the cluster
@@ -154,6 +169,8 @@ var witnesses = map[string]witness{
 	"gpu/off-bus":           {on: benchCluster, longer: true, faults: []string{"gpu/off-bus test count=1"}},
 	"gpu/gsp":               {on: benchCluster, longer: true, faults: []string{"gpu/gsp test count=1"}},
 	"gpu/hung-kernel":       {on: benchCluster, longer: true, faults: []string{"gpu/hung-kernel test count=1"}},
+	"gpu/silent-corruption": {on: benchCluster, longer: true, faults: []string{"gpu/silent-corruption test rate=0.3"}},
+	"gpu/nvlink":            {on: fleetCluster, longer: true, faults: []string{"gpu/nvlink gpu rate=0.5"}},
 	"gpu/health-lies":       {on: benchCluster, longer: true, faults: []string{"gpu/health-lies test rate=0.5"}},
 	"gpu/throttle":          {on: benchCluster, longer: true, faults: []string{"gpu/throttle test factor=3"}},
 	"kernel/throws":         {on: triadCluster, longer: true, faults: []string{"kernel/throws kasmina rate=0.1"}},
