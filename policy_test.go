@@ -79,6 +79,7 @@ var layers = []struct {
 	{"scenarios/explore", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/mutants/hunter", []string{"scenarios", "scenarios/runner"}},
 	{"scenarios/mutants", []string{"scenarios"}},
+	{"scenarios/imported", []string{"scenarios", "faults", "gpu"}},
 	{"scenarios/planted", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios/runner", []string{"scenarios", "checkers", "cluster", "contracts", "faults", "gpu", "sim"}},
 	{"scenarios", []string{"faults"}},

@@ -20,7 +20,7 @@ import (
 
 func newGPU() *cobra.Command {
 	c := group(&cobra.Command{Use: "gpu", Short: "Real and simulated devices: what there is, and tapes of what it did"})
-	c.AddCommand(newGPUInfo(), newGPURecord(), newGPUPlay(), newGPUCalibrate())
+	c.AddCommand(newGPUInfo(), newGPURecord(), newGPUPlay(), newGPUCalibrate(), newGPUImportLog())
 	return c
 }
 
