@@ -28,6 +28,7 @@ var Packages = []struct {
 	{"urza", 14}, {"karn", 12}, {"tezzeret", 11}, {"urabrask", 11}, {"simic", 14}, {"nissa", 14}, {"narset", 8}, {"mycosynth", 7},
 	{"leyline", 5}, {"jace", 8}, {"emrakul", 8}, {"elesh", 3}, {"config", 8}, {"journal", 5}, {"assets", 4}, {"inbox", 3},
 	{"sqlite", 6}, {"kernel", 9}, {"policy", 5}, {"contract", 3}, {"auxiliary", 4}, {"pressure", 2},
+	{"device", 14}, {"fleet", 6}, {"rates", 3},
 }
 
 // outside are files and functions that no process of the system gets to: what

@@ -58,6 +58,9 @@ var concern = map[string][]string{
 	"contract":  {"operations/versions.yaml", "operations/calm.yaml", "contracts", "cluster/rolling-upgrade.yaml", "operations"},
 	"auxiliary": {"rollback/auxiliaries-told-twice.yaml", "rollback/auxiliaries.yaml", "rollback", "cluster/two-rollbacks.yaml", "cluster/rollback-at-half-alpha.yaml", "pruning", "policy/triad.yaml"},
 	"pressure":  {"bus/storm.yaml", "operations/storm.yaml", "bus", "operations"},
+	"device":    {"gpu"},
+	"fleet":     {"gpu/lemon-of-64.yaml", "gpu/nvlink.yaml", "gpu/fleet-partitioned.yaml", "gpu/full-disk.yaml", "gpu/lemon.yaml"},
+	"rates":     {"control/warm-up.yaml", "control/", "triad-calm.yaml", "triad-survivable.yaml"},
 }
 
 // files are the scenarios of the suite for a package, and how many of them
