@@ -230,3 +230,23 @@ func TestReleased(t *testing.T) {
 		}
 	}
 }
+
+// A crash may fall between the two records of a withdrawal. There is a version in
+// production behind each of them.
+func TestAWithdrawalLeavesOneInProduction(t *testing.T) {
+	before := &statev2.PolicyRecord{Version: "simic-1", Stage: policyv2.PolicyStage_STAGED, Reason: reserve + "simic-2"}
+	failing := &statev2.PolicyRecord{Version: "simic-2", Previous: "simic-1", Stage: policyv2.PolicyStage_PRODUCTION, Decisions: 10}
+	log := map[string]policyv2.PolicyStage{before.Version: before.Stage, failing.Version: failing.Stage}
+	for _, r := range withdrawn(failing, before) {
+		log[r.Version] = r.Stage
+		if log["simic-1"] != policyv2.PolicyStage_PRODUCTION && log["simic-2"] != policyv2.PolicyStage_PRODUCTION {
+			t.Errorf("behind the record of %s nothing is in production: %v", r.Version, log)
+		}
+	}
+	if log["simic-1"] != policyv2.PolicyStage_PRODUCTION || log["simic-2"] != policyv2.PolicyStage_ROLLED_BACK {
+		t.Errorf("in the end: %v", log)
+	}
+	if alone := withdrawn(failing, nil); len(alone) != 1 || alone[0].Stage != policyv2.PolicyStage_ROLLED_BACK {
+		t.Errorf("without an earlier one: %v", alone)
+	}
+}

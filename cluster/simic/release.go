@@ -196,17 +196,21 @@ func (s *simic) failing(p *statev2.PolicyRecord) bool {
 
 // withdraw rolls the policy in production back to the version before it.
 func (s *simic) withdraw(p *statev2.PolicyRecord) {
-	gone := clone(p)
-	gone.Stage, gone.Reason = policyv2.PolicyStage_ROLLED_BACK, fmt.Sprintf("%d of its %d choices succeeded", p.Successes, p.Decisions)
-	if was := s.journal.find(p.Previous); was != nil && superseded(was) {
+	s.move(withdrawn(p, s.journal.find(p.Previous))...)
+}
+
+// withdrawn are the records of a withdrawal, in the order in which they become
+// durable: a crash between the two leaves both versions in production, and the
+// failing one is withdrawn again. The other way it left none.
+func withdrawn(p, was *statev2.PolicyRecord) (list []*statev2.PolicyRecord) {
+	if was != nil && superseded(was) {
 		back := clone(was)
 		back.Stage, back.Reason = policyv2.PolicyStage_PRODUCTION, "after "+p.Version
-		// In this order: a crash between the two leaves both in production, and
-		// the failing one is withdrawn again. The other way it left none.
-		s.move(back, gone)
-		return
+		list = append(list, back)
 	}
-	s.move(gone)
+	gone := clone(p)
+	gone.Stage, gone.Reason = policyv2.PolicyStage_ROLLED_BACK, fmt.Sprintf("%d of its %d choices succeeded", p.Successes, p.Decisions)
+	return append(list, gone)
 }
 
 // validate runs the stages of a candidate's validation. It says whether there is

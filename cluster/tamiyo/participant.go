@@ -93,6 +93,10 @@ func (p *participant) undone(generation uint32, epoch int64) bool {
 	return false
 }
 
+// tookBack says whether an adaptation that the log knows was undone. What an older
+// version wrote says nothing of its generation.
+func (p *participant) tookBack(a *adaptation) bool { return a.issued > 0 && p.undone(a.issued, a.since) }
+
 // works says whether Tamiyo may decide anything.
 func (p *participant) works() bool { return p.standing == active && p.generation > 0 }
 
@@ -214,10 +218,7 @@ func (t *tamiyo) restore() {
 func (t *tamiyo) reconcile(loss float64) {
 	t.unread = t.journal.log == nil
 	if !t.unread {
-		t.undone = append(t.undone, t.mind.reconcile(t.p.last.epoch, t.journal.opened(), t.journal.reported, func(a *adaptation) bool {
-			// What an older version wrote says nothing of its generation.
-			return a.issued > 0 && t.p.undone(a.issued, a.since)
-		})...)
+		t.undone = append(t.undone, t.mind.reconcile(t.p.last.epoch, t.journal.opened(), t.journal.reported, t.p.tookBack)...)
 	}
 	t.reportUndone(loss)
 }

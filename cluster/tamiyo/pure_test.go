@@ -6,6 +6,7 @@ import (
 
 	"github.com/esper-sim/espersim/cluster/graft"
 	adaptationv2 "github.com/esper-sim/espersim/contracts/generated/go/adaptation/v2"
+	statev2 "github.com/esper-sim/espersim/contracts/generated/go/state/v2"
 )
 
 func TestJudge(t *testing.T) {
@@ -104,5 +105,27 @@ func TestHeed(t *testing.T) {
 		if got := at(c.epoch, c.loss); got != c.want {
 			t.Errorf("step %d: %v, want %v", i, got, c.want)
 		}
+	}
+}
+
+// What an earlier rollback took back of which the log never heard is taken back, and
+// not alive: the end of the next adaptation of its seed was reported as its own.
+func TestUndoneBeforeTheLogHeardOfIt(t *testing.T) {
+	var former, p participant
+	former.backs = newest(append(older(nil, nil), back{2, 2}))
+	p.backs = newest(append(older(former.saved(), nil), back{3, 5}))
+	logged := []*adaptation{{id: "undone", since: 3, issued: 1}, {id: "alive", since: 3, issued: 2}, {id: "of an older version", since: 3}}
+	m := newMind()
+	undone := m.reconcile(5, logged, map[string]bool{}, p.tookBack)
+	if len(undone) != 1 || undone[0].id != "undone" {
+		t.Errorf("%d are taken back: %v", len(undone), undone)
+	}
+	if m.find("alive") == nil || m.find("of an older version") == nil || m.find("undone") != nil {
+		t.Errorf("alive are %v", m.open)
+	}
+	// A life knows its own rollbacks best, and a checkpoint those before.
+	p.backs = older([]*statev2.WentBack{{Generation: 2, Epoch: 2}, {Generation: 3, Epoch: 9}}, []back{{3, 5}})
+	if len(p.backs) != 2 || p.backs[0] != (back{2, 2}) || p.backs[1] != (back{3, 5}) {
+		t.Errorf("%v", p.backs)
 	}
 }
