@@ -95,7 +95,9 @@ func (p *participant) undone(generation uint32, epoch int64) bool {
 
 // tookBack says whether an adaptation that the log knows was undone. What an older
 // version wrote says nothing of its generation.
-func (p *participant) tookBack(a *adaptation) bool { return a.issued > 0 && p.undone(a.issued, a.since) }
+func (p *participant) tookBack(a *adaptation) bool {
+	return a.issued > 0 && p.undone(a.issued, a.since)
+}
 
 // works says whether Tamiyo may decide anything.
 func (p *participant) works() bool { return p.standing == active && p.generation > 0 }
