@@ -21,7 +21,9 @@ import (
 // context has lasted since. On a context that is lost nothing is called but what
 // mends it.
 // G2: from the time when a kernel's slice is taken until its verdict the device was
-// not sick, has not failed, and was not reset; or the kernel was not validated.
+// not sick, has not failed, and was not reset; or the kernel was not validated. Nor is
+// it rejected for a launch that the device failed, but for an illegal access, or for
+// the second that did not end.
 // G5: no device is reset for a failure, no host restarted and none given up, that has
 // not failed lately by more than a lack of memory: it may be slow, its health check
 // may lie, and others may need its memory.
@@ -37,6 +39,8 @@ type devices struct {
 	call    map[string]launch       // by process: the last launch
 	passes  map[pass]launch         // forward passes that were answered
 	bench   map[string]uint64       // by process: when the slice was taken
+	tested  map[string]string       // by process: the kernel that is validated
+	hung    map[string]int          // by kernel: its launches that did not end
 	corrupt map[deviceKey]uint64    // of hosts: a launch has left something wrong, and its process is not known yet
 	silent  map[string]*unnoticed   // by process: what it has not noticed yet
 	trains  map[string]bool         // processes that answer for layers
@@ -71,7 +75,7 @@ type pass struct {
 
 func newDevices(Params) Checker {
 	return &devices{hosts: map[string]string{}, failed: map[deviceKey]int64{}, lost: map[deviceKey]uint64{}, sick: map[deviceKey]gpu.Class{}, changed: map[deviceKey]uint64{},
-		call: map[string]launch{}, passes: map[pass]launch{}, bench: map[string]uint64{},
+		call: map[string]launch{}, passes: map[pass]launch{}, bench: map[string]uint64{}, tested: map[string]string{}, hung: map[string]int{},
 		corrupt: map[deviceKey]uint64{}, silent: map[string]*unnoticed{}, trains: map[string]bool{}}
 }
 
@@ -101,8 +105,13 @@ func (c *devices) Observe(e *Event, j *Judge) {
 		case *evidencev2.EpochFact:
 			c.epoch(j)
 		case *evidencev2.JobFact:
-			if f.State == "VALIDATED" {
+			switch f.State {
+			case "RECEIVED":
+				c.tested[e.Node] = strings.Clone(f.JobId)
+			case "VALIDATED":
 				c.verdict(e, f.JobId, j)
+			case "REJECTED":
+				c.rejected(e, f.JobId, j)
 			}
 		}
 	case trace.MessageSent:
@@ -190,6 +199,9 @@ func (c *devices) operation(e *Event, j *Judge) {
 	case op == "rebuild" && class == 0:
 		delete(c.lost, k)
 	}
+	if kernel := c.tested[e.Node]; class == gpu.Hung && kernel != "" {
+		c.hung[kernel]++
+	}
 	if op == "run" {
 		host := deviceKey{e.Peer, device}
 		l := launch{cause: e.Cause, seq: e.Seq, device: device, host: e.Peer, failed: class, wrong: c.corrupt[host]}
@@ -269,6 +281,22 @@ func (c *devices) epoch(j *Judge) {
 		}
 		j.Violate("G6", node, "it has not noticed within an epoch that a launch has left something wrong", u.seq)
 		delete(c.silent, node)
+	}
+}
+
+// rejected judges a kernel that was found bad when a launch failed. An illegal access
+// costs the process, so that one is enough; that a launch does not end may be the
+// device's fault once; and everything else is the device's.
+func (c *devices) rejected(e *Event, kernel string, j *Judge) {
+	last, ran := c.call[e.Node]
+	if !ran || last.failed == 0 || last.cause != e.Cause {
+		return
+	}
+	switch {
+	case last.failed == gpu.AppFault, last.failed == gpu.Hung && c.hung[kernel] > 1:
+		j.Judged("G2")
+	default:
+		j.Violate("G2", e.Node, fmt.Sprintf("the kernel %s is rejected for what device %d of %s did: %v", kernel, last.device+1, last.host, last.failed), last.seq)
 	}
 }
 

@@ -224,6 +224,23 @@ func TestDevices(t *testing.T) {
 			p.goes(0, 2)
 			p.fleetStep(0, pick[uint64](guilty, 1, 7919%251))
 		}},
+		"a kernel that hung once": {"G2", func(p *tape, guilty bool) {
+			p.bench("urabrask", "RECEIVED")
+			a := uint64(0)
+			for range pick(guilty, 1, 2) {
+				a = p.message()
+				p.calls("urabrask", "run: hung-kernel", a)
+				p.calls("urabrask", "rebuild", a)
+				p.factBy("urabrask", &evidencev2.JobFact{JobId: "k", State: "RETRY"}, a)
+			}
+			p.factBy("urabrask", &evidencev2.JobFact{JobId: "k", State: "REJECTED"}, a)
+		}},
+		"a kernel that a device failed under": {"G2", func(p *tape, guilty bool) {
+			p.bench("urabrask", "RECEIVED")
+			a := p.message()
+			p.calls("urabrask", pick(guilty, "run: ecc-contained", "run: app-fault"), a)
+			p.factBy("urabrask", &evidencev2.JobFact{JobId: "k", State: "REJECTED"}, a)
+		}},
 		"given up long after it failed": {"G5", func(p *tape, guilty bool) {
 			p.starts("kasmina")
 			a := p.message()

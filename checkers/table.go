@@ -84,7 +84,7 @@ var catalogue = []Invariant{
 	{ID: "J1", Statement: "each decision on the curriculum has a strategy and a confidence of 0.3, in every fault; a fallback is SYNCHRONIZED with 0.4, and has a reason; a cautious Jace synchronizes", Source: "11.1"},
 	{ID: "I9", Statement: "pruning masks: none before epoch 31, only at the load of a checkpoint, in no pause and no rollback, only after a GO, within floors, at most 5 % a cycle and 50 % overall, none after one of a later version; what is masked of the host network is zero; a cycle goes its way and begins with a checkpoint", Source: "12"},
 	{ID: "G1", Statement: "no step uses what was computed or kept on a context that is lost, and nothing but what mends it is called on one", Source: "faults 4"},
-	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile", Source: "faults 4"},
+	{ID: "G2", Statement: "no kernel is validated on an accelerator that is sick, or that failed or was reset meanwhile, or rejected for what one did", Source: "faults 4"},
 	{ID: "G4", Statement: "a collective is done when all members have given their part, and never waits for ever", Source: "faults 4"},
 	{ID: "G5", Statement: "no accelerator is reset, given up or has its host restarted that has not failed: being slow, lacking memory and a health check that lies are no failures", Source: "faults 4"},
 	{ID: "G6", Statement: "what an accelerator computed or holds wrong without a word is noticed within an epoch, and nothing of it is used", Source: "faults 4"},
