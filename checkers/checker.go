@@ -73,6 +73,9 @@ type Params struct {
 	// culled slot rests. Zero: 5, and not judged.
 	Retained int
 	Embargo  int64
+	// Rhythm is how many epochs there are between the checkpoints that the job is to
+	// make; others may be made beside them. Zero: not judged.
+	Rhythm int
 	// Bus is the node whose deliveries are judged; empty: everybody's.
 	Bus string
 	// Attempts is how often the bus delivers an entry whose envelope says

@@ -590,6 +590,7 @@ var cases = map[string]func(p *tape, guilty bool){
 	"I5": func(p *tape, guilty bool) {
 		p.fact("tezzeret", &evidencev2.JobFact{Subsystem: "tezzeret", State: "COMPILED"})
 		p.fact("tezzeret", &evidencev2.LogFact{Log: "tezzeret", Action: evidencev2.LogAction_LOG_DURABLE, Lsn: pick[uint64](guilty, 8, 9)})
+		p.fact("tezzeret", &evidencev2.LogFact{Log: "tezzeret/device", Action: pick(guilty, evidencev2.LogAction_LOG_DURABLE, evidencev2.LogAction_LOG_RECOVERED), Lsn: pick[uint64](guilty, 9, 0)})
 		p.sent("tezzeret", "urza", &assetsv2.StoreKernel{Kernel: &blueprintv2.CompiledKernelArtifact{Id: "k"}, Binary: []byte("one"), WalTransactionId: "7"})
 	},
 	"I6": func(p *tape, guilty bool) {
@@ -918,6 +919,11 @@ var liars = map[string]clause{
 			p.op("remove oona/store/1.wal", 0, nil)
 		}
 		p.op("dsync-write oona/store/g1/1.wal", 512, record(2, 1))
+	}},
+	"a configuration whose older files are kept": {"W8", func(p *tape, guilty bool) {
+		for n := range uint64(6) { // each begun early, with a record or with many
+			p.segment(fmt.Sprintf("kasmina/config/%d.wal", n+1), record(1+n*pick[uint64](guilty, 8, 1), 1))
+		}
 	}},
 	"a journal that is never cut": {"W8", func(p *tape, guilty bool) {
 		p.segment("tolaria/journal/1.wal", record(1, 1))
@@ -1467,6 +1473,35 @@ func TestEveryInvariant(t *testing.T) {
 	for id := range cases {
 		if checkers.Find(id) == nil {
 			t.Errorf("there is no invariant %s", id)
+		}
+	}
+}
+
+// TestLostNames: what a disk that lies had and a power loss took is not missed by
+// W8, and what a disk has that does not lie stays to be judged.
+func TestLostNames(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		p := params()
+		p.Damaged = damaged
+		s, err := checkers.NewSuite([]string{"W8"}, p, 10, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tape := newTape(t, s)
+		tape.event(trace.NodeStarted, "oona", func(e *trace.Event) { e.Text = "store" })
+		tape.segment("oona/bus/1.wal", record(1, 1))
+		tape.op("readdir oona/store", 0, nil)
+		tape.event(trace.NodeCrashed, "oona", nil)
+		tape.event(trace.HostCrashed, "store", nil)
+		tape.event(trace.NodeStarted, "oona", func(e *trace.Event) { e.Text = "store" })
+		tape.segment("oona/bus/2.wal", record(1, 1))
+		tape.op("dsync-write oona/bus/2.wal", 512, record(2, 1))
+		found, err := s.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if damaged == (len(found) > 0) {
+			t.Errorf("damaged %v: %v", damaged, found)
 		}
 	}
 }

@@ -70,6 +70,9 @@ func (c *innovation) Observe(e *Event, j *Judge) {
 		case *evidencev2.BreakerFact:
 			c.breaker(e, f)
 		case *evidencev2.LogFact:
+			if f.Log != e.Node {
+				return // its device has a log, too
+			}
 			switch f.Action {
 			case evidencev2.LogAction_LOG_DURABLE:
 				c.durable[e.Node] = max(c.durable[e.Node], f.Lsn)

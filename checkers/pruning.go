@@ -53,7 +53,7 @@ type cycle struct {
 	begun      map[int64]bool
 	idled      map[int64]uint64 // epochs whose end began no cycle, with none under way
 	made       map[int64]bool   // epochs with a checkpoint
-	rhythm     int64            // epochs between checkpoints, as the job has it; 0: it is not known
+	rhythm     int64            // epochs between checkpoints, as the job has it; 0: not judged
 }
 
 // pruner is the node that coordinates.
@@ -86,26 +86,13 @@ func (c *cycle) follows(state, key string, lost int) bool {
 	return false
 }
 
-// saved notes a checkpoint. The job's rhythm is that of the first two, if the
-// second is twice as far as the first: there are checkpoints beside it, and two in
-// the first epochs may be.
-func (c *cycle) saved(epoch int64) {
-	if epoch <= 0 {
-		return // that with which training begins
-	}
-	if len(c.made) == 1 && c.made[epoch/2] && epoch%2 == 0 && epoch > 4 {
-		c.rhythm = epoch / 2
-	}
-	c.made[epoch] = true
-}
-
 // idle says whether no cycle is under way.
 func (c *cycle) idle() bool { return slices.Contains(cycleSteps[c.state], "COLLECTING") }
 
-func newPruning(Params) Checker {
+func newPruning(p Params) Checker {
 	return &pruning{there: map[string]map[string]*pruningv2.PruningTarget{}, verdicts: map[string]bool{}, masks: map[string]*pruningv2.PruningMask{},
 		older: map[string]map[string]*pruningv2.PruningMask{}, gone: map[string]bool{}, loaded: map[string]uint64{}, host: map[string]*masked{},
-		cycle: cycle{begun: map[int64]bool{}, idled: map[int64]uint64{}, made: map[int64]bool{}}}
+		cycle: cycle{begun: map[int64]bool{}, idled: map[int64]uint64{}, made: map[int64]bool{}, rhythm: int64(p.Rhythm)}}
 }
 
 func (*pruning) Invariants() []string { return []string{"I9"} }
@@ -149,7 +136,7 @@ func (c *pruning) Observe(e *Event, j *Judge) {
 		switch f := e.Fact.(type) {
 		case *evidencev2.CheckpointFact:
 			if f.Action == evidencev2.CheckpointAction_CHECKPOINT_SAVED {
-				c.cycle.saved(f.Epoch)
+				c.cycle.made[f.Epoch] = true
 				c.missed(f.Epoch, j)
 				c.loaded[e.Node] = e.Cause
 			}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/esper-sim/espersim/checkers"
+	busv2 "github.com/esper-sim/espersim/contracts/generated/go/bus/v2"
+	eventsv2 "github.com/esper-sim/espersim/contracts/generated/go/events/v2"
 	evidencev2 "github.com/esper-sim/espersim/contracts/generated/go/evidence/v2"
 	pruningv2 "github.com/esper-sim/espersim/contracts/generated/go/pruning/v2"
 	trainingv2 "github.com/esper-sim/espersim/contracts/generated/go/training/v2"
@@ -142,5 +145,35 @@ func TestPruning(t *testing.T) {
 				t.Errorf("%v", list)
 			}
 		})
+	}
+}
+
+// Which checkpoints begin cycles the job says, and not those that were made early.
+func TestPruningRhythm(t *testing.T) {
+	for _, c := range []struct {
+		rhythm int
+		guilty bool
+	}{{4, false}, {13, true}, {0, false}} {
+		p := params()
+		p.Rhythm = c.rhythm
+		s, err := checkers.NewSuite([]string{"I9"}, p, 10, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tape := newTape(t, s)
+		for _, epoch := range []int64{3, 6, 39} {
+			tape.fact("tolaria", &evidencev2.CheckpointFact{Action: evidencev2.CheckpointAction_CHECKPOINT_SAVED, CheckpointId: "c", Epoch: epoch})
+		}
+		tape.fact("emrakul", &evidencev2.LogFact{Log: "emrakul", Action: evidencev2.LogAction_LOG_RECOVERED})
+		b := tape.publish("tolaria", "system.events.epoch", "e39", &eventsv2.EpochEvent{Phase: eventsv2.EpochPhase_COMPLETED, Epoch: 39})
+		tape.mail("oona", "emrakul", &busv2.Delivery{Group: "emrakul", Topic: "system.events.epoch", Offset: 1, Attempt: 1, Envelope: b})
+		tape.sent("emrakul", "oona", &busv2.Ack{Group: "emrakul", Consumer: "emrakul", Topic: "system.events.epoch", Offset: 1})
+		found, err := s.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.guilty != (len(found) > 0) {
+			t.Errorf("rhythm %d: %v", c.rhythm, found)
+		}
 	}
 }

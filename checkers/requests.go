@@ -60,7 +60,7 @@ func (c *requests) Observe(e *Event, j *Judge) {
 	case trace.FactDeclared:
 		switch f := e.Fact.(type) {
 		case *evidencev2.LogFact:
-			if f.Action == evidencev2.LogAction_LOG_RECOVERED {
+			if f.Log == e.Node && f.Action == evidencev2.LogAction_LOG_RECOVERED {
 				c.forget(e.Node) // of what was under way only the log tells
 			}
 		case *evidencev2.JobFact:

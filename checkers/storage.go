@@ -20,7 +20,8 @@ import (
 // proves nothing, since the pages that it was about are no longer dirty.
 //
 // W8 is about space: what a log lets go of, and what recovery finds to be
-// nothing, is removed before anything else is written.
+// nothing, is removed before anything else is written. Where disks lose what they
+// have confirmed, it is judged of files that were made since the last power loss.
 type storage struct {
 	p     Params
 	nodes map[string]*stored
@@ -72,8 +73,12 @@ var mostRecords = map[string]uint64{"tolaria/journal": 256}
 // mostFiles bounds the logs of which everything but the newest records is let go
 // of with each change: files by the last part of the directory. There is the one
 // that is written, the one before it that a record of everything may begin in, and
-// those that a removal which failed has left.
+// those that a removal which failed has left. Where files are begun early there are
+// more, of a record each: there may be fewRecords, since changes wait for a boundary
+// at which everything is written anew.
 var mostFiles = map[string]int{"config": 4}
+
+const fewRecords = 16
 
 func newStorage(p Params) Checker { return &storage{p: p, nodes: map[string]*stored{}} }
 
@@ -107,7 +112,7 @@ func (c *storage) Observe(e *Event, j *Judge) {
 	case trace.HostCrashed:
 		for _, s := range c.nodes {
 			if s.host == e.Node {
-				s.powerLost()
+				s.powerLost(c.p.Damaged)
 			}
 		}
 	case trace.DiskOperation:
@@ -142,10 +147,15 @@ func (s *stored) interrupted() {
 	s.op = ""
 }
 
-// powerLost: what was not durable may be gone, and what is there is durable.
-func (s *stored) powerLost() {
+// powerLost: what was not durable may be gone, and what is there is durable. Of a
+// disk that may have lost what it has confirmed, nobody knows what is there: a file
+// whose name was synced is gone where the sync was a lie.
+func (s *stored) powerLost(damaged bool) {
 	s.useful = ""
 	s.interrupted()
+	if damaged {
+		clear(s.files)
+	}
 	for name, f := range s.files {
 		if f.unnamed != "" {
 			delete(s.files, name)
@@ -333,25 +343,30 @@ func (c *storage) write(s *stored, e *Event, name string, j *Judge) {
 				n++
 			}
 		}
-		if n > most {
+		if n > most && s.records(dir) > fewRecords {
 			j.Violate("W8", e.Node, fmt.Sprintf("the log %s has %d files; what is in the older of them was written anew, and is to be let go", dir, n))
 			return
 		}
 		j.Judged("W8")
 	}
 	if most := mostRecords[dir]; most > 0 && f != nil && e.Arg == 0 {
-		first := s.last[dir]
-		for p, f := range s.files {
-			if path.Dir(p) == dir && f.first > 0 {
-				first = min(first, f.first)
-			}
-		}
-		if n := s.last[dir] - first; n > most {
+		if n := s.records(dir); n > most {
 			j.Violate("W8", e.Node, fmt.Sprintf("the log %s has grown to %d records; it is to be cut long before it has %d", dir, n, most))
 			return
 		}
 		j.Judged("W8")
 	}
+}
+
+// records is how many records a log has before its newest.
+func (s *stored) records(dir string) uint64 {
+	first := s.last[dir]
+	for p, f := range s.files {
+		if path.Dir(p) == dir && f.first > 0 {
+			first = min(first, f.first)
+		}
+	}
+	return s.last[dir] - first
 }
 
 // useless finds a file that nothing needs any more while its log, or a newer

@@ -231,7 +231,7 @@ func (t *tezzeret) pass(a *active) {
 		most = conservativeShare
 	}
 	end := t.env.Clock.Monotonic()
-	t.share.note(now, end, (end-now)/onDevice, most)
+	t.share.note(now, end, onDevice(end-now, t.env.GPU.Cost(gpu.Compile, len(a.ir.Nodes))), most)
 	if a.passes++; a.passes < w.passes {
 		t.env.Clock.SetTimer("pass", a.serial, t.o.Pause)
 		return

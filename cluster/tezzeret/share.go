@@ -11,10 +11,21 @@ const (
 	highFor           = 5 * time.Minute //
 	shareWindow       = time.Minute     // that a share is taken of
 
-	// onDevice is how many parts of a pass there are for each that is spent on the
-	// device: there the compiler tries what it has made.
-	onDevice = 3
+	// parts is how many of a pass there are for each that is spent on the device:
+	// there the compiler tries what it has made.
+	parts = 3
+	// slowest is how many times as long as it should a pass takes on a device that
+	// is slow. One that takes longer has been interrupted.
+	slowest = 10
 )
+
+// onDevice is how much of a pass's time was the device's. cost is how long the pass
+// takes on a device that is well. A process that stood still in the middle of a
+// pass has used nothing meanwhile: were it counted, nothing would be compiled for
+// as long again.
+func onDevice(took, cost time.Duration) time.Duration {
+	return min(took, slowest*cost) / parts
+}
 
 // use is a time of the device that was taken.
 type use struct {

@@ -28,6 +28,23 @@ func TestShare(t *testing.T) {
 	})
 }
 
+// A pass that was interrupted costs no more of the share than a slow one.
+func TestInterruptedPass(t *testing.T) {
+	const cost = 66 * time.Millisecond
+	if got := onDevice(cost, cost); got != cost/parts {
+		t.Errorf("a pass takes %v of the device", got)
+	}
+	if got := onDevice(4*cost, cost); got != 4*cost/parts {
+		t.Errorf("a pass on a slow device takes %v of it", got)
+	}
+	var s share
+	began, now := time.Second, 4*time.Minute
+	s.note(began, now, onDevice(now-began, cost), mostShare)
+	if wait := s.wait(now); wait > 0 {
+		t.Errorf("after an interruption of minutes it waits %v", wait)
+	}
+}
+
 // Only what is high for five minutes is a reason to be careful.
 func TestHighShare(t *testing.T) {
 	var s share

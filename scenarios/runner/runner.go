@@ -190,7 +190,7 @@ func Run(s *scenarios.Scenario, o Options) (res *Result, err error) {
 			// A wrapped constructor may remember the run, and make another of a
 			// second one.
 			Follow: o.Follow || o.Wrap != nil,
-			Bus:    string(j.Oona), Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Picture: o.Picture,
+			Bus:    string(j.Oona), Key: j.Key[:], WallStart: sim.Epoch, Embargo: j.Rules.EmbargoEpochs, Rhythm: j.Checkpoint, Picture: o.Picture,
 		}
 		p.MaxSkew, p.Drift = clockErrors(steps)
 		p.Damaged = damages(steps)
